@@ -1,0 +1,168 @@
+"""Commands: python -m model vocabulary | train | average | evaluate | curves."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+# Large tensors come and go at every step: without these glibc returns each to the kernel, and page faults cost a quarter of
+# the training time on a CPU. The settings are read when a process starts.
+_ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 36), "MALLOC_TOP_PAD_": str(1 << 28)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; errors a person can mend are one line on stderr and exit status 2."""
+    from model.errors import ModelError
+
+    options = _parser().parse_args(arguments)
+    try:
+        options.run_command(options)
+    except ModelError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m model", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    vocabulary = commands.add_parser("vocabulary", help="train the SentencePiece vocabulary of a recipe")
+    _add_recipe(vocabulary)
+    vocabulary.add_argument("--out", type=Path, required=True, help="file to write, e.g. runs/one/vocabulary.spm")
+    vocabulary.set_defaults(run_command=_vocabulary)
+
+    train = commands.add_parser("train", help="train a recipe's model, or resume it")
+    _add_recipe(train)
+    train.add_argument("--vocabulary", type=Path, required=True, help="file that the vocabulary command wrote")
+    train.add_argument("--out", type=Path, required=True, help="folder of the run; an interrupted run there is resumed")
+    train.add_argument("--device", default=None, help="cpu or cuda (default: cuda if there is one)")
+    train.set_defaults(run_command=_train)
+
+    average = commands.add_parser("average", help="average a run's last saved weights into a checkpoint")
+    average.add_argument("run", type=Path, help="folder of the run")
+    average.add_argument("--vocabulary", type=Path, required=True)
+    average.add_argument("--last", type=int, default=5, help="how many (default 5)")
+    average.add_argument("--half", action="store_true", help="store fp16, half the size")
+    average.add_argument("--out", type=Path, required=True, help="checkpoint folder to write")
+    average.set_defaults(run_command=_average)
+
+    evaluate = commands.add_parser("evaluate", help="score a checkpoint on line-aligned files")
+    evaluate.add_argument("checkpoint", type=Path)
+    evaluate.add_argument("--source", type=Path, required=True, help="source lines, plain or .gz")
+    evaluate.add_argument("--reference", type=Path, required=True, help="reference lines, plain or .gz")
+    evaluate.add_argument("--direction", required=True, help="e.g. zh-en")
+    evaluate.add_argument("--beam", type=int, default=1, help="beam size (default 1, greedy)")
+    evaluate.add_argument("--length-penalty", type=float, default=1.0)
+    evaluate.add_argument("--limit", type=int, default=None, help="first N lines only")
+    evaluate.add_argument("--output", type=Path, default=None, help="write the translations, one a line")
+    evaluate.set_defaults(run_command=_evaluate)
+
+    curves = commands.add_parser("curves", help="draw a run's log as a PNG")
+    curves.add_argument("run", type=Path, help="folder of the run")
+    curves.add_argument("--png", type=Path, default=None, help="file to write (default: curves.png in the run)")
+    curves.set_defaults(run_command=_curves)
+    return parser
+
+
+def _add_recipe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", type=Path, help="TOML file, see model/recipes/")
+    parser.add_argument("--root", type=Path, default=Path(), help="folder that the recipe's paths start from")
+
+
+def _vocabulary(options: argparse.Namespace) -> None:
+    from model.preparation import build_vocabulary
+    from model.recipe import load_recipe
+
+    vocabulary = build_vocabulary(load_recipe(options.recipe), options.root, options.out)
+    print(f"{options.out}: {len(vocabulary)} pieces, tags for {', '.join(vocabulary.languages)}")
+
+
+def _train(options: argparse.Namespace) -> None:
+    import torch
+
+    from model.batches import Mixture
+    from model.config import ModelConfig
+    from model.curves import draw_curves
+    from model.preparation import describe, encode_corpora, read_validation
+    from model.recipe import load_recipe
+    from model.training import LOG_FILE, Trainer
+    from model.vocabulary import Vocabulary
+
+    recipe = load_recipe(options.recipe)
+    vocabulary = Vocabulary.load(options.vocabulary)
+    config = ModelConfig.from_dict({**recipe.model, "vocabulary_size": len(vocabulary)})
+    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    corpora, dropped = encode_corpora(recipe, options.root, vocabulary)
+    for line in describe(corpora):
+        print(line, file=sys.stderr)
+    print(f"{dropped:,} pairs left out as longer than {recipe.training.longest} tokens", file=sys.stderr)
+    mixture = Mixture(corpora, recipe.training.batch_tokens, recipe.seed)
+    validation = read_validation(recipe, options.root, vocabulary)
+    trainer = Trainer(recipe, config, mixture, validation, options.out, options.vocabulary, device)
+    print(f"{trainer.model.num_parameters():,} parameters on {device}", file=sys.stderr)
+    result = trainer.train()
+    draw_curves(options.out / LOG_FILE, options.out / "curves.png")
+    print(f"{result}: average of the last weights; curves in {options.out / 'curves.png'}")
+
+
+def _average(options: argparse.Namespace) -> None:
+    import torch
+
+    from model.checkpoint import save_checkpoint
+    from model.training import newest_average
+
+    average = newest_average(options.run, options.vocabulary, options.last)
+    save_checkpoint(options.out, **average, dtype=torch.float16 if options.half else torch.float32)
+    print(f"{options.out}: average of {len(average['training']['averaged_steps'])} saved weights")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from model.checkpoint import load_checkpoint
+    from model.corpus import read_aligned
+    from model.evaluation import score
+    from model.recipe import split_direction
+    from model.translation import translate_greedily, translate_with_beam
+
+    checkpoint = load_checkpoint(options.checkpoint)
+    target_language = split_direction(options.direction)[1]
+    pairs = read_aligned(options.source, options.reference)[: options.limit]
+    sources = [source for source, _ in pairs]
+    model, vocabulary = checkpoint.model, checkpoint.vocabulary
+    if options.beam == 1:
+        hypotheses = translate_greedily(model, vocabulary, sources, target_language)
+    else:
+        hypotheses = [
+            translate_with_beam(
+                model, vocabulary, source, target_language,
+                beam_size=options.beam, length_penalty=options.length_penalty,
+            )
+            for source in sources
+        ]  # fmt: skip
+    if options.output:
+        options.output.write_text("".join(line + "\n" for line in hypotheses), encoding="utf-8")
+    print(json.dumps(score(hypotheses, [target for _, target in pairs], target_language).to_dict()))
+
+
+def _curves(options: argparse.Namespace) -> None:
+    from model.curves import draw_curves
+    from model.training import LOG_FILE
+
+    picture = options.png or options.run / "curves.png"
+    draw_curves(options.run / LOG_FILE, picture)
+    print(picture)
+
+
+def _with_allocator_settings() -> None:
+    """Start this process again with `_ALLOCATOR` where that has not been done."""
+    if sys.platform == "linux" and not _ALLOCATOR.keys() & os.environ.keys():
+        os.execve(sys.executable, [sys.executable, "-m", "model", *sys.argv[1:]], {**os.environ, **_ALLOCATOR})
+
+
+if __name__ == "__main__":
+    _with_allocator_settings()
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""The contract between `export` and `service`: what a bundle directory holds and what its manifest says. Torch-free.
+
+A bundle is `manifest.json`, the graphs, one weights file they share, the vocabulary and the model card. The manifest names
+every file with its SHA-256. Decoder state is declared, not assumed: an engine that handles the three kinds of state serves
+any autoregressive model, an LSTM with attention as well as a Transformer.
+
+Shapes: N sentences, K beams a sentence, S source tokens, T tokens decoded so far, C candidates.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from model.errors import BundleError
+
+FORMAT = 1
+MANIFEST_FILE = "manifest.json"
+WEIGHTS_FILE = "weights.bin"
+VOCABULARY_FILE = "vocabulary.spm"
+MODEL_CARD_FILE = "MODEL_CARD.md"
+
+Precision = Literal["fp32", "int8", "fp16"]
+StateKind = Literal["per_source", "growing", "replaced"]
+"""per_source: made by the encoder once a sentence, never changed, shared by its beams [N, ...].
+growing: one entry longer after every step along axis 3 [N, K, H, T, d]; follows its beam.
+replaced: rewritten at every step, same shape [N, K, ...]; follows its beam."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TensorSpec(_Part):
+    """One graph input or output; a dimension is a number or a name."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+class GraphSpec(_Part):
+    """One ONNX graph."""
+
+    file: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+class StateSpec(_Part):
+    """One tensor of decoder state: where it enters the decoder and where its successor leaves."""
+
+    kind: StateKind
+    input: str
+    output: str
+    """For per_source: the encoder's output. Otherwise: the decoder's."""
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+class SpecialIds(_Part):
+    """Ids with a meaning of their own."""
+
+    pad: int
+    unk: int
+    bos: int
+    eos: int
+
+
+class Limits(_Part):
+    """What the graphs were made and verified for, in tokens, tag and end included."""
+
+    source_tokens: int = Field(ge=3)
+    target_tokens: int = Field(ge=2)
+
+
+class Manifest(_Part):
+    """The whole description of a bundle."""
+
+    format: int
+    name: str
+    version: str
+    precision: Precision
+    directions: tuple[str, ...] = Field(min_length=1)
+    special_ids: SpecialIds
+    vocabulary_size: int
+    limits: Limits
+    graphs: dict[Literal["encoder", "decoder", "scorer"], GraphSpec]
+    states: tuple[StateSpec, ...]
+    architecture: dict[str, Any]
+    provenance: dict[str, Any]
+    """Where the weights come from: checkpoint, recipe, tools and their versions."""
+    agreement: dict[str, Any]
+    """Measured against PyTorch at export."""
+    quality: tuple[dict[str, Any], ...] = ()
+    """Scores with signatures, as `python -m service evaluate` prints them."""
+    files: dict[str, str]
+    """SHA-256 of every other file in the directory."""
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_manifest(directory: Path, manifest: Manifest) -> None:
+    """Write `manifest` into `directory`."""
+    (directory / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """The manifest of a bundle directory.
+
+    Raises:
+        BundleError: missing, damaged, or of another format.
+    """
+    path = directory / MANIFEST_FILE
+    try:
+        manifest = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BundleError(f"{path}: no such file; make a bundle with: python -m export CHECKPOINT BUNDLE") from None
+    except (UnicodeDecodeError, ValidationError) as error:
+        raise BundleError(f"{path}: not a manifest of format {FORMAT}: {error}") from error
+    if manifest.format != FORMAT:
+        raise BundleError(f"{path}: format {manifest.format}, this version reads format {FORMAT}; export it again")
+    return manifest
+
+
+def check_files(directory: Path, manifest: Manifest) -> None:
+    """Compare every file with its hash.
+
+    Raises:
+        BundleError: a file is missing or differs; the message names it.
+    """
+    for name, expected in manifest.files.items():
+        path = directory / name
+        if not path.is_file():
+            raise BundleError(f"{path}: the manifest names this file, but it is missing")
+        if sha256(path) != expected:
+            raise BundleError(f"{path}: damaged: its SHA-256 is not the manifest's")

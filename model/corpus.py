@@ -1,0 +1,134 @@
+"""Parallel text from files: TSV or line-aligned, plain or .gz. Every fault is reported with file and line."""
+
+from __future__ import annotations
+
+import gzip
+import random
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from model.errors import DataError
+
+Pair = tuple[str, str]
+
+_FINAL_MARKS = {".": ".", "。": ".", "!": "", "！": "", "?": "", "？": ""}
+"""Marks a writer may leave out, and the mark the other side may then lose too (a question keeps its mark)."""
+
+
+def read_lines(path: Path) -> list[str]:
+    """Lines of a UTF-8 text file, gzipped if its name ends in .gz; only LF (or CRLF) ends a line.
+
+    Raises:
+        DataError: the file is missing, damaged, or a line is not UTF-8.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; check the path, or the folder given with --root")
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: damaged gzip file ({error}); fetch or write it again") from error
+    raw = data.split(b"\n")
+    if raw and not raw[-1]:
+        raw.pop()
+    return [_decode_line(line, path, number) for number, line in enumerate(raw, start=1)]
+
+
+def _decode_line(line: bytes, path: Path, number: int) -> str:
+    try:
+        return line.removesuffix(b"\r").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}:{number}: not UTF-8 at byte {error.start + 1} of the line; convert the file, e.g. with iconv"
+        ) from error
+
+
+def read_tsv(path: Path, source_column: int, target_column: int) -> list[Pair]:
+    """(source, target) of every line of a tab-separated file; columns count from 0, further columns are ignored.
+
+    Raises:
+        DataError: a column is missing or empty, or `read_lines` failed.
+    """
+    needed = max(source_column, target_column) + 1
+    pairs = []
+    for number, line in enumerate(read_lines(path), start=1):
+        cells = line.split("\t")
+        if len(cells) < needed:
+            raise DataError(f"{path}:{number}: {len(cells)} tab-separated column(s), {needed} needed; mend or drop the line")
+        pair = cells[source_column], cells[target_column]
+        _require_both_sides(pair, path, number)
+        pairs.append(pair)
+    return _require_some(pairs, path)
+
+
+def read_aligned(source_path: Path, target_path: Path) -> list[Pair]:
+    """(source, target) of two files, line n belonging to line n.
+
+    Raises:
+        DataError: the files differ in length, a line is empty, or `read_lines` failed.
+    """
+    sources, targets = read_lines(source_path), read_lines(target_path)
+    if len(sources) != len(targets):
+        raise DataError(
+            f"{source_path} has {len(sources)} lines, {target_path} has {len(targets)}; line-aligned files must be "
+            f"equally long: the first line without a partner is {min(len(sources), len(targets)) + 1}"
+        )
+    pairs = list(zip(sources, targets, strict=True))
+    for number, pair in enumerate(pairs, start=1):
+        _require_both_sides(pair, target_path if pair[0].strip() else source_path, number)
+    return _require_some(pairs, source_path)
+
+
+def _require_both_sides(pair: Pair, path: Path, number: int) -> None:
+    if not pair[0].strip() or not pair[1].strip():
+        raise DataError(f"{path}:{number}: one side of the pair is empty; mend or drop the line")
+
+
+def _require_some(pairs: list[Pair], path: Path) -> list[Pair]:
+    if not pairs:
+        raise DataError(f"{path}: the file is empty; give one with at least one pair")
+    return pairs
+
+
+def without_final_mark(pair: Pair) -> Pair | None:
+    """The pair as a hurried writer would type it, without its closing mark; None where there is none to leave out."""
+    source, target = pair
+    mark = _FINAL_MARKS.get(source[-1])
+    if mark is None or len(source) < 2:
+        return None
+    if mark and target[-1] in ".。":
+        target = target[:-1]
+    return (source[:-1], target) if target else None
+
+
+def joined(pairs: Sequence[Pair], source_separator: str, target_separator: str) -> Pair:
+    """Several pairs as one longer pair (Kondo et al. 2021): short corpora then teach long inputs too."""
+    return source_separator.join(p[0] for p in pairs), target_separator.join(p[1] for p in pairs)
+
+
+def augmented(
+    pairs: list[Pair], *, unmarked: float, concatenated: float, separators: tuple[str, str], seed: int
+) -> list[Pair]:
+    """`pairs`, then copies of a share of them without closing mark, then random runs of 2-4 of them joined.
+
+    Args:
+        unmarked: share of `pairs` copied `without_final_mark`.
+        concatenated: number of joined pairs, as a share of `pairs`.
+    """
+    rng = random.Random(seed)
+    extra = list(_unmarked(pairs, rng.sample(range(len(pairs)), int(unmarked * len(pairs)))))
+    for _ in range(int(concatenated * len(pairs))):
+        extra.append(joined(rng.choices(pairs, k=rng.choice((2, 2, 3, 4))), *separators))
+    return pairs + extra
+
+
+def _unmarked(pairs: list[Pair], indices: Sequence[int]) -> Iterator[Pair]:
+    for index in indices:
+        shorter = without_final_mark(pairs[index])
+        if shorter is not None:
+            yield shorter
+
+
+def sentence_separator(language: str) -> str:
+    """What stands between two sentences of one paragraph."""
+    return "" if language in ("zh", "ja") else " "

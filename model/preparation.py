@@ -1,0 +1,115 @@
+"""From a recipe and a folder of data to what training needs: a vocabulary, encoded corpora, validation sets."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from model.batches import EncodedCorpus, Ragged
+from model.corpus import Pair, augmented, read_aligned, read_tsv, sentence_separator
+from model.errors import DataError
+from model.recipe import ParallelFiles, Recipe, TrainingFiles, split_direction
+from model.validation import ValidationSet
+from model.vocabulary import EOS_ID, Vocabulary, train_vocabulary
+
+
+def read_pairs(files: ParallelFiles, direction: str, root: Path) -> list[Pair]:
+    """(source, target) pairs of one direction.
+
+    Raises:
+        DataError: a file or line cannot be used.
+    """
+    source, target = split_direction(direction)
+    if files.path is not None:
+        return read_tsv(root / files.path, files.columns.index(source), files.columns.index(target))
+    return read_aligned(root / files.files[source], root / files.files[target])
+
+
+def build_vocabulary(recipe: Recipe, root: Path, path: Path) -> Vocabulary:
+    """Train the recipe's vocabulary on its training texts, each file read once, and write it to `path`."""
+    section = recipe.vocabulary
+    return train_vocabulary(
+        _vocabulary_sentences(recipe, root),
+        path,
+        size=section.size,
+        languages=recipe.target_languages,
+        character_coverage=section.character_coverage,
+        seed=recipe.seed,
+    )
+
+
+def _vocabulary_sentences(recipe: Recipe, root: Path) -> Iterator[str]:
+    rng = random.Random(recipe.seed)
+    for files in recipe.data:
+        pairs = read_pairs(files, files.directions[0], root)
+        for source, target in rng.sample(pairs, min(len(pairs), recipe.vocabulary.sentences_per_file)):
+            yield source
+            yield target
+
+
+def encode_corpora(recipe: Recipe, root: Path, vocabulary: Vocabulary) -> tuple[list[EncodedCorpus], int]:
+    """Every direction of every training text as ids, and the number of pairs left out as too long.
+
+    Raises:
+        VocabularyError: the vocabulary lacks the tag of a target language.
+        DataError: a file or line cannot be used.
+    """
+    corpora, dropped = [], 0
+    for files in recipe.data:
+        for direction in files.directions:
+            corpus, too_long = _encode(files, direction, root, vocabulary, recipe)
+            corpora.append(corpus)
+            dropped += too_long
+    return corpora, dropped
+
+
+def _encode(
+    files: TrainingFiles, direction: str, root: Path, vocabulary: Vocabulary, recipe: Recipe
+) -> tuple[EncodedCorpus, int]:
+    source_language, target_language = split_direction(direction)
+    tag = vocabulary.tag_id(target_language)
+    pairs = augmented(
+        read_pairs(files, direction, root),
+        unmarked=files.unmarked,
+        concatenated=files.concatenated,
+        separators=(sentence_separator(source_language), sentence_separator(target_language)),
+        seed=recipe.seed,
+    )
+    sources = [[tag, *ids, EOS_ID] for ids in vocabulary.encode_batch([source for source, _ in pairs])]
+    targets = vocabulary.encode_batch([target for _, target in pairs])
+    longest = recipe.training.longest
+    kept = [i for i in range(len(pairs)) if len(sources[i]) <= longest and len(targets[i]) < longest]
+    corpus = EncodedCorpus(
+        name=f"{direction} {files.name}",
+        source=Ragged.of([sources[i] for i in kept]),
+        target=Ragged.of([targets[i] for i in kept]),
+        passes=files.passes,
+    )
+    return corpus, len(pairs) - len(kept)
+
+
+def read_validation(recipe: Recipe, root: Path, vocabulary: Vocabulary) -> list[ValidationSet]:
+    """The recipe's held-out sets, one a direction."""
+    sets = []
+    for files in recipe.validation:
+        for direction in files.directions:
+            pairs = read_pairs(files, direction, root)[: files.limit]
+            name = Path(files.name.split(" + ")[0]).name.split(".")[0]
+            sets.append(ValidationSet(name, direction, [p[0] for p in pairs], [p[1] for p in pairs], vocabulary))
+    return sets
+
+
+def describe(corpora: list[EncodedCorpus]) -> list[str]:
+    """One line a corpus: pairs, target tokens, and its share of an epoch."""
+    tokens = np.array([len(c.target.flat) + len(c.target) for c in corpora])
+    shares = tokens * [c.passes for c in corpora]
+    if not shares.sum():
+        raise DataError("every training pair is too long; raise training.longest")
+    return [
+        f"{c.name}: {len(c.source):,} pairs, {tokens[i]:,} target tokens, x{c.passes:g} = "
+        f"{shares[i] / shares.sum():.1%} of an epoch of {int(shares.sum()):,}"
+        for i, c in enumerate(corpora)
+    ]

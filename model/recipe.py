@@ -1,0 +1,132 @@
+"""A training recipe: one TOML file that says everything a run depends on except where the data lies."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from model.errors import RecipeError
+
+Direction = Annotated[str, Field(pattern=r"^[a-z]{2,3}-[a-z]{2,3}$")]
+"""Source and target language, e.g. `zh-en`."""
+
+
+def split_direction(direction: str) -> tuple[str, str]:
+    """`zh-en` -> (`zh`, `en`)."""
+    source, target = direction.split("-")
+    return source, target
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ParallelFiles(_Section):
+    """One parallel text: either a TSV file and its columns' languages, or one file a language."""
+
+    path: str | None = None
+    columns: tuple[str, ...] = ()
+    files: dict[str, str] = {}
+    directions: tuple[Direction, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> ParallelFiles:
+        if (self.path is None) == (not self.files):
+            raise ValueError("give either path and columns (TSV) or files (line-aligned)")
+        languages = set(self.columns) if self.path is not None else set(self.files)
+        for direction in self.directions:
+            missing = set(split_direction(direction)) - languages
+            if missing:
+                raise ValueError(f"direction {direction}: no column or file for language {sorted(missing)[0]!r}")
+        return self
+
+    @property
+    def name(self) -> str:
+        """What to call it in logs."""
+        return self.path or " + ".join(self.files.values())
+
+
+class TrainingFiles(ParallelFiles):
+    """A training text and how often an epoch sees it."""
+
+    passes: float = Field(1.0, gt=0)
+    """Times the text is read in one epoch, e.g. 0.5: a new random half each time."""
+    unmarked: float = Field(0.0, ge=0, le=1)
+    concatenated: float = Field(0.0, ge=0, le=2)
+
+
+class ValidationFiles(ParallelFiles):
+    """A held-out text, scored during training on its first `limit` lines."""
+
+    limit: int = Field(500, ge=1)
+
+
+class VocabularySection(_Section):
+    """How the vocabulary is trained: pieces, coverage, and at most how many sentences of a file."""
+
+    size: int = Field(10_000, ge=300)
+    character_coverage: float = Field(0.9998, gt=0.9, le=1.0)
+    sentences_per_file: int = Field(100_000, ge=1)
+
+
+class TrainingSection(_Section):
+    """Optimiser, budget and reporting."""
+
+    batch_tokens: int = Field(4096, ge=16)
+    """Most padded tokens of a batch, on the longer side."""
+    longest: int = Field(128, ge=4)
+    """Pairs with a longer side, in tokens, are left out (and counted in the log)."""
+    max_steps: int = Field(10_000, ge=1)
+    warmup_steps: int = Field(1000, ge=1)
+    cooldown_steps: int = Field(0, ge=0)
+    learning_rate_factor: float = Field(1.0, gt=0)
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    gradient_clip: float = Field(1.0, gt=0)
+    checkpoint_every: int = Field(250, ge=1)
+    average_last: int = Field(5, ge=1)
+    validate_every: int = Field(1000, ge=1)
+    log_every: int = Field(20, ge=1)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+
+class Recipe(_Section):
+    """The whole file."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    seed: int = 1
+    model: dict[str, Any] = {}
+    vocabulary: VocabularySection = VocabularySection()
+    training: TrainingSection = TrainingSection()
+    data: tuple[TrainingFiles, ...] = Field(min_length=1)
+    validation: tuple[ValidationFiles, ...] = ()
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """Every direction that is trained, in order of first mention."""
+        return tuple(dict.fromkeys(direction for files in self.data for direction in files.directions))
+
+    @property
+    def target_languages(self) -> tuple[str, ...]:
+        """Languages that need a tag."""
+        return tuple(sorted({split_direction(direction)[1] for direction in self.directions}))
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read and check a recipe.
+
+    Raises:
+        RecipeError: missing file, broken TOML, or a field that is unknown or out of range.
+    """
+    if not path.is_file():
+        raise RecipeError(f"{path}: no such recipe; see model/recipes/ for examples")
+    try:
+        return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not a TOML file: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RecipeError(f"{path}: {where or 'recipe'}: {first['msg']}") from error

@@ -1,0 +1,87 @@
+"""Greedy and beam search as the textbook has them: slow, obvious, no cache. The oracle for everything faster.
+
+Every step runs the decoder over the whole prefix again. score = log_prob / n^length_penalty, where n counts the end token;
+an end token counts when it is among the `beam_size` best candidates of its step, and a sentence is done when `beam_size`
+hypotheses have ended (Hugging Face's `early_stopping=True`) or `max_output_tokens` is reached.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from model.transformer import Transformer
+from model.vocabulary import BOS_ID, EOS_ID, PAD_ID, UNK_ID
+
+NEVER = (PAD_ID, UNK_ID, BOS_ID)
+"""Ids that no search may choose."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ReferenceHypothesis:
+    """One finished output: ids without the end token, sum of log-probabilities (end included), ranking value."""
+
+    target_ids: tuple[int, ...]
+    log_prob: float
+    score: float
+    finished: bool
+
+
+def next_log_probs(model: Transformer, prefixes: Tensor, memory: Tensor, source_mask: Tensor) -> Tensor:
+    """Log-probabilities of the token after each prefix. prefixes [B, T] -> [B, V]."""
+    states = model.decode(prefixes, memory, source_mask)[:, -1]
+    logits = model.embedding.project(states).float()
+    logits[:, NEVER] = -torch.inf
+    return logits.log_softmax(dim=-1)
+
+
+@torch.inference_mode()
+def greedy_search(
+    model: Transformer, source_ids: Tensor, source_mask: Tensor, max_output_tokens: int
+) -> list[list[int]]:
+    """The most probable token at every step, for a batch [B, S] at once; ids without the end token."""
+    memory = model.encode(source_ids, source_mask)
+    prefixes = torch.full((len(source_ids), 1), BOS_ID, dtype=torch.int64, device=source_ids.device)
+    ended = torch.zeros(len(source_ids), dtype=torch.bool, device=source_ids.device)
+    for _ in range(max_output_tokens):
+        best = next_log_probs(model, prefixes, memory, source_mask).argmax(dim=-1)
+        prefixes = torch.cat([prefixes, best.masked_fill(ended, PAD_ID)[:, None]], dim=1)
+        ended |= best == EOS_ID
+        if ended.all():
+            break
+    return [[i for i in row if i not in (PAD_ID, EOS_ID)] for row in prefixes[:, 1:].tolist()]
+
+
+@torch.inference_mode()
+def beam_search(
+    model: Transformer, source_ids: Tensor, *, beam_size: int, max_output_tokens: int, length_penalty: float = 1.0
+) -> list[ReferenceHypothesis]:
+    """The best hypotheses of one source [S], best first; ties keep the earlier beam and the smaller id."""
+    source_mask = torch.ones(1, len(source_ids), dtype=torch.bool, device=source_ids.device)
+    memory = model.encode(source_ids[None], source_mask)
+    beams: list[tuple[float, tuple[int, ...]]] = [(0.0, (BOS_ID,))]
+    done: list[ReferenceHypothesis] = []
+    for length in range(1, max_output_tokens + 1):
+        prefixes = torch.tensor([ids for _, ids in beams], device=source_ids.device)
+        rows = len(beams)
+        log_probs = next_log_probs(model, prefixes, memory.expand(rows, -1, -1), source_mask.expand(rows, -1))
+        totals = log_probs + torch.tensor([log_prob for log_prob, _ in beams], device=source_ids.device)[:, None]
+        values, order = (part[: 2 * beam_size] for part in totals.flatten().sort(descending=True, stable=True))
+        previous, beams = beams, []
+        for rank, (total, place) in enumerate(zip(values.tolist(), order.tolist(), strict=True)):
+            origin, token = divmod(place, log_probs.shape[1])
+            ids = previous[origin][1]
+            if token != EOS_ID:
+                beams.append((total, (*ids, token)))
+            elif rank < beam_size:
+                done.append(ReferenceHypothesis(ids[1:], total, total / length**length_penalty, True))
+            if len(beams) == beam_size:
+                break
+        if len(done) >= beam_size:
+            break
+    else:
+        length = max_output_tokens
+        done += [ReferenceHypothesis(ids[1:], total, total / length**length_penalty, False) for total, ids in beams]
+    return sorted(done, key=lambda hypothesis: -hypothesis.score)[:beam_size]

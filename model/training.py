@@ -1,0 +1,245 @@
+"""The training loop: batches in, checkpoints and a log out; stopped at any moment, it resumes as if it had not been."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model.batches import Batch, Mixture
+from model.checkpoint import average_weights, save_checkpoint
+from model.config import ModelConfig
+from model.errors import CheckpointError
+from model.loss import label_smoothed_loss
+from model.progress import Progress
+from model.recipe import Recipe, TrainingSection
+from model.schedule import learning_rate
+from model.transformer import Transformer
+from model.validation import ValidationSet, validate
+from model.vocabulary import Vocabulary
+
+STATE_FILE = "state.pt"
+LOG_FILE = "log.jsonl"
+RECIPE_FILE = "recipe.json"
+WEIGHTS_DIR = "weights"
+RESULT_DIR = "checkpoint"
+
+
+@dataclasses.dataclass(slots=True)
+class Position:
+    """Where in the data and in the budget a run stands."""
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    """Batches of this epoch already taken."""
+    target_tokens: int = 0
+    seconds: float = 0.0
+
+
+class Trainer:
+    """One run in one directory."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        config: ModelConfig,
+        mixture: Mixture,
+        validation: list[ValidationSet],
+        run: Path,
+        vocabulary_path: Path,
+        device: torch.device,
+    ) -> None:
+        self.recipe = recipe
+        self.settings: TrainingSection = recipe.training
+        self.mixture = mixture
+        self.validation = validation
+        self.run = run
+        self.vocabulary_path = vocabulary_path
+        self.device = device
+        torch.manual_seed(recipe.seed)
+        self.model = Transformer(config).to(device)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=0.0, betas=(0.9, 0.98), eps=1e-9, fused=True)
+        self.position = Position()
+        self.autocast = _uses_bf16(self.settings.precision, device)
+        self._loss_sum = torch.zeros((), device=device)
+        self._loss_tokens = 0
+
+    def train(self) -> Path:
+        """Train to `max_steps`; returns the directory of the averaged checkpoint."""
+        self.run.mkdir(parents=True, exist_ok=True)
+        (self.run / RECIPE_FILE).write_text(self.recipe.model_dump_json(indent=2), encoding="utf-8")
+        self._resume()
+        progress = Progress(self.settings.max_steps, self.position.step)
+        self.model.train()
+        for batch in self._batches():
+            started = time.monotonic()
+            self._update(batch.to(self.device))
+            self.position.seconds += time.monotonic() - started
+            if self.position.step % self.settings.log_every == 0:
+                self._report(progress)
+            self._keep_and_validate(progress)
+            if self.position.step >= self.settings.max_steps:
+                break
+        progress.close()
+        result = self.run / RESULT_DIR
+        save_checkpoint(result, **newest_average(self.run, self.vocabulary_path, self.settings.average_last))
+        return result
+
+    def _batches(self) -> Iterator[Batch]:
+        while self.position.step < self.settings.max_steps:
+            plan = self.mixture.epoch(self.position.epoch)
+            for index in range(self.position.batch, len(plan)):
+                self.position.batch = index + 1
+                yield self.mixture.batch(plan[index])
+            self.position.epoch += 1
+            self.position.batch = 0
+
+    def _update(self, batch: Batch) -> None:
+        self.position.step += 1
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            logits = self.model(batch.source_ids, batch.source_mask, batch.target_ids)
+        tokens = batch.num_target_tokens
+        loss = label_smoothed_loss(logits, batch.labels, self.settings.label_smoothing)
+        self.optimizer.zero_grad(set_to_none=True)
+        (loss / tokens).backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip)
+        self.optimizer.step()
+        self.position.target_tokens += tokens
+        self._loss_sum += loss.detach()
+        self._loss_tokens += tokens
+
+    def rate(self) -> float:
+        """The learning rate of the current step."""
+        return learning_rate(
+            self.position.step,
+            d_model=self.model.config.d_model,
+            warmup_steps=self.settings.warmup_steps,
+            factor=self.settings.learning_rate_factor,
+            max_steps=self.settings.max_steps,
+            cooldown_steps=self.settings.cooldown_steps,
+        )
+
+    def _report(self, progress: Progress) -> None:
+        loss = float(self._loss_sum) / self._loss_tokens
+        self._loss_sum.zero_()
+        tokens, self._loss_tokens = self._loss_tokens, 0
+        speed = progress.update(self.position.step, tokens, f"loss {loss:.3f} lr {self.rate():.2e} epoch {self.position.epoch}")
+        self._log("train", loss=loss, learning_rate=self.rate(), tokens_per_second=speed)
+
+    def _keep_and_validate(self, progress: Progress) -> None:
+        step, last = self.position.step, self.position.step == self.settings.max_steps
+        # The log comes first: what it says beyond the state is dropped on resuming, never repeated or lost.
+        if self.validation and (step % self.settings.validate_every == 0 or last):
+            for row in validate(self.model, self.validation, self.settings.label_smoothing):
+                self._log("validation", **row)
+                progress.say(f"step {step} {row}")
+        if step % self.settings.checkpoint_every == 0 or last:
+            self._save()
+
+    def _log(self, kind: str, **values: Any) -> None:
+        row = {"kind": kind, "step": self.position.step, "target_tokens": self.position.target_tokens,
+               "seconds": round(self.position.seconds, 1), **values}  # fmt: skip
+        with (self.run / LOG_FILE).open("a", encoding="utf-8") as log:
+            log.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+    def _save(self) -> None:
+        weights = self.run / WEIGHTS_DIR
+        weights.mkdir(exist_ok=True)
+        _write_atomically(weights / f"{self.position.step:08d}.pt", self.model.state_dict())
+        state = {
+            "position": dataclasses.asdict(self.position),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": torch.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+            "loss": (float(self._loss_sum), self._loss_tokens),
+            "seed": self.recipe.seed,
+        }
+        _write_atomically(self.run / STATE_FILE, state)
+        for old in sorted(weights.glob("*.pt"))[: -self.settings.average_last]:
+            old.unlink()
+
+    def _resume(self) -> None:
+        path = self.run / STATE_FILE
+        if not path.exists():
+            (self.run / LOG_FILE).unlink(missing_ok=True)
+            return
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        if state["seed"] != self.recipe.seed:
+            raise CheckpointError(f"{path}: the run began with seed {state['seed']}, the recipe says {self.recipe.seed}")
+        try:
+            self.model.load_state_dict(state["model"])
+        except RuntimeError as error:
+            raise CheckpointError(f"{path}: the recipe describes another model; choose another --out: {error}") from error
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.position = Position(**state["position"])
+        torch.set_rng_state(state["random"].cpu())
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state_all([part.cpu() for part in state["cuda_random"]])
+        self._loss_sum.fill_(state["loss"][0])
+        self._loss_tokens = state["loss"][1]
+        _drop_log_after(self.run / LOG_FILE, self.position.step)
+
+
+def newest_average(run: Path, vocabulary_path: Path, last: int) -> dict[str, Any]:
+    """The arguments of `save_checkpoint` for the mean of the run's newest `last` saved weights.
+
+    Raises:
+        CheckpointError: the run has saved nothing yet.
+    """
+    newest = sorted((run / WEIGHTS_DIR).glob("*.pt"))[-last:]
+    if not newest:
+        raise CheckpointError(f"{run / WEIGHTS_DIR}: nothing to average: no weights were saved yet")
+    recipe = Recipe.model_validate_json((run / RECIPE_FILE).read_text(encoding="utf-8"))
+    vocabulary = Vocabulary.load(vocabulary_path)
+    return {
+        "config": ModelConfig.from_dict({**recipe.model, "vocabulary_size": len(vocabulary)}),
+        "weights": average_weights(torch.load(path, map_location="cpu", weights_only=True) for path in newest),
+        "vocabulary_path": vocabulary_path,
+        "name": recipe.name,
+        "directions": recipe.directions,
+        "training": {"recipe": recipe.name, "averaged_steps": [int(path.stem) for path in newest]},
+    }
+
+
+def _uses_bf16(precision: str, device: torch.device) -> bool:
+    """bf16 pays on CUDA and on CPUs with tile units; elsewhere it is emulated and slower than fp32."""
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return torch.cpu._is_amx_tile_supported()
+
+
+def _write_atomically(path: Path, value: Any) -> None:
+    scratch = path.with_suffix(".partial")
+    with scratch.open("wb") as file:
+        torch.save(value, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(scratch, path)
+
+
+def _drop_log_after(path: Path, step: int) -> None:
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            break  # the last line of a killed process
+        if row["step"] <= step:
+            kept.append(line + "\n")
+    scratch = path.with_suffix(".partial")
+    scratch.write_text("".join(kept), encoding="utf-8")
+    os.replace(scratch, path)

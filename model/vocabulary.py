@@ -1,0 +1,156 @@
+"""Text to ids and back, with SentencePiece (Kudo & Richardson 2018). Torch-free.
+
+Normalisation is the identity: punctuation, script and spaces of a text survive `decode(encode(text))`. Characters the
+vocabulary has never seen fall back to their UTF-8 bytes, so no text is unknown. A direction is chosen by one tag, the
+target language, in front of the source: `<2en> ▁Je ▁suis ▁étudiant . </s>`.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import sentencepiece
+
+from model.errors import VocabularyError
+
+PAD_ID = 0
+UNK_ID = 1
+BOS_ID = 2
+EOS_ID = 3
+
+
+def language_tag(language: str) -> str:
+    """The token that asks for `language` as the target."""
+    return f"<2{language}>"
+
+
+class Vocabulary:
+    """A trained SentencePiece model together with its special ids and language tags."""
+
+    def __init__(self, processor: sentencepiece.SentencePieceProcessor) -> None:
+        self._processor = processor
+        self._tags = _read_tags(processor)
+
+    @classmethod
+    def load(cls, path: Path) -> Vocabulary:
+        """The vocabulary in the file `path`.
+
+        Raises:
+            VocabularyError: the file is missing, is not a SentencePiece model, or has other special ids.
+        """
+        if not path.is_file():
+            raise VocabularyError(f"{path}: no such vocabulary; train one with: python -m model vocabulary")
+        processor = sentencepiece.SentencePieceProcessor()
+        try:
+            processor.LoadFromSerializedProto(path.read_bytes())
+        except RuntimeError as error:
+            raise VocabularyError(f"{path}: not a SentencePiece model") from error
+        found = (processor.pad_id(), processor.unk_id(), processor.bos_id(), processor.eos_id())
+        if found != (PAD_ID, UNK_ID, BOS_ID, EOS_ID):
+            raise VocabularyError(
+                f"{path}: pad, unk, bos, eos must be {(PAD_ID, UNK_ID, BOS_ID, EOS_ID)}, found {found}; "
+                "train one with: python -m model vocabulary"
+            )
+        return cls(processor)
+
+    def __len__(self) -> int:
+        return int(self._processor.GetPieceSize())
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Languages that have a tag, in alphabetical order."""
+        return tuple(sorted(self._tags))
+
+    def tag_id(self, language: str) -> int:
+        """Id of the tag for the target language.
+
+        Raises:
+            VocabularyError: the vocabulary has no tag for it.
+        """
+        try:
+            return self._tags[language]
+        except KeyError:
+            raise VocabularyError(
+                f"the vocabulary has no tag for language {language!r}; it has {', '.join(self.languages)}"
+            ) from None
+
+    def encode(self, text: str) -> list[int]:
+        """Pieces of `text`, without any special token."""
+        ids: list[int] = self._processor.EncodeAsIds(text)
+        return ids
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` of many texts, in parallel."""
+        ids: list[list[int]] = self._processor.Encode(list(texts), out_type=int, num_threads=os.cpu_count() or 1)
+        return ids
+
+    def encode_source(self, text: str, target_language: str) -> list[int]:
+        """What the encoder reads: target-language tag, pieces, end token."""
+        return [self.tag_id(target_language), *self.encode(text), EOS_ID]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of `ids`; special tokens and tags vanish, bytes that are not UTF-8 become U+FFFD."""
+        text: str = self._processor.DecodeIds([int(i) for i in ids])
+        return text
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """The piece of each id as the model sees it, e.g. `▁suis`, `</s>`, `<2en>`."""
+        return [str(self._processor.IdToPiece(int(i))) for i in ids]
+
+
+def _read_tags(processor: sentencepiece.SentencePieceProcessor) -> dict[str, int]:
+    tags = {}
+    for index in range(processor.GetPieceSize()):
+        piece = processor.IdToPiece(index)
+        if processor.IsControl(index) and piece.startswith("<2") and piece.endswith(">"):
+            tags[piece[2:-1]] = index
+    return tags
+
+
+def train_vocabulary(
+    sentences: Iterable[str],
+    path: Path,
+    *,
+    size: int,
+    languages: Sequence[str],
+    character_coverage: float = 0.9998,
+    seed: int = 1,
+) -> Vocabulary:
+    """Train a unigram vocabulary of `size` pieces on `sentences` and write it to `path`.
+
+    Raises:
+        VocabularyError: SentencePiece refuses, for example because `size` is too large for the text.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sentencepiece.set_random_generator_seed(seed)
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        prefix = Path(scratch) / "vocabulary"
+        try:
+            sentencepiece.SentencePieceTrainer.Train(
+                sentence_iterator=iter(sentences),
+                model_prefix=str(prefix),
+                model_type="unigram",
+                vocab_size=size,
+                character_coverage=character_coverage,
+                byte_fallback=True,
+                # Identity, and every space kept: NFKC would turn a full-width comma into an ASCII one.
+                normalization_rule_name="identity",
+                remove_extra_whitespaces=False,
+                split_digits=True,
+                control_symbols=[language_tag(language) for language in languages],
+                pad_id=PAD_ID,
+                unk_id=UNK_ID,
+                bos_id=BOS_ID,
+                eos_id=EOS_ID,
+                max_sentence_length=16384,
+                shuffle_input_sentence=False,
+                num_threads=os.cpu_count() or 1,
+                minloglevel=2,
+            )
+        except (RuntimeError, OSError) as error:
+            raise VocabularyError(f"{path}: SentencePiece could not train a vocabulary of {size}: {error}") from error
+        os.replace(f"{prefix}.model", path)
+    return Vocabulary.load(path)
