@@ -1,4 +1,4 @@
-"""Commands: python -m model vocabulary | train | average | evaluate | curves."""
+"""Commands: python -m model vocabulary | train | average | evaluate | translate | curves."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-# Large tensors come and go at every step: without these glibc returns each to the kernel, and page faults cost a quarter of
-# the training time on a CPU. The settings are read when a process starts.
+if TYPE_CHECKING:
+    from model.checkpoint import Checkpoint
+
+# Large tensors come and go at every step: without these glibc returns each to the kernel, and page faults cost a
+# quarter of the training time on a CPU. The settings are read when a process starts.
 _ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 36), "MALLOC_TOP_PAD_": str(1 << 28)}
 
 
@@ -22,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run_command(options)
     except ModelError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print("error:", " ".join(line.strip() for line in str(error).splitlines()), file=sys.stderr)
         return 2
     return 0
 
@@ -55,12 +59,16 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("checkpoint", type=Path)
     evaluate.add_argument("--source", type=Path, required=True, help="source lines, plain or .gz")
     evaluate.add_argument("--reference", type=Path, required=True, help="reference lines, plain or .gz")
-    evaluate.add_argument("--direction", required=True, help="e.g. zh-en")
-    evaluate.add_argument("--beam", type=int, default=1, help="beam size (default 1, greedy)")
-    evaluate.add_argument("--length-penalty", type=float, default=1.0)
+    _add_search(evaluate)
     evaluate.add_argument("--limit", type=int, default=None, help="first N lines only")
     evaluate.add_argument("--output", type=Path, default=None, help="write the translations, one a line")
     evaluate.set_defaults(run_command=_evaluate)
+
+    translate = commands.add_parser("translate", help="translate sentences with a checkpoint")
+    translate.add_argument("checkpoint", type=Path)
+    translate.add_argument("text", nargs="*", help="sentences; without any, the lines of standard input")
+    _add_search(translate)
+    translate.set_defaults(run_command=_translate)
 
     curves = commands.add_parser("curves", help="draw a run's log as a PNG")
     curves.add_argument("run", type=Path, help="folder of the run")
@@ -72,6 +80,12 @@ def _parser() -> argparse.ArgumentParser:
 def _add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", type=Path, help="TOML file, see model/recipes/")
     parser.add_argument("--root", type=Path, default=Path(), help="folder that the recipe's paths start from")
+
+
+def _add_search(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--direction", required=True, help="e.g. zh-en")
+    parser.add_argument("--beam", type=int, default=1, help="beam size (default 1, greedy)")
+    parser.add_argument("--length-penalty", type=float, default=1.0)
 
 
 def _vocabulary(options: argparse.Namespace) -> None:
@@ -86,16 +100,14 @@ def _train(options: argparse.Namespace) -> None:
     import torch
 
     from model.batches import Mixture
-    from model.config import ModelConfig
     from model.curves import draw_curves
-    from model.preparation import describe, encode_corpora, read_validation
+    from model.preparation import describe, encode_corpora, load_vocabulary, read_validation
     from model.recipe import load_recipe
     from model.training import LOG_FILE, Trainer
-    from model.vocabulary import Vocabulary
 
     recipe = load_recipe(options.recipe)
-    vocabulary = Vocabulary.load(options.vocabulary)
-    config = ModelConfig.from_dict({**recipe.model, "vocabulary_size": len(vocabulary)})
+    vocabulary = load_vocabulary(recipe, options.vocabulary)
+    config = recipe.config_for(len(vocabulary))
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     corpora, dropped = encode_corpora(recipe, options.root, vocabulary)
     for line in describe(corpora):
@@ -126,26 +138,38 @@ def _evaluate(options: argparse.Namespace) -> None:
     from model.corpus import read_aligned
     from model.evaluation import score
     from model.recipe import split_direction
-    from model.translation import translate_greedily, translate_with_beam
 
     checkpoint = load_checkpoint(options.checkpoint)
     target_language = split_direction(options.direction)[1]
     pairs = read_aligned(options.source, options.reference)[: options.limit]
     sources = [source for source, _ in pairs]
-    model, vocabulary = checkpoint.model, checkpoint.vocabulary
-    if options.beam == 1:
-        hypotheses = translate_greedily(model, vocabulary, sources, target_language)
-    else:
-        hypotheses = [
-            translate_with_beam(
-                model, vocabulary, source, target_language,
-                beam_size=options.beam, length_penalty=options.length_penalty,
-            )
-            for source in sources
-        ]  # fmt: skip
+    hypotheses = _translations(checkpoint, sources, target_language, options)
     if options.output:
         options.output.write_text("".join(line + "\n" for line in hypotheses), encoding="utf-8")
     print(json.dumps(score(hypotheses, [target for _, target in pairs], target_language).to_dict()))
+
+
+def _translate(options: argparse.Namespace) -> None:
+    from model.checkpoint import load_checkpoint
+    from model.recipe import split_direction
+
+    target_language = split_direction(options.direction)[1]
+    checkpoint = load_checkpoint(options.checkpoint)
+    sources = options.text or [line.rstrip("\r\n") for line in sys.stdin]
+    for line in _translations(checkpoint, sources, target_language, options):
+        print(line)
+
+
+def _translations(
+    checkpoint: Checkpoint, sources: Sequence[str], target_language: str, options: argparse.Namespace
+) -> list[str]:
+    from model.translation import translate_greedily, translate_with_beam
+
+    model, vocabulary = checkpoint.model, checkpoint.vocabulary
+    if options.beam == 1:
+        return translate_greedily(model, vocabulary, sources, target_language)
+    search = {"beam_size": options.beam, "length_penalty": options.length_penalty}
+    return [translate_with_beam(model, vocabulary, source, target_language, **search) for source in sources]
 
 
 def _curves(options: argparse.Namespace) -> None:

@@ -123,7 +123,7 @@ class Mixture:
         corpus = self._corpora[index]
         size = len(corpus.source)
         whole = int(corpus.passes)
-        part = rng.choice(size, int(round((corpus.passes - whole) * size)), replace=False)
+        part = rng.choice(size, round((corpus.passes - whole) * size), replace=False)
         rows = np.concatenate([np.tile(np.arange(size), whole), part])
         return np.stack([np.full(len(rows), index), rows], axis=1)
 

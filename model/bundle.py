@@ -1,8 +1,8 @@
 """The contract between `export` and `service`: what a bundle directory holds and what its manifest says. Torch-free.
 
-A bundle is `manifest.json`, the graphs, one weights file they share, the vocabulary and the model card. The manifest names
-every file with its SHA-256. Decoder state is declared, not assumed: an engine that handles the three kinds of state serves
-any autoregressive model, an LSTM with attention as well as a Transformer.
+A bundle is `manifest.json`, the graphs, one weights file they share, the vocabulary and the model card. The manifest
+names every file with its SHA-256. Decoder state is declared, not assumed: an engine that handles the three kinds of
+state serves any autoregressive model, an LSTM with attention as well as a Transformer.
 
 Shapes: N sentences, K beams a sentence, S source tokens, T tokens decoded so far, C candidates.
 """

@@ -1,4 +1,4 @@
-"""Trained weights on disk: a directory with config.json, model.safetensors (one part or several) and vocabulary.spm."""
+"""Trained weights on disk: a directory with config.json, model.safetensors and vocabulary.spm."""
 
 from __future__ import annotations
 
@@ -84,7 +84,9 @@ def load_checkpoint(directory: Path, device: torch.device | None = None) -> Chec
     try:
         model.load_state_dict({key: value.float() for key, value in read_weights(directory / WEIGHTS_FILE).items()})
     except RuntimeError as error:
-        raise CheckpointError(f"{directory}: weights and config do not belong together: {error}") from error
+        raise CheckpointError(
+            f"{directory}: weights and config do not belong together: {first_mismatch(error)}"
+        ) from error
     model.eval().to(device or torch.device("cpu"))
     vocabulary = Vocabulary.load(directory / VOCABULARY_FILE)
     return Checkpoint(model, vocabulary, description["directions"], description["name"])
@@ -97,9 +99,19 @@ def _read_description(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: no such file; give the directory of a checkpoint") from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise CheckpointError(f"{path}: not JSON: {error}") from error
-    if description.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: format {description.get('format')!r}, this version reads {FORMAT}")
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        found = description.get("format") if isinstance(description, dict) else None
+        raise CheckpointError(f"{path}: format {found!r}, this version reads {FORMAT}; average or train it again")
+    missing = {"model", "directions", "name"} - set(description)
+    if missing:
+        raise CheckpointError(f"{path}: {sorted(missing)[0]!r} is missing; average or train it again")
     return description
+
+
+def first_mismatch(error: RuntimeError) -> str:
+    """The first complaint of `load_state_dict`, which lists every tensor on a line of its own."""
+    complaint = [*str(error).splitlines(), ""][1].strip() or str(error)
+    return complaint if len(complaint) <= 200 else complaint[:200] + "..."
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -120,7 +132,8 @@ def average_weights(parts: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
     """The mean of several checkpoints' weights, in fp64 inside (Vaswani et al. 2017, section 6.1)."""
     total: dict[str, Tensor] = {}
     count = 0
-    for count, weights in enumerate(parts, start=1):
+    for weights in parts:
+        count += 1
         for key, value in weights.items():
             total[key] = total[key] + value.double() if key in total else value.double()
     if not count:

@@ -33,7 +33,13 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for name in (
-            "vocabulary_size", "d_model", "num_heads", "d_ff", "encoder_layers", "decoder_layers", "max_positions",
+            "vocabulary_size",
+            "d_model",
+            "num_heads",
+            "d_ff",
+            "encoder_layers",
+            "decoder_layers",
+            "max_positions",
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -44,14 +50,12 @@ class ModelConfig:
             )
         if self.d_model % 2:
             raise CheckpointError(f"model config: d_model must be even for sine/cosine pairs, not {self.d_model}")
-        if not 0.0 <= self.dropout < 1.0:
+        if not isinstance(self.dropout, int | float) or not 0.0 <= self.dropout < 1.0:
             raise CheckpointError(f"model config: dropout must be in [0, 1), not {self.dropout!r}")
         if self.norm not in ("post", "pre"):
             raise CheckpointError(f"model config: norm must be 'post' or 'pre', not {self.norm!r}")
         if self.positions not in ("sinusoidal", "learned"):
-            raise CheckpointError(
-                f"model config: positions must be 'sinusoidal' or 'learned', not {self.positions!r}"
-            )
+            raise CheckpointError(f"model config: positions must be 'sinusoidal' or 'learned', not {self.positions!r}")
 
     @property
     def d_head(self) -> int:
@@ -72,7 +76,9 @@ class ModelConfig:
         known = {field.name for field in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
-            raise CheckpointError(f"model config: unknown field {unknown[0]!r}; known fields: {', '.join(sorted(known))}")
+            raise CheckpointError(
+                f"model config: unknown field {unknown[0]!r}; known fields: {', '.join(sorted(known))}"
+            )
         if "vocabulary_size" not in values:
             raise CheckpointError("model config: vocabulary_size is missing")
         return cls(**values)

@@ -54,7 +54,9 @@ def read_tsv(path: Path, source_column: int, target_column: int) -> list[Pair]:
     for number, line in enumerate(read_lines(path), start=1):
         cells = line.split("\t")
         if len(cells) < needed:
-            raise DataError(f"{path}:{number}: {len(cells)} tab-separated column(s), {needed} needed; mend or drop the line")
+            raise DataError(
+                f"{path}:{number}: {len(cells)} tab-separated column(s), {needed} needed; mend or drop the line"
+            )
         pair = cells[source_column], cells[target_column]
         _require_both_sides(pair, path, number)
         pairs.append(pair)

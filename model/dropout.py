@@ -11,13 +11,13 @@ _INT64 = torch.iinfo(torch.int64)
 class Dropout(nn.Module):
     """Zero each element with probability `rate`, scale the others so that the mean stays.
 
-    On the CPU torch draws one 32-bit number an element, serially: 12 % of a training step of the shipped model. One random
-    byte an element is enough; the rate is rounded to 1/256.
+    On the CPU torch draws one 32-bit number an element, serially: 12 % of a training step of the shipped model. One
+    random byte an element is enough; the rate is rounded to 1/256, at most 255/256.
     """
 
     def __init__(self, rate: float) -> None:
         super().__init__()
-        self.threshold = round(rate * 256)
+        self.threshold = min(round(rate * 256), 255)
 
     def forward(self, x: Tensor) -> Tensor:
         """x of any shape -> the same shape."""

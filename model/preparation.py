@@ -10,7 +10,7 @@ import numpy as np
 
 from model.batches import EncodedCorpus, Ragged
 from model.corpus import Pair, augmented, read_aligned, read_tsv, sentence_separator
-from model.errors import DataError
+from model.errors import DataError, VocabularyError
 from model.recipe import ParallelFiles, Recipe, TrainingFiles, split_direction
 from model.validation import ValidationSet
 from model.vocabulary import EOS_ID, Vocabulary, train_vocabulary
@@ -29,7 +29,7 @@ def read_pairs(files: ParallelFiles, direction: str, root: Path) -> list[Pair]:
 
 
 def build_vocabulary(recipe: Recipe, root: Path, path: Path) -> Vocabulary:
-    """Train the recipe's vocabulary on its training texts, each file read once, and write it to `path`."""
+    """Train the recipe's vocabulary on a sample of each of its [[data]] entries and write it to `path`."""
     section = recipe.vocabulary
     return train_vocabulary(
         _vocabulary_sentences(recipe, root),
@@ -39,6 +39,24 @@ def build_vocabulary(recipe: Recipe, root: Path, path: Path) -> Vocabulary:
         character_coverage=section.character_coverage,
         seed=recipe.seed,
     )
+
+
+def load_vocabulary(recipe: Recipe, path: Path) -> Vocabulary:
+    """The vocabulary in `path`, if it is one the recipe can be trained with.
+
+    Raises:
+        VocabularyError: it is missing or damaged, has another size, or lacks the tag of a target language.
+    """
+    vocabulary = Vocabulary.load(path)
+    advice = f"train one that fits with: python -m model vocabulary RECIPE --out {path}"
+    if len(vocabulary) != recipe.vocabulary.size:
+        raise VocabularyError(f"{path}: {len(vocabulary)} pieces, the recipe says {recipe.vocabulary.size}; {advice}")
+    missing = sorted(set(recipe.target_languages) - set(vocabulary.languages))
+    if missing:
+        raise VocabularyError(
+            f"{path}: no tag for target language {missing[0]!r}, only for {', '.join(vocabulary.languages)}; {advice}"
+        )
+    return vocabulary
 
 
 def _vocabulary_sentences(recipe: Recipe, root: Path) -> Iterator[str]:

@@ -8,15 +8,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from model.errors import RecipeError
+from model.config import ModelConfig
+from model.errors import CheckpointError, RecipeError
 
 Direction = Annotated[str, Field(pattern=r"^[a-z]{2,3}-[a-z]{2,3}$")]
 """Source and target language, e.g. `zh-en`."""
 
 
 def split_direction(direction: str) -> tuple[str, str]:
-    """`zh-en` -> (`zh`, `en`)."""
-    source, target = direction.split("-")
+    """`zh-en` -> (`zh`, `en`).
+
+    Raises:
+        RecipeError: `direction` has another form.
+    """
+    source, separator, target = direction.partition("-")
+    if not (source and separator and target) or "-" in target:
+        raise RecipeError(f"direction {direction!r}: write it as source-target, e.g. zh-en")
     return source, target
 
 
@@ -91,6 +98,12 @@ class TrainingSection(_Section):
     log_every: int = Field(20, ge=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
+    @model_validator(mode="after")
+    def _longest_fits(self) -> TrainingSection:
+        if self.longest > self.batch_tokens:
+            raise ValueError(f"longest ({self.longest}) must not exceed batch_tokens ({self.batch_tokens})")
+        return self
+
 
 class Recipe(_Section):
     """The whole file."""
@@ -102,6 +115,25 @@ class Recipe(_Section):
     training: TrainingSection = TrainingSection()
     data: tuple[TrainingFiles, ...] = Field(min_length=1)
     validation: tuple[ValidationFiles, ...] = ()
+
+    @model_validator(mode="after")
+    def _architecture_fits(self) -> Recipe:
+        try:
+            config = self.config_for(self.vocabulary.size)
+        except CheckpointError as error:
+            raise ValueError(str(error)) from error
+        if self.training.longest > config.max_positions:
+            longest, most = self.training.longest, config.max_positions
+            raise ValueError(f"training.longest ({longest}) must not exceed model.max_positions ({most})")
+        return self
+
+    def config_for(self, vocabulary_size: int) -> ModelConfig:
+        """The architecture that section [model] describes.
+
+        Raises:
+            CheckpointError: a field of it is unknown or out of range.
+        """
+        return ModelConfig.from_dict({**self.model, "vocabulary_size": vocabulary_size})
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -129,4 +161,8 @@ def load_recipe(path: Path) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise RecipeError(f"{path}: {where or 'recipe'}: {first['msg']}") from error
+        what = "unknown field" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+        found = f" (found {first['input']!r})" if isinstance(first["input"], str | int | float) else ""
+        raise RecipeError(
+            f"{path}: {where or 'recipe'}: {what}{found}; model/recipes/README.md lists the fields"
+        ) from error

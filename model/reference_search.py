@@ -1,13 +1,14 @@
 """Greedy and beam search as the textbook has them: slow, obvious, no cache. The oracle for everything faster.
 
-Every step runs the decoder over the whole prefix again. score = log_prob / n^length_penalty, where n counts the end token;
-an end token counts when it is among the `beam_size` best candidates of its step, and a sentence is done when `beam_size`
-hypotheses have ended (Hugging Face's `early_stopping=True`) or `max_output_tokens` is reached.
+Every step runs the decoder over the whole prefix again. score = log_prob / n^length_penalty, where n counts the end
+token; an end token counts when it is among the `beam_size` best candidates of its step, and a sentence is done when
+`beam_size` hypotheses have ended (Hugging Face's `early_stopping=True`) or `max_output_tokens` is reached.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import torch
 from torch import Tensor
@@ -71,6 +72,8 @@ def beam_search(
         values, order = (part[: 2 * beam_size] for part in totals.flatten().sort(descending=True, stable=True))
         previous, beams = beams, []
         for rank, (total, place) in enumerate(zip(values.tolist(), order.tolist(), strict=True)):
+            if total == -math.inf:
+                break  # only impossible tokens are left, which a tiny vocabulary reaches
             origin, token = divmod(place, log_probs.shape[1])
             ids = previous[origin][1]
             if token != EOS_ID:
@@ -79,7 +82,7 @@ def beam_search(
                 done.append(ReferenceHypothesis(ids[1:], total, total / length**length_penalty, True))
             if len(beams) == beam_size:
                 break
-        if len(done) >= beam_size:
+        if len(done) >= beam_size or not beams:
             break
     else:
         length = max_output_tokens

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from model.batches import Batch, Mixture
-from model.checkpoint import average_weights, save_checkpoint
+from model.checkpoint import average_weights, first_mismatch, save_checkpoint
 from model.config import ModelConfig
-from model.errors import CheckpointError
+from model.errors import CheckpointError, VocabularyError
 from model.loss import label_smoothed_loss
 from model.progress import Progress
 from model.recipe import Recipe, TrainingSection
@@ -132,7 +132,9 @@ class Trainer:
         loss = float(self._loss_sum) / self._loss_tokens
         self._loss_sum.zero_()
         tokens, self._loss_tokens = self._loss_tokens, 0
-        speed = progress.update(self.position.step, tokens, f"loss {loss:.3f} lr {self.rate():.2e} epoch {self.position.epoch}")
+        speed = progress.update(
+            self.position.step, tokens, f"loss {loss:.3f} lr {self.rate():.2e} epoch {self.position.epoch}"
+        )
         self._log("train", loss=loss, learning_rate=self.rate(), tokens_per_second=speed)
 
     def _keep_and_validate(self, progress: Progress) -> None:
@@ -175,11 +177,15 @@ class Trainer:
             return
         state = torch.load(path, map_location=self.device, weights_only=True)
         if state["seed"] != self.recipe.seed:
-            raise CheckpointError(f"{path}: the run began with seed {state['seed']}, the recipe says {self.recipe.seed}")
+            raise CheckpointError(
+                f"{path}: the run began with seed {state['seed']}, the recipe says {self.recipe.seed}"
+            )
         try:
             self.model.load_state_dict(state["model"])
         except RuntimeError as error:
-            raise CheckpointError(f"{path}: the recipe describes another model; choose another --out: {error}") from error
+            raise CheckpointError(
+                f"{path}: the recipe describes another model; choose another --out: {first_mismatch(error)}"
+            ) from error
         self.optimizer.load_state_dict(state["optimizer"])
         self.position = Position(**state["position"])
         torch.set_rng_state(state["random"].cpu())
@@ -195,15 +201,22 @@ def newest_average(run: Path, vocabulary_path: Path, last: int) -> dict[str, Any
 
     Raises:
         CheckpointError: the run has saved nothing yet.
+        VocabularyError: the vocabulary is not the run's.
     """
     newest = sorted((run / WEIGHTS_DIR).glob("*.pt"))[-last:]
     if not newest:
         raise CheckpointError(f"{run / WEIGHTS_DIR}: nothing to average: no weights were saved yet")
     recipe = Recipe.model_validate_json((run / RECIPE_FILE).read_text(encoding="utf-8"))
     vocabulary = Vocabulary.load(vocabulary_path)
+    weights = average_weights(torch.load(path, map_location="cpu", weights_only=True) for path in newest)
+    trained_size = len(weights["embedding.tokens.weight"])
+    if trained_size != len(vocabulary):
+        raise VocabularyError(
+            f"{vocabulary_path}: {len(vocabulary)} pieces, the run was trained with {trained_size}; give its vocabulary"
+        )
     return {
-        "config": ModelConfig.from_dict({**recipe.model, "vocabulary_size": len(vocabulary)}),
-        "weights": average_weights(torch.load(path, map_location="cpu", weights_only=True) for path in newest),
+        "config": recipe.config_for(len(vocabulary)),
+        "weights": weights,
         "vocabulary_path": vocabulary_path,
         "name": recipe.name,
         "directions": recipe.directions,
@@ -233,11 +246,12 @@ def _drop_log_after(path: Path, step: int) -> None:
     if not path.exists():
         return
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    # "replace": the last line of a killed process may end inside a character.
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             row = json.loads(line)
         except json.JSONDecodeError:
-            break  # the last line of a killed process
+            break
         if row["step"] <= step:
             kept.append(line + "\n")
     scratch = path.with_suffix(".partial")

@@ -50,7 +50,8 @@ class FeedForward(nn.Module):
 class Residual(nn.Module):
     """What surrounds every sub-layer: residual connection, dropout and layer normalisation.
 
-    post: LayerNorm(x + Sublayer(x)), the paper's. pre: x + Sublayer(LayerNorm(x)), steadier to train (Xiong et al. 2020).
+    post: LayerNorm(x + Sublayer(x)), the paper's.
+    pre: x + Sublayer(LayerNorm(x)), steadier to train (Xiong et al. 2020).
     """
 
     def __init__(self, config: ModelConfig) -> None:

@@ -35,7 +35,13 @@ def translate_greedily(
 
 
 def translate_with_beam(
-    model: Transformer, vocabulary: Vocabulary, text: str, target_language: str, *, beam_size: int, length_penalty: float
+    model: Transformer,
+    vocabulary: Vocabulary,
+    text: str,
+    target_language: str,
+    *,
+    beam_size: int,
+    length_penalty: float,
 ) -> str:
     """The best beam-search translation of one sentence."""
     device = next(model.parameters()).device

@@ -1,14 +1,17 @@
 """Text to ids and back, with SentencePiece (Kudo & Richardson 2018). Torch-free.
 
 Normalisation is the identity: punctuation, script and spaces of a text survive `decode(encode(text))`. Characters the
-vocabulary has never seen fall back to their UTF-8 bytes, so no text is unknown. A direction is chosen by one tag, the
-target language, in front of the source: `<2en> ▁Je ▁suis ▁étudiant . </s>`.
+vocabulary has never seen fall back to their UTF-8 bytes, so no text is unknown. Two exceptions: U+2581, SentencePiece's
+own mark of a space, comes back as a space, and half a surrogate pair, which UTF-8 cannot express, as U+FFFD.
+
+A direction is chosen by one tag, the target language, in front of the source: `<2en> ▁Je ▁suis ▁étudiant . </s>`. Text
+cannot contain a tag: "<2en>" in a text is five characters like any others.
 """
 
 from __future__ import annotations
 
+import io
 import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -79,12 +82,14 @@ class Vocabulary:
 
     def encode(self, text: str) -> list[int]:
         """Pieces of `text`, without any special token."""
-        ids: list[int] = self._processor.EncodeAsIds(text)
+        ids: list[int] = self._processor.EncodeAsIds(_encodable(text))
         return ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode` of many texts, in parallel."""
-        ids: list[list[int]] = self._processor.Encode(list(texts), out_type=int, num_threads=os.cpu_count() or 1)
+        ids: list[list[int]] = self._processor.Encode(
+            [_encodable(text) for text in texts], out_type=int, num_threads=os.cpu_count() or 1
+        )
         return ids
 
     def encode_source(self, text: str, target_language: str) -> list[int]:
@@ -99,6 +104,15 @@ class Vocabulary:
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The piece of each id as the model sees it, e.g. `▁suis`, `</s>`, `<2en>`."""
         return [str(self._processor.IdToPiece(int(i))) for i in ids]
+
+
+def _encodable(text: str) -> str:
+    """`text` with U+FFFD in place of each half of a surrogate pair."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
 
 
 def _read_tags(processor: sentencepiece.SentencePieceProcessor) -> dict[str, int]:
@@ -124,33 +138,37 @@ def train_vocabulary(
     Raises:
         VocabularyError: SentencePiece refuses, for example because `size` is too large for the text.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    # Read to the end first: an exception inside SentencePiece's own iteration would lose its type.
+    sentences = list(sentences)
     sentencepiece.set_random_generator_seed(seed)
-    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        prefix = Path(scratch) / "vocabulary"
-        try:
-            sentencepiece.SentencePieceTrainer.Train(
-                sentence_iterator=iter(sentences),
-                model_prefix=str(prefix),
-                model_type="unigram",
-                vocab_size=size,
-                character_coverage=character_coverage,
-                byte_fallback=True,
-                # Identity, and every space kept: NFKC would turn a full-width comma into an ASCII one.
-                normalization_rule_name="identity",
-                remove_extra_whitespaces=False,
-                split_digits=True,
-                control_symbols=[language_tag(language) for language in languages],
-                pad_id=PAD_ID,
-                unk_id=UNK_ID,
-                bos_id=BOS_ID,
-                eos_id=EOS_ID,
-                max_sentence_length=16384,
-                shuffle_input_sentence=False,
-                num_threads=os.cpu_count() or 1,
-                minloglevel=2,
-            )
-        except (RuntimeError, OSError) as error:
-            raise VocabularyError(f"{path}: SentencePiece could not train a vocabulary of {size}: {error}") from error
-        os.replace(f"{prefix}.model", path)
+    # Written to memory: a file's name, a scratch folder's even, would become part of the vocabulary.
+    trained = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.Train(
+            sentence_iterator=iter(sentences),
+            model_writer=trained,
+            model_type="unigram",
+            vocab_size=size,
+            character_coverage=character_coverage,
+            byte_fallback=True,
+            # Identity, and every space kept: NFKC would turn a full-width comma into an ASCII one.
+            normalization_rule_name="identity",
+            remove_extra_whitespaces=False,
+            split_digits=True,
+            control_symbols=[language_tag(language) for language in languages],
+            pad_id=PAD_ID,
+            unk_id=UNK_ID,
+            bos_id=BOS_ID,
+            eos_id=EOS_ID,
+            max_sentence_length=16384,
+            shuffle_input_sentence=False,
+            num_threads=os.cpu_count() or 1,
+            minloglevel=2,
+        )
+    except (RuntimeError, OSError) as error:
+        raise VocabularyError(f"{path}: SentencePiece could not train a vocabulary of {size}: {error}") from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(path.name + ".partial")
+    scratch.write_bytes(trained.getvalue())
+    os.replace(scratch, path)
     return Vocabulary.load(path)

@@ -1,0 +1,51 @@
+"""python -m export CHECKPOINT BUNDLE --precision fp32|int8|fp16: write a verified bundle and print the parity table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from export.write import write_bundle
+from model.bundle import Limits
+from model.errors import ModelError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Export one checkpoint."""
+    parser = argparse.ArgumentParser(prog="python -m export", description=__doc__)
+    parser.add_argument("checkpoint", type=Path, help="checkpoint folder, as training writes it")
+    parser.add_argument("bundle", type=Path, help="bundle folder to write; an older one there is replaced")
+    parser.add_argument("--precision", choices=("fp32", "int8", "fp16"), default="int8")
+    parser.add_argument("--version", default="1", help="version of the bundle, shown in metrics and health")
+    parser.add_argument("--source-tokens", type=int, default=256, help="longest sentence taken in one piece")
+    parser.add_argument("--target-tokens", type=int, default=512, help="longest output of one sentence")
+    parser.add_argument("--quality", type=Path, help="JSON lines of scores to store in the manifest")
+    options = parser.parse_args(arguments)
+    try:
+        quality = _read_quality(options.quality) if options.quality else ()
+        agreement = write_bundle(
+            options.checkpoint,
+            options.bundle,
+            options.precision,
+            bundle_version=options.version,
+            limits=Limits(source_tokens=options.source_tokens, target_tokens=options.target_tokens),
+            quality=quality,
+            report=lambda line: print(line, file=sys.stderr, flush=True),
+        )
+    except ModelError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(agreement.table())
+    print(f"{options.bundle}: {options.precision} bundle written and verified")
+    return 0
+
+
+def _read_quality(path: Path) -> tuple[dict[str, object], ...]:
+    return tuple(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,294 @@
+"""Modules whose `forward` signature is the contract of one ONNX graph, and their names and axes.
+
+Shapes: N sentences, K beams a sentence, S source tokens, T target tokens (so far), L decoder layers, H heads, d head width,
+D d_model, V vocabulary. Masks are True where attention may look.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from model.attention import MultiHeadAttention, attend
+from model.bundle import StateSpec, TensorSpec
+from model.config import ModelConfig
+from model.reference_search import NEVER
+from model.transformer import DecoderLayer, Transformer
+
+
+class Encoder(nn.Module):
+    """Source to memory, projected already to the keys and values of every decoder layer's encoder-decoder attention."""
+
+    def __init__(self, model: Transformer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, source_ids: Tensor, source_mask: Tensor) -> tuple[Tensor, ...]:
+        """source_ids [N, S], source_mask [N, S] -> L keys [N, H, S, d], then L values [N, H, S, d]."""
+        memory = self.model.encode(source_ids, source_mask)
+        attentions = [layer.cross_attention for layer in self.model.decoder]
+        keys = [attention.split_heads(attention.key(memory)) for attention in attentions]
+        values = [attention.split_heads(attention.value(memory)) for attention in attentions]
+        return (*keys, *values)
+
+
+class DecoderStep(nn.Module):
+    """One token for every beam, and the best continuations of every sentence.
+
+    The K beams of a sentence are K queries on one memory: memory is neither repeated nor reordered.
+    """
+
+    def __init__(self, model: Transformer) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("suppressed", suppressed_ids(model.config.vocabulary_size))
+
+    def forward(
+        self,
+        token_ids: Tensor,
+        positions: Tensor,
+        beam_indices: Tensor,
+        log_probs: Tensor,
+        source_mask: Tensor,
+        memory: Sequence[Tensor],
+        past: Sequence[Tensor],
+    ) -> tuple[Tensor, ...]:
+        """One step.
+
+        Args:
+            token_ids: [N, K] the last token of each beam.
+            positions: [N, K] where it stands, from 0.
+            beam_indices: [N, K] the row of `past`, within the sentence, that each beam continues.
+            log_probs: [N, K] of each beam so far; -inf for a beam that is none.
+            source_mask: [N, S].
+            memory: what `Encoder` returned, 2 L of [N, H, S, d].
+            past: L keys, then L values [N, K, H, T, d].
+
+        Returns:
+            candidate_log_probs [N, 2K], best first; candidate_indices [N, 2K] = beam * V + token;
+            present: L keys, then L values [N, K, H, T + 1, d].
+        """
+        layers = len(self.model.decoder)
+        gathered = [_follow_beams(state, beam_indices) for state in past]
+        x = self.model.embedding(token_ids, positions)
+        mask = source_mask[:, None, None, :]
+        keys, values = [], []
+        for index, layer in enumerate(self.model.decoder):
+            cross = (memory[index], memory[layers + index])
+            x, key, value = _step_layer(layer, x, (gathered[index], gathered[layers + index]), cross, mask)
+            keys.append(key)
+            values.append(value)
+        logits = self.model.embedding.project(self.model.decoder_norm(x)).float() + self.suppressed
+        totals = (logits.log_softmax(dim=-1) + log_probs[..., None]).flatten(1)
+        candidates = totals.topk(2 * token_ids.shape[1], dim=-1)
+        return (candidates.values, candidates.indices, *keys, *values)
+
+
+def _follow_beams(state: Tensor, beam_indices: Tensor) -> Tensor:
+    """Rows of state [N, K, H, T, d] that the beams [N, K] continue."""
+    sentence = torch.arange(state.shape[0], device=state.device)[:, None]
+    return state[sentence, beam_indices]
+
+
+def _step_layer(
+    layer: DecoderLayer,
+    x: Tensor,
+    past: tuple[Tensor, Tensor],
+    memory: tuple[Tensor, Tensor],
+    mask: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`DecoderLayer.forward` for one new position of every beam. x [N, K, D] -> x, keys and values with it."""
+    present: list[Tensor] = []
+
+    def self_attention(y: Tensor) -> Tensor:
+        attention = layer.self_attention
+        key = torch.cat([past[0], _as_position(attention, attention.key(y))], dim=3)
+        value = torch.cat([past[1], _as_position(attention, attention.value(y))], dim=3)
+        present.extend((key, value))
+        context, _ = attend(_as_position(attention, attention.query(y)), key, value, None)
+        output: Tensor = attention.output(context.flatten(2))
+        return output
+
+    def cross_attention(y: Tensor) -> Tensor:
+        attention = layer.cross_attention
+        context, _ = attend(attention.split_heads(attention.query(y)), memory[0], memory[1], mask)
+        output: Tensor = attention.output(attention.merge_heads(context))
+        return output
+
+    x = layer.residuals[0](x, self_attention)
+    x = layer.residuals[1](x, cross_attention)
+    x = layer.residuals[2](x, layer.feed_forward)
+    return x, present[0], present[1]
+
+
+def _as_position(attention: MultiHeadAttention, x: Tensor) -> Tensor:
+    """[N, K, D] -> [N, K, H, 1, d]."""
+    return x.unflatten(-1, (attention.num_heads, -1))[..., None, :]
+
+
+class Scorer(nn.Module):
+    """A whole target at once, teacher-forced: the log-probability of each token, and every attention weight."""
+
+    def __init__(self, model: Transformer) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("suppressed", suppressed_ids(model.config.vocabulary_size))
+
+    def forward(
+        self, source_ids: Tensor, source_mask: Tensor, target_ids: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Score `labels` [N, T] after `target_ids` [N, T] (BOS first).
+
+        Returns:
+            token_log_probs [N, T]; attention of encoder [N, Le, H, S, S], decoder [N, L, H, T, T], cross [N, L, H, T, S].
+        """
+        logits, attention = self.model.with_attention(source_ids, source_mask, target_ids)
+        log_probs = (logits.float() + self.suppressed).log_softmax(dim=-1)
+        chosen = log_probs.gather(-1, labels[..., None]).squeeze(-1)
+        stacked = (torch.stack(kind, 1).float() for kind in (attention.encoder, attention.decoder, attention.cross))
+        encoder, decoder, cross = stacked
+        return chosen, encoder, decoder, cross
+
+
+def suppressed_ids(vocabulary_size: int) -> Tensor:
+    """[V]: -inf at the ids no search may choose, 0 elsewhere."""
+    bias = torch.zeros(vocabulary_size)
+    bias[list(NEVER)] = -math.inf
+    return bias
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GraphExport:
+    """All that `torch.onnx.export` needs to know of one graph."""
+
+    name: str
+    module: nn.Module
+    example: tuple[object, ...]
+    dynamic_shapes: tuple[object, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+def graph_exports(model: Transformer, float_type: str) -> tuple[GraphExport, ...]:
+    """The three graphs of a model whose weights are `float_type` (`float32` or `float16`)."""
+    config = model.config
+    return (
+        _encoder_export(model, config, float_type),
+        _decoder_export(model, config, float_type),
+        _scorer_export(model, config),
+    )
+
+
+def state_specs(config: ModelConfig, float_type: str) -> tuple[StateSpec, ...]:
+    """Decoder state of a Transformer: memory made once, keys and values that grow."""
+    memory = [
+        StateSpec(kind="per_source", input=name, output=name, dtype=float_type, shape=_memory_shape(config))
+        for name in _memory_names(config)
+    ]
+    growing = [
+        StateSpec(
+            kind="growing", input=f"past_{name}", output=f"present_{name}", dtype=float_type, shape=_past_shape(config, "T")
+        )
+        for name in _self_names(config)
+    ]
+    return (*memory, *growing)
+
+
+def _memory_names(config: ModelConfig) -> list[str]:
+    return [f"memory_{part}.{layer}" for part in ("key", "value") for layer in range(config.decoder_layers)]
+
+
+def _self_names(config: ModelConfig) -> list[str]:
+    return [f"{part}.{layer}" for part in ("key", "value") for layer in range(config.decoder_layers)]
+
+
+def _memory_shape(config: ModelConfig) -> tuple[int | str, ...]:
+    return ("N", config.num_heads, "S", config.d_head)
+
+
+def _past_shape(config: ModelConfig, length: str) -> tuple[int | str, ...]:
+    return ("N", "K", config.num_heads, length, config.d_head)
+
+
+def _encoder_export(model: Transformer, config: ModelConfig, float_type: str) -> GraphExport:
+    inputs = (
+        TensorSpec(name="source_ids", dtype="int64", shape=("N", "S")),
+        TensorSpec(name="source_mask", dtype="bool", shape=("N", "S")),
+    )
+    outputs = tuple(
+        TensorSpec(name=name, dtype=float_type, shape=_memory_shape(config)) for name in _memory_names(config)
+    )
+    ids = torch.full((2, 5), 7)
+    example = (ids, torch.ones(2, 5, dtype=torch.bool))
+    return GraphExport("encoder", Encoder(model), example, _dynamic(inputs), inputs, outputs)
+
+
+def _decoder_export(model: Transformer, config: ModelConfig, float_type: str) -> GraphExport:
+    layers = config.decoder_layers
+    dtype = getattr(torch, float_type)
+    memory_inputs = tuple(
+        TensorSpec(name=name, dtype=float_type, shape=_memory_shape(config)) for name in _memory_names(config)
+    )
+    past_inputs = tuple(
+        TensorSpec(name=f"past_{name}", dtype=float_type, shape=_past_shape(config, "T"))
+        for name in _self_names(config)
+    )
+    step_inputs = (
+        TensorSpec(name="token_ids", dtype="int64", shape=("N", "K")),
+        TensorSpec(name="positions", dtype="int64", shape=("N", "K")),
+        TensorSpec(name="beam_indices", dtype="int64", shape=("N", "K")),
+        TensorSpec(name="log_probs", dtype="float32", shape=("N", "K")),
+        TensorSpec(name="source_mask", dtype="bool", shape=("N", "S")),
+    )
+    outputs = (
+        TensorSpec(name="candidate_log_probs", dtype="float32", shape=("N", "2*K")),
+        TensorSpec(name="candidate_indices", dtype="int64", shape=("N", "2*K")),
+        *(
+            TensorSpec(name=f"present_{name}", dtype=float_type, shape=_past_shape(config, "T+1"))
+            for name in _self_names(config)
+        ),
+    )
+    heads, width = config.num_heads, config.d_head
+    example = (
+        torch.full((2, 3), 7),
+        torch.full((2, 3), 4),
+        torch.zeros(2, 3, dtype=torch.int64),
+        torch.zeros(2, 3),
+        torch.ones(2, 5, dtype=torch.bool),
+        [torch.zeros(2, heads, 5, width, dtype=dtype) for _ in range(2 * layers)],
+        [torch.zeros(2, 3, heads, 4, width, dtype=dtype) for _ in range(2 * layers)],
+    )
+    shapes = (*_dynamic(step_inputs), list(_dynamic(memory_inputs)), list(_dynamic(past_inputs)))
+    return GraphExport(
+        "decoder", DecoderStep(model), example, shapes, (*step_inputs, *memory_inputs, *past_inputs), outputs
+    )
+
+
+def _scorer_export(model: Transformer, config: ModelConfig) -> GraphExport:
+    inputs = (
+        TensorSpec(name="source_ids", dtype="int64", shape=("N", "S")),
+        TensorSpec(name="source_mask", dtype="bool", shape=("N", "S")),
+        TensorSpec(name="target_ids", dtype="int64", shape=("N", "T")),
+        TensorSpec(name="labels", dtype="int64", shape=("N", "T")),
+    )
+    heads, encoder_layers, layers = config.num_heads, config.encoder_layers, config.decoder_layers
+    outputs = (
+        TensorSpec(name="token_log_probs", dtype="float32", shape=("N", "T")),
+        TensorSpec(name="encoder_attention", dtype="float32", shape=("N", encoder_layers, heads, "S", "S")),
+        TensorSpec(name="decoder_attention", dtype="float32", shape=("N", layers, heads, "T", "T")),
+        TensorSpec(name="cross_attention", dtype="float32", shape=("N", layers, heads, "T", "S")),
+    )
+    example = (torch.full((2, 5), 7), torch.ones(2, 5, dtype=torch.bool), torch.full((2, 4), 7), torch.full((2, 4), 7))
+    return GraphExport("scorer", Scorer(model), example, _dynamic(inputs), inputs, outputs)
+
+
+def _dynamic(specs: Sequence[TensorSpec]) -> tuple[dict[int, object], ...]:
+    """The named axes of each input, as `torch.export` wants them."""
+    return tuple(
+        {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(spec.shape) if isinstance(size, str)}
+        for spec in specs
+    )

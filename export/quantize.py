@@ -1,0 +1,149 @@
+"""int8 for the CPU: signed weights with one scale a column, activations with one scale a row.
+
+One scale a row, not one for the batch, is what keeps a sentence's result independent of its neighbours: ONNX Runtime's fused
+DynamicQuantizeMatMul takes the largest activation of the whole batch. Integer accumulation is exact, so rows never touch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+CONTRIB = "com.microsoft"
+_SMALLEST_SCALE = 1e-12
+"""A row of zeros must not divide by zero."""
+
+
+def quantize(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Rewrite in place every MatMul with a constant matrix, and every Gather from one, to int8 weights."""
+    rewriter = _Rewriter(model.graph)
+    rewriter.run()
+    if not any(entry.domain == CONTRIB for entry in model.opset_import):
+        model.opset_import.append(helper.make_opsetid(CONTRIB, 1))
+    return model
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Activation:
+    """A quantised tensor: its int8 values and the scale of each row."""
+
+    values: str
+    scale: str
+
+
+class _Rewriter:
+    """One pass over one graph."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self.graph = graph
+        self.constants = {tensor.name: tensor for tensor in graph.initializer}
+        self.transposed = {
+            node.output[0]: node.input[0]
+            for node in graph.node
+            if node.op_type == "Transpose" and node.input[0] in self.constants
+        }
+        self.nodes: list[onnx.NodeProto] = []
+        self.activations: dict[str, _Activation] = {}
+        self.new_constants: dict[str, onnx.TensorProto] = {}
+
+    def run(self) -> None:
+        """Replace nodes, then drop the constants nothing reads any more."""
+        for node in self.graph.node:
+            matrix = self._matrix(node.input[1]) if node.op_type == "MatMul" else None
+            if matrix is not None:
+                self._matmul(node, matrix)
+            elif node.op_type == "Gather" and self._is_embedding(node):
+                self._gather(node)
+            else:
+                self.nodes.append(node)
+        self._finish()
+
+    def _matrix(self, name: str) -> npt.NDArray[np.float32] | None:
+        """The constant [inner, columns] behind `name`, seen through a transposition."""
+        source = self.transposed.get(name, name)
+        tensor = self.constants.get(source)
+        if tensor is None or len(tensor.dims) != 2:
+            return None
+        values = numpy_helper.to_array(tensor)
+        return values.T if name in self.transposed else values
+
+    def _is_embedding(self, node: onnx.NodeProto) -> bool:
+        tensor = self.constants.get(node.input[0])
+        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
+        return (
+            tensor is not None and len(tensor.dims) == 2 and axis == 0 and tensor.data_type == onnx.TensorProto.FLOAT
+            and tensor.name.endswith("tokens.weight")
+        )  # fmt: skip
+
+    def _matmul(self, node: onnx.NodeProto, matrix: npt.NDArray[np.float32]) -> None:
+        output = node.output[0]
+        activation = self._quantized(node.input[0])
+        weights, scale = quantize_columns(matrix)
+        inputs = [
+            activation.values,
+            self._constant(f"{output}.weight", np.ascontiguousarray(weights)),
+            self._constant("activation_unit", np.float32(1 / 127)),
+            self._constant(f"{output}.weight_scale", scale),
+            self._constant("activation_zero", np.int8(0)),
+        ]
+        self._add("MatMulIntegerToFloat", inputs, f"{output}.unscaled", domain=CONTRIB)
+        self._add("Mul", [f"{output}.unscaled", activation.scale], output)
+
+    def _quantized(self, name: str) -> _Activation:
+        if name not in self.activations:
+            # x / max|x| lies in [-1, 1], so a constant scale of 1/127 serves every row.
+            self._add("Abs", [name], f"{name}.abs")
+            self._add("ReduceMax", [f"{name}.abs", self._constant("last_axis", np.array([-1], np.int64))], f"{name}.max")
+            self._add("Max", [f"{name}.max", self._constant("smallest", np.float32(_SMALLEST_SCALE))], f"{name}.scale")
+            self._add("Div", [name, f"{name}.scale"], f"{name}.unit")
+            unit, zero = self._constant("activation_unit", np.float32(1 / 127)), self._constant("activation_zero", np.int8(0))
+            self._add("QuantizeLinear", [f"{name}.unit", unit, zero], f"{name}.int8")
+            self.activations[name] = _Activation(f"{name}.int8", f"{name}.scale")
+        return self.activations[name]
+
+    def _gather(self, node: onnx.NodeProto) -> None:
+        output, ids = node.output[0], node.input[1]
+        rows, scale = quantize_columns(numpy_helper.to_array(self.constants[node.input[0]]).T)
+        table = self._constant(f"{output}.table", np.ascontiguousarray(rows.T))
+        scales = self._constant(f"{output}.table_scale", scale[:, None])
+        self._add("Gather", [table, ids], f"{output}.int8")
+        self._add("Cast", [f"{output}.int8"], f"{output}.unscaled", to=onnx.TensorProto.FLOAT)
+        self._add("Gather", [scales, ids], f"{output}.row_scale")
+        self._add("Mul", [f"{output}.unscaled", f"{output}.row_scale"], output)
+
+    def _constant(self, name: str, values: npt.NDArray[np.generic] | np.generic) -> str:
+        self.new_constants.setdefault(name, numpy_helper.from_array(np.asarray(values), name))
+        return name
+
+    def _add(self, op_type: str, inputs: list[str], output: str, domain: str = "", **attributes: int) -> None:
+        self.nodes.append(helper.make_node(op_type, inputs, [output], name=output, domain=domain, **attributes))
+
+    def _finish(self) -> None:
+        del self.graph.node[:]
+        self.graph.node.extend(self._reachable())
+        self.graph.initializer.extend(self.new_constants.values())
+        used = {name for node in self.graph.node for name in node.input}
+        kept = [tensor for tensor in self.graph.initializer if tensor.name in used]
+        del self.graph.initializer[:]
+        self.graph.initializer.extend(kept)
+        del self.graph.value_info[:]
+
+    def _reachable(self) -> list[onnx.NodeProto]:
+        """Nodes some graph output needs, in order."""
+        needed = {output.name for output in self.graph.output}
+        kept = []
+        for node in reversed(self.nodes):
+            if needed.intersection(node.output):
+                needed.update(node.input)
+                kept.append(node)
+        return kept[::-1]
+
+
+def quantize_columns(matrix: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    """[inner, columns] -> int8 of the same shape in [-127, 127], and the scale of each column."""
+    scale = np.maximum(np.abs(matrix).max(axis=0) / 127, _SMALLEST_SCALE).astype(np.float32)
+    return np.rint(matrix / scale).astype(np.int8), scale

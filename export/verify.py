@@ -1,0 +1,229 @@
+"""Run the written graphs in ONNX Runtime and hold them against PyTorch in fp32, on shapes that were not traced.
+
+Names are compared as sets first, then values; every fault is collected before anything is raised.
+Shapes: N sentences, K beams, S source tokens, T target tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the import: a thread would report home otherwise
+import onnxruntime
+
+from export.graphs import suppressed_ids
+from model.bundle import GraphSpec, Precision
+from model.errors import BundleError
+from model.transformer import Transformer
+from model.vocabulary import BOS_ID, EOS_ID, PAD_ID
+
+Array = npt.NDArray[Any]
+
+SHAPES = ((1, 1, 3, 1), (1, 4, 17, 9), (3, 1, 8, 12), (5, 3, 31, 20), (2, 8, 64, 40))
+"""(N, K, S, T) of each check; the traced shape was (2, 3, 5, 4)."""
+
+TOLERANCE = {"fp32": 2e-4, "fp16": 5e-2, "int8": None}
+"""Largest difference of a log-probability allowed; int8 is judged by `AGREEMENT`, and by BLEU."""
+
+AGREEMENT = {"fp32": 1.0, "fp16": 0.99, "int8": 0.9}
+"""Smallest share of steps whose best token must be PyTorch's, where PyTorch's lead is clear."""
+
+_CLEAR_LEAD = 0.5
+"""Nats between best and second best from which a choice is not a coin toss."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ShapeAgreement:
+    """One row of the parity table."""
+
+    shape: tuple[int, int, int, int]
+    log_prob_difference: float
+    attention_difference: float
+    same_best_token: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Agreement:
+    """The parity table."""
+
+    precision: Precision
+    rows: tuple[ShapeAgreement, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return dataclasses.asdict(self)
+
+    def table(self) -> str:
+        """For a person."""
+        lines = ["  N  K   S   T   max |log p|   max |attention|   same best token"]
+        for row in self.rows:
+            n, k, s, t = row.shape
+            lines.append(
+                f"{n:3d}{k:3d}{s:4d}{t:4d}   {row.log_prob_difference:11.2e}   {row.attention_difference:15.2e}   "
+                f"{row.same_best_token:15.1%}"
+            )
+        return "\n".join(lines)
+
+
+def verify_bundle(directory: Path, graphs: dict[str, GraphSpec], model: Transformer, precision: Precision) -> Agreement:
+    """Compare all graphs with `model` (fp32).
+
+    Raises:
+        BundleError: names differ, or values differ by more than the precision allows; the message lists every fault.
+    """
+    sessions = {name: _session(directory / spec.file) for name, spec in graphs.items()}
+    faults = [fault for name, spec in graphs.items() for fault in _name_faults(name, sessions[name], spec)]
+    if faults:
+        raise BundleError("exported graphs do not match their contract: " + "; ".join(faults))
+    rows = tuple(_compare(sessions, model, shape, seed) for seed, shape in enumerate(SHAPES))
+    agreement = Agreement(precision, rows)
+    faults = _value_faults(agreement)
+    if faults:
+        raise BundleError("exported graphs do not agree with PyTorch: " + "; ".join(faults) + "\n" + agreement.table())
+    return agreement
+
+
+def _session(path: Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def _name_faults(name: str, session: onnxruntime.InferenceSession, spec: GraphSpec) -> list[str]:
+    faults = []
+    for kind, found, wanted in (
+        ("inputs", session.get_inputs(), spec.inputs),
+        ("outputs", session.get_outputs(), spec.outputs),
+    ):
+        found_types = {value.name: value.type for value in found}
+        wanted_types = {tensor.name: _ORT_TYPES[tensor.dtype] for tensor in wanted}
+        if found_types != wanted_types:
+            faults.append(f"{name} {kind}: {sorted(found_types.items() ^ wanted_types.items())}")
+    return faults
+
+
+_ORT_TYPES = {
+    "int64": "tensor(int64)",
+    "bool": "tensor(bool)",
+    "float32": "tensor(float)",
+    "float16": "tensor(float16)",
+}
+
+
+def _value_faults(agreement: Agreement) -> list[str]:
+    tolerance, least = TOLERANCE[agreement.precision], AGREEMENT[agreement.precision]
+    faults = []
+    for row in agreement.rows:
+        if tolerance is not None and not row.log_prob_difference <= tolerance:
+            faults.append(f"shape {row.shape}: log-probabilities differ by {row.log_prob_difference:.2e}")
+        if not row.same_best_token >= least:
+            faults.append(f"shape {row.shape}: only {row.same_best_token:.1%} of the best tokens agree")
+        if not np.isfinite(row.log_prob_difference) or not np.isfinite(row.attention_difference):
+            faults.append(f"shape {row.shape}: not finite")
+    return faults
+
+
+def _compare(
+    sessions: dict[str, onnxruntime.InferenceSession], model: Transformer, shape: tuple[int, int, int, int], seed: int
+) -> ShapeAgreement:
+    n, k, s, t = shape
+    rng = np.random.default_rng(seed)
+    source_ids, source_mask = _random_sources(rng, n, s, model.config.vocabulary_size)
+    # Beams of a sentence differ in their prefix: as rows of a batch for PyTorch, as [N, K, T] for the decoder.
+    prefixes = rng.integers(4, model.config.vocabulary_size, (n, k, t))
+    prefixes[:, :, 0] = BOS_ID
+    expected, expected_cross = _torch_log_probs(model, source_ids, source_mask, prefixes)
+    found = _decoder_log_probs(sessions, source_ids, source_mask, prefixes, model.config.vocabulary_size)
+    labels = np.concatenate([prefixes[:, 0, 1:], np.full((n, 1), EOS_ID)], axis=1)
+    inputs = {"source_ids": source_ids, "source_mask": source_mask, "target_ids": prefixes[:, 0], "labels": labels}
+    scored, _, _, cross = sessions["scorer"].run(None, inputs)
+    wanted = np.take_along_axis(expected[:, 0], labels[..., None], axis=-1)[..., 0]
+    best, second = np.moveaxis(np.sort(expected, axis=-1)[..., -2:], -1, 0)[::-1]
+    clear = best - second > _CLEAR_LEAD
+    same = found.best_ids == expected.argmax(axis=-1)
+    return ShapeAgreement(
+        shape=shape,
+        log_prob_difference=float(
+            max(np.abs(found.best_log_probs - np.take_along_axis(expected, found.best_ids[..., None], -1)[..., 0]).max(),
+                np.abs(scored - wanted).max())
+        ),  # fmt: skip
+        attention_difference=float(np.abs(cross - expected_cross).max()),
+        same_best_token=float(same[clear].mean()) if clear.any() else 1.0,
+    )
+
+
+def _random_sources(rng: np.random.Generator, n: int, s: int, vocabulary_size: int) -> tuple[Array, Array]:
+    """Ragged sources: the first is full, the others shorter and padded."""
+    lengths = [s, *rng.integers(1, s + 1, n - 1)]
+    ids = rng.integers(4, vocabulary_size, (n, s))
+    mask = np.arange(s) < np.array(lengths)[:, None]
+    ids[~mask] = PAD_ID
+    return ids, mask
+
+
+@torch.inference_mode()
+def _torch_log_probs(model: Transformer, source_ids: Array, source_mask: Array, prefixes: Array) -> tuple[Array, Array]:
+    """Log-probabilities after every prefix position [N, K, T, V], and the cross attention of beam 0 [N, L, H, T, S]."""
+    n, k, t = prefixes.shape
+    rows = torch.from_numpy(prefixes.reshape(n * k, t))
+    ids = torch.from_numpy(source_ids).repeat_interleave(k, dim=0)
+    mask = torch.from_numpy(source_mask).repeat_interleave(k, dim=0)
+    logits, attention = model.with_attention(ids, mask, rows)
+    log_probs = (logits + suppressed_ids(model.config.vocabulary_size)).log_softmax(-1)
+    cross = torch.stack(attention.cross, 1).unflatten(0, (n, k))[:, 0]
+    return log_probs.unflatten(0, (n, k)).numpy(), cross.numpy()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Steps:
+    """The best continuation of every prefix, one decoder step after another."""
+
+    best_ids: Array  # [N, K, T]
+    best_log_probs: Array  # [N, K, T]
+
+
+def _decoder_log_probs(
+    sessions: dict[str, onnxruntime.InferenceSession],
+    source_ids: Array,
+    source_mask: Array,
+    prefixes: Array,
+    vocabulary_size: int,
+) -> _Steps:
+    """Force `prefixes` through the decoder step by step; each beam runs as its own sentence's K rows in turn."""
+    n, k, t = prefixes.shape
+    encoder, decoder = sessions["encoder"], sessions["decoder"]
+    memory_values = encoder.run(None, {"source_ids": source_ids, "source_mask": source_mask})
+    memory = dict(zip([output.name for output in encoder.get_outputs()], memory_values, strict=True))
+    past_inputs = [value for value in decoder.get_inputs() if value.name.startswith("past_")]
+    best_ids, best_log_probs = np.zeros((n, k, t), np.int64), np.zeros((n, k, t))
+    past = {
+        value.name: np.zeros((n, k, value.shape[2], 0, value.shape[4]), memory_values[0].dtype) for value in past_inputs
+    }
+    for step in range(t):
+        for beam in range(k):
+            # Only one beam is alive, so all candidates are its own; the others ride along to fill the cache.
+            log_probs = np.full((n, k), -np.inf, np.float32)
+            log_probs[:, beam] = 0.0
+            values = decoder.run(
+                None,
+                {
+                    "token_ids": prefixes[:, :, step],
+                    "positions": np.full((n, k), step),
+                    "beam_indices": np.tile(np.arange(k), (n, 1)),
+                    "log_probs": log_probs,
+                    "source_mask": source_mask,
+                    **memory,
+                    **past,
+                },
+            )
+            best_log_probs[:, beam, step] = values[0][:, 0]
+            best_ids[:, beam, step] = values[1][:, 0] % vocabulary_size
+        past = dict(zip(past, values[2:], strict=True))
+    return _Steps(best_ids, best_log_probs)
