@@ -21,7 +21,9 @@ _log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Waiting:
+class Waiting:
+    """A job and when it came."""
+
     job: Job
     since: float
 
@@ -33,7 +35,7 @@ class BatchingEngine:
         self._decoder = decoder
         self._max_rows = max_rows
         self._on_batch = on_batch
-        self._waiting: collections.deque[_Waiting] = collections.deque()
+        self._waiting: collections.deque[Waiting] = collections.deque()
         self._changed = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -45,7 +47,7 @@ class BatchingEngine:
         with self._changed:
             if self._closing or not self._thread.is_alive():
                 raise EngineClosedError("the engine takes no more jobs")
-            self._waiting.extend(_Waiting(job, now) for job in jobs)
+            self._waiting.extend(Waiting(job, now) for job in jobs)
             self._changed.notify()
 
     def is_alive(self) -> bool:
@@ -63,20 +65,20 @@ class BatchingEngine:
         while batch := self._next_batch():
             _Batch(self._decoder, batch, self._on_batch).run()
 
-    def _next_batch(self) -> list[_Waiting]:
+    def _next_batch(self) -> list[Waiting]:
         """Wait for jobs; empty means the engine was closed and nothing is left."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing)
             return take_batch(self._waiting, self._max_rows)
 
 
-def take_batch(waiting: collections.deque[_Waiting], max_rows: int) -> list[_Waiting]:
+def take_batch(waiting: collections.deque[Waiting], max_rows: int) -> list[Waiting]:
     """Take the oldest job and, in order, those of its beam size that fit beside it; others keep their places.
 
     A job wider than `max_rows` still runs, alone. Cancelled jobs are dropped before they cost anything.
     """
-    taken: list[_Waiting] = []
-    left: list[_Waiting] = []
+    taken: list[Waiting] = []
+    left: list[Waiting] = []
     rows = 0
     for entry in waiting:
         if entry.job.future.cancelled():
@@ -96,7 +98,7 @@ def take_batch(waiting: collections.deque[_Waiting], max_rows: int) -> list[_Wai
 class _Batch:
     """The jobs of one batch, until each has its answer."""
 
-    def __init__(self, decoder: Decoder, entries: Sequence[_Waiting], on_batch: Callable[[BatchRecord], None]) -> None:
+    def __init__(self, decoder: Decoder, entries: Sequence[Waiting], on_batch: Callable[[BatchRecord], None]) -> None:
         self._decoder = decoder
         self._jobs = [entry.job for entry in entries]
         self._open = set(range(len(entries)))

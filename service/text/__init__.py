@@ -1,0 +1,1 @@
+"""Text to segments and back, without losing a character."""

@@ -1,0 +1,100 @@
+"""Puts the parts together. Nothing here decides anything but how an error looks on the wire."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from service.api import docs, health, languages, metrics, translate
+from service.api.boundary import Boundary
+from service.engine.records import BatchRecord
+from service.errors import InternalError, InvalidRequestError, MethodNotAllowedError, NotFoundError, ServiceError, shown
+from service.settings import Device, Settings
+from service.state import EngineFactory, LoadedEngine, ServiceState
+
+_log = logging.getLogger("attend")
+
+
+def load_bundle(
+    directory: Path, *, device: Device, threads: int, max_rows: int, on_batch: Callable[[BatchRecord], None]
+) -> LoadedEngine:
+    """The real engine: see `service.engine.loading.load_engine`."""
+    # Not at the top: importing the runtime takes longer than the rest of the service, and this runs beside it.
+    from service.engine.loading import load_engine
+
+    return load_engine(directory, device=device, threads=threads, max_rows=max_rows, on_batch=on_batch)
+
+
+def create_app(
+    settings: Settings, engine_factory: EngineFactory = load_bundle, on_failure: Callable[[], None] = lambda: None
+) -> FastAPI:
+    """The service for one bundle; `on_failure` is called if the bundle cannot be loaded."""
+    state = ServiceState(settings, engine_factory)
+    app = FastAPI(
+        title="Attend",
+        description='Machine translation over REST. Errors are `{"error": "..."}`, whatever the status.',
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan(state, on_failure),
+        redirect_slashes=False,
+    )
+    app.state.service = state
+    for module in (translate, languages, health, metrics, docs):
+        app.include_router(module.router)
+    app.mount("/docs", docs.vendored_files())
+    for kind in (ServiceError, HTTPException):
+        app.add_exception_handler(kind, _handle)
+    app.add_middleware(Boundary, metrics=state.metrics, max_body_bytes=settings.max_body_bytes, answer_to=_answer_to)
+    return app
+
+
+def _lifespan(
+    state: ServiceState, on_failure: Callable[[], None]
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    async def load() -> None:
+        await state.load()
+        if state.failure is not None:
+            on_failure()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # In the background, so that /health/live answers meanwhile.
+        loading = asyncio.create_task(load())
+        yield
+        await loading
+        await state.close()
+
+    return lifespan
+
+
+async def _handle(request: Request, error: Exception) -> JSONResponse:
+    return _answer_to(error, request)
+
+
+def _answer_to(error: Exception, request: Request | None = None) -> JSONResponse:
+    """The one place where an exception becomes a reply."""
+    problem = _problem(error, request)
+    return JSONResponse({"error": str(problem)}, problem.status, problem.headers)
+
+
+def _problem(error: Exception, request: Request | None) -> ServiceError:
+    if isinstance(error, ServiceError):
+        return error
+    where = f"{request.method} {shown(request.url.path)}" if request is not None else "this"
+    if isinstance(error, HTTPException):
+        headers = dict(error.headers or {})
+        if error.status_code == NotFoundError.status:
+            return NotFoundError(f"{where}: no such endpoint; /docs describes those there are", headers)
+        if error.status_code == MethodNotAllowedError.status:
+            allowed = headers.get("Allow", "another method")
+            return MethodNotAllowedError(f"{where}: this endpoint takes {allowed}", headers)
+        return InvalidRequestError(shown(error.detail), headers)
+    request_id = uuid.uuid4().hex
+    _log.error("request %s failed", request_id, exc_info=error)
+    return InternalError(request_id)

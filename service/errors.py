@@ -1,0 +1,136 @@
+"""What can go wrong with a request, each with its HTTP status and one sentence for the caller.
+
+ServiceError
+├── InvalidRequestError 400      what LibreTranslate refuses, in its words
+│   ├── NotJsonError             the body is not a JSON object
+│   ├── MissingFieldError        q, source or target is absent or empty
+│   ├── TextLimitError           too many texts or characters
+│   └── UnsupportedPairError     no such language, or no such direction
+├── NotFoundError 404
+├── MethodNotAllowedError 405
+├── BodyTooLargeError 413
+├── UnsupportedMediaTypeError 415
+├── InvalidFieldError 422        a field of our own is wrong, or nobody knows the field
+├── ClientGoneError 499          the caller hung up; nobody reads the reply
+├── InternalError 500            a defect; the caller gets an id, the log the rest
+└── UnavailableError 503         loading, stopping or failed; worth another try later
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+class ServiceError(Exception):
+    """Root: `status` is the HTTP status, `str(error)` the sentence."""
+
+    status = 500
+
+    def __init__(self, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.headers = dict(headers or {})
+
+
+class InvalidRequestError(ServiceError):
+    """The request contradicts the contract of the endpoint."""
+
+    status = 400
+
+
+class NotJsonError(InvalidRequestError):
+    """The body is not a JSON object."""
+
+    def __init__(self) -> None:
+        super().__init__("Invalid JSON format")
+
+
+class MissingFieldError(InvalidRequestError):
+    """A field that must be there is absent or empty."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(f"Invalid request: missing {field} parameter")
+
+
+class TextLimitError(InvalidRequestError):
+    """More texts or characters than one request may hold."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"Invalid request: request ({size}) exceeds text limit ({limit})")
+
+
+class UnsupportedPairError(InvalidRequestError):
+    """The model does not translate this pair; the message names those it does."""
+
+    def __init__(self, sentence: str, pairs: Sequence[tuple[str, str]]) -> None:
+        available = ", ".join(f"{source} to {target}" for source, target in pairs)
+        super().__init__(f"{sentence}; available: {available}")
+
+
+class NotFoundError(ServiceError):
+    """No such path."""
+
+    status = 404
+
+
+class MethodNotAllowedError(ServiceError):
+    """The path exists, the method does not."""
+
+    status = 405
+
+
+class BodyTooLargeError(ServiceError):
+    """The body is longer than the limit; the rest of it was not read."""
+
+    status = 413
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the request body is larger than {limit} bytes", {"Connection": "close"})
+
+
+class UnsupportedMediaTypeError(ServiceError):
+    """The body is of a type this endpoint does not read."""
+
+    status = 415
+
+    def __init__(self, content_type: str) -> None:
+        super().__init__(f"cannot read {shown(content_type)}; send a JSON body with Content-Type: application/json")
+
+
+class InvalidFieldError(ServiceError):
+    """A field of our own has a wrong value, or the field is unknown."""
+
+    status = 422
+
+
+class ClientGoneError(ServiceError):
+    """The caller closed the connection before the answer."""
+
+    status = 499
+
+    def __init__(self) -> None:
+        super().__init__("the client closed the connection")
+
+
+class InternalError(ServiceError):
+    """A defect of the service; only the id leaves the machine."""
+
+    status = 500
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(f"internal error, logged with id {request_id}", {"X-Request-Id": request_id})
+
+
+class UnavailableError(ServiceError):
+    """The service cannot translate now."""
+
+    status = 503
+
+    def __init__(self, message: str, retry_after_seconds: int = 2) -> None:
+        super().__init__(message, {"Retry-After": str(retry_after_seconds)})
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """`value` as it may stand in a message: short, and text that UTF-8 can carry."""
+    text = str(value)
+    cut = text if len(text) <= limit else text[:limit] + "..."
+    return cut.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,142 @@
+"""Everything `/metrics` says, and the only file that knows Prometheus. One registry for each app."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from service.engine.records import BatchRecord
+
+Endpoint = Literal["translate", "languages", "health", "metrics", "docs", "other"]
+Outcome = Literal["ok", "client_error", "server_error", "cancelled"]
+
+CONTENT_TYPE: str = CONTENT_TYPE_LATEST
+ENDPOINTS: tuple[Endpoint, ...] = ("translate", "languages", "health", "metrics", "docs", "other")
+OUTCOMES: tuple[Outcome, ...] = ("ok", "client_error", "server_error", "cancelled")
+
+_REQUEST_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_STEP_SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25)
+_ENCODE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+_WAIT_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+_RATIOS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1)
+
+# They would be a second series beside every counter, telling when the process began to count.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class Metrics:
+    """The counters of one app; every method may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._create_request_metrics()
+        self._create_model_metrics()
+        self._create_batch_metrics()
+
+    def _create_request_metrics(self) -> None:
+        registry = self._registry
+        self._requests = Counter(
+            "attend_requests_total", "Requests answered.", ["endpoint", "outcome"], registry=registry
+        )
+        self._duration = Histogram(
+            "attend_request_duration_seconds", "From the headers of a request to the last byte of its answer.",
+            ["endpoint"], buckets=_REQUEST_SECONDS, registry=registry,
+        )  # fmt: skip
+        self._source_tokens = Counter(
+            "attend_source_tokens_total", "Tokens sent to the model, tags and end tokens included.", registry=registry
+        )
+        self._target_tokens = Counter(
+            "attend_target_tokens_total", "Tokens of the translations returned, alternatives excluded.",
+            registry=registry,
+        )  # fmt: skip
+        self._truncated = Counter(
+            "attend_truncated_total",
+            "Sentences that reached a length limit: source sentences were split (nothing is lost), targets cut.",
+            ["side"], registry=registry,
+        )  # fmt: skip
+        self._finished = Counter(
+            "attend_finished_total", "Sentences the engine is done with, by reason.", ["reason"], registry=registry
+        )
+        for endpoint in ENDPOINTS:
+            self._duration.labels(endpoint)
+            for outcome in OUTCOMES:
+                self._requests.labels(endpoint, outcome)
+        for side in ("source", "target"):
+            self._truncated.labels(side)
+        for reason in ("eos", "length", "cancelled", "error"):
+            self._finished.labels(reason)
+
+    def _create_model_metrics(self) -> None:
+        registry = self._registry
+        self._model_info = Gauge(
+            "attend_model_info", "The model that is served; always 1.",
+            ["name", "version", "precision", "provider"], registry=registry,
+        )  # fmt: skip
+        self._load_seconds = Gauge(
+            "attend_model_load_duration_seconds", "Time to load and warm up the model.", registry=registry
+        )
+        self._ready = Gauge("attend_ready", "1 while the service can translate.", registry=registry)
+
+    def _create_batch_metrics(self) -> None:
+        def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(name, text, buckets=buckets, registry=self._registry)
+
+        self._batch_rows = histogram("attend_batch_rows", "Rows (sentences times beams) of a batch.", _ROWS)
+        self._steps = Counter("attend_decode_steps_total", "Decoder steps.", registry=self._registry)
+        self._step_seconds = histogram(
+            "attend_decode_step_duration_seconds", "Mean duration of a decoder step of one batch.", _STEP_SECONDS
+        )
+        self._encode_seconds = histogram(
+            "attend_encode_duration_seconds", "Encoding of the sentences of one batch.", _ENCODE_SECONDS
+        )
+        self._wait_seconds = histogram(
+            "attend_queue_wait_seconds", "From submission of a sentence to the start of its encoding.", _WAIT_SECONDS
+        )
+        self._running_rows = Gauge("attend_running_rows", "Rows being decoded now.", registry=self._registry)
+        self._padding = histogram("attend_padding_ratio", "Share of padding among the encoded tokens.", _RATIOS)
+
+    def observe_request(self, endpoint: Endpoint, outcome: Outcome, seconds: float) -> None:
+        """Count one answered request."""
+        self._requests.labels(endpoint, outcome).inc()
+        self._duration.labels(endpoint).observe(seconds)
+
+    def observe_translation(self, *, source_tokens: int, target_tokens: int, split: int, cut: int) -> None:
+        """Count one translated request: its tokens, source sentences split and target sentences cut at a limit."""
+        self._source_tokens.inc(source_tokens)
+        self._target_tokens.inc(target_tokens)
+        self._truncated.labels("source").inc(split)
+        self._truncated.labels("target").inc(cut)
+
+    def observe_batch(self, record: BatchRecord) -> None:
+        """Count one batch of the engine."""
+        self._batch_rows.observe(record.rows)
+        self._encode_seconds.observe(record.encode_seconds)
+        self._steps.inc(record.steps)
+        if record.steps:
+            self._step_seconds.observe(record.decode_seconds / record.steps)
+        if record.padded_tokens:
+            self._padding.observe(1 - record.source_tokens / record.padded_tokens)
+        for seconds in record.queue_wait_seconds:
+            self._wait_seconds.observe(seconds)
+        for reason, count in record.finished.items():
+            self._finished.labels(reason).inc(count)
+
+    def set_running_rows(self, rows: int) -> None:
+        """How many rows are being decoded now."""
+        self._running_rows.set(rows)
+
+    def set_model(self, *, name: str, version: str, precision: str, provider: str, load_seconds: float) -> None:
+        """Which model is served and how long it took to load."""
+        self._model_info.labels(name, version, precision, provider).set(1)
+        self._load_seconds.set(load_seconds)
+
+    def set_ready(self, ready: bool) -> None:
+        """Whether the service can translate."""
+        self._ready.set(int(ready))
+
+    def render(self) -> bytes:
+        """The Prometheus text format."""
+        return generate_latest(self._registry)

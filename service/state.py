@@ -1,0 +1,151 @@
+"""What the routes of one app share: settings, metrics, and the translator once there is one."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from model.bundle import Manifest
+from model.vocabulary import Vocabulary
+from service.engine.jobs import Engine
+from service.engine.records import BatchRecord
+from service.errors import UnavailableError
+from service.metrics import Metrics
+from service.settings import Device, Settings
+from service.text.languages import Directions
+from service.translator import Translator
+
+_log = logging.getLogger("attend")
+
+
+class LoadedEngine(Protocol):
+    """A bundle in memory, ready to decode."""
+
+    @property
+    def engine(self) -> Engine:
+        """Takes jobs."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the bundle says about itself."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Text to ids and back."""
+
+    @property
+    def provider(self) -> str:
+        """ONNX Runtime's name of what the session really runs on, e.g. `CPUExecutionProvider`."""
+
+
+class EngineFactory(Protocol):
+    """Loads a bundle; may take long and may raise anything that says what is wrong."""
+
+    def __call__(
+        self,
+        directory: Path,
+        /,
+        *,
+        device: Device,
+        threads: int,
+        max_rows: int,
+        on_batch: Callable[[BatchRecord], None],
+    ) -> LoadedEngine:
+        """The engine, warmed up, for the directory `bundle`; `on_batch` is called from the engine's thread."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Model:
+    """A loaded model and the translator on top of it."""
+
+    manifest: Manifest
+    provider: str
+    translator: Translator
+
+    @property
+    def device(self) -> str:
+        """`cuda` or `cpu`: what the model really runs on, whatever was asked for."""
+        return "cuda" if self.provider.startswith("CUDA") else "cpu"
+
+
+class ServiceState:
+    """One app's model, from nothing over loading to ready or failed. Only the event loop changes it."""
+
+    def __init__(self, settings: Settings, factory: EngineFactory) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.failure: str | None = None
+        self._factory = factory
+        self._model: Model | None = None
+        self._loaded: LoadedEngine | None = None
+
+    async def load(self) -> None:
+        """Load the model; a failure is logged and kept in `failure`."""
+        began = time.monotonic()
+        try:
+            self._loaded = await asyncio.to_thread(self._call_factory)
+            model = self._make_model(self._loaded)
+        except Exception as error:
+            self.failure = f"the model could not be loaded: {error}"
+            _log.error("%s", self.failure, exc_info=_log.isEnabledFor(logging.DEBUG))
+            return
+        self._publish(model, time.monotonic() - began)
+
+    async def close(self) -> None:
+        """Let the engine finish what it accepted and stop it."""
+        self.metrics.set_ready(False)
+        self._model = None
+        if self._loaded is not None:
+            await asyncio.to_thread(self._loaded.engine.close)
+
+    def model(self) -> Model:
+        """The model, if it can translate now.
+
+        Raises:
+            UnavailableError: it is loading, failed to load, or its engine died.
+        """
+        if self._model is None:
+            raise UnavailableError(self.failure or "the model is still loading")
+        if not self._model.translator.engine.is_alive():
+            self.metrics.set_ready(False)
+            raise UnavailableError("the engine has stopped")
+        return self._model
+
+    @property
+    def is_alive(self) -> bool:
+        """False once only a restart can help."""
+        engine_died = self._model is not None and not self._model.translator.engine.is_alive()
+        return self.failure is None and not engine_died
+
+    def _call_factory(self) -> LoadedEngine:
+        return self._factory(
+            self.settings.bundle,
+            device=self.settings.device,
+            threads=self.settings.threads,
+            max_rows=self.settings.max_rows,
+            on_batch=self.metrics.observe_batch,
+        )
+
+    def _make_model(self, loaded: LoadedEngine) -> Model:
+        manifest = loaded.manifest
+        directions = Directions.parse(manifest.directions)
+        translator = Translator(loaded.engine, loaded.vocabulary, directions, manifest.limits, self.metrics)
+        return Model(manifest, loaded.provider, translator)
+
+    def _publish(self, model: Model, load_seconds: float) -> None:
+        manifest = model.manifest
+        self._model = model
+        self.metrics.set_model(
+            name=manifest.name,
+            version=manifest.version,
+            precision=manifest.precision,
+            provider=model.provider,
+            load_seconds=load_seconds,
+        )
+        self.metrics.set_ready(True)
+        _log.info("%s %s is ready on %s after %.1f s", manifest.name, manifest.version, model.provider, load_seconds)

@@ -1,0 +1,176 @@
+"""An engine without a model, and the service around it as its callers see it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from model.bundle import FORMAT, Limits, Manifest, SpecialIds
+from model.vocabulary import Vocabulary
+from service.app import create_app
+from service.engine.jobs import EngineClosedError, FinishReason, Hypothesis, Job
+from service.engine.records import BatchRecord
+from service.settings import Settings
+
+MANIFEST = Manifest(
+    format=FORMAT,
+    name="tiny",
+    version="7",
+    precision="fp32",
+    directions=("zh-en", "fr-en", "en-fr", "en-zh"),
+    special_ids=SpecialIds(pad=0, unk=1, bos=2, eos=3),
+    vocabulary_size=500,
+    limits=Limits(source_tokens=40, target_tokens=90),
+    graphs={},
+    states=(),
+    architecture={},
+    provenance={},
+    agreement={},
+    files={},
+)
+
+
+def echo(job: Job) -> tuple[Hypothesis, ...]:
+    """The source as its translation; the r-th alternative is the source turned by r pieces, the longer the surer."""
+    pieces = job.source_ids[1:-1]
+    found = []
+    for rank in range(job.options.num_hypotheses):
+        turned = pieces[rank % len(pieces) :] + pieces[: rank % len(pieces)]
+        limit = job.options.max_output_tokens
+        reason: FinishReason = "eos" if len(turned) < limit else "length"
+        found.append(Hypothesis(turned[:limit], -float(rank), -rank / len(pieces), reason))
+    return tuple(found)
+
+
+class FakeEngine:
+    """Answers jobs one after another in a thread of its own."""
+
+    def __init__(
+        self,
+        on_batch: Callable[[BatchRecord], None] = lambda record: None,
+        answer: Callable[[Job], tuple[Hypothesis, ...]] = echo,
+        delay: float = 0.0,
+    ) -> None:
+        self.submitted: list[Job] = []
+        self.dies = False
+        self._on_batch = on_batch
+        self._answer = answer
+        self._delay = delay
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="fake engine", daemon=True)
+        self._thread.start()
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        if self._closed:
+            raise EngineClosedError
+        self.submitted.extend(jobs)
+        for job in jobs:
+            self._queue.put(job)
+
+    def is_alive(self) -> bool:
+        return not self.dies and self._thread.is_alive()
+
+    def close(self) -> None:
+        self._closed = True
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (job := self._queue.get()) is not None:
+            time.sleep(self._delay)
+            if not job.future.set_running_or_notify_cancel():
+                continue
+            try:
+                hypotheses = self._answer(job)
+            except Exception as error:
+                job.future.set_exception(error)
+                continue
+            self._on_batch(_record(job, hypotheses))
+            job.future.set_result(hypotheses)
+
+
+def _record(job: Job, hypotheses: Sequence[Hypothesis]) -> BatchRecord:
+    return BatchRecord(
+        rows=job.options.beam_size,
+        source_tokens=len(job.source_ids),
+        padded_tokens=len(job.source_ids),
+        steps=len(hypotheses[0].target_ids),
+        encode_seconds=0.001,
+        decode_seconds=0.002,
+        queue_wait_seconds=(0.0,),
+        finished={hypotheses[0].finish_reason: 1},
+    )
+
+
+@dataclasses.dataclass
+class FakeLoader:
+    """An engine factory; what it loads is a fake engine with a real vocabulary."""
+
+    vocabulary: Vocabulary
+    answer: Callable[[Job], tuple[Hypothesis, ...]] = echo
+    delay: float = 0.0
+    manifest: Manifest = MANIFEST
+    provider: str = "CPUExecutionProvider"
+    failure: Exception | None = None
+    gate: threading.Event | None = None
+    """Loading waits for it."""
+    engine: FakeEngine = dataclasses.field(init=False)
+
+    def __call__(
+        self, bundle: Path, /, *, device: str, threads: int, max_rows: int, on_batch: Callable[[BatchRecord], None]
+    ) -> FakeLoader:
+        if self.gate is not None:
+            self.gate.wait()
+        if self.failure is not None:
+            raise self.failure
+        self.engine = FakeEngine(on_batch, self.answer, self.delay)
+        return self
+
+
+def make_app(loader: FakeLoader, **settings: Any) -> FastAPI:
+    return create_app(Settings(**settings), loader)
+
+
+@contextlib.asynccontextmanager
+async def running(app: FastAPI, *, until_ready: bool = True) -> AsyncIterator[httpx.AsyncClient]:
+    """The app between start-up and shutdown, and a client for it."""
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://attend", timeout=10) as client,
+    ):
+        while until_ready and (await client.get("/health/ready")).status_code != 200:
+            await asyncio.sleep(0.001)
+        yield client
+
+
+def ask(app: FastAPI, method: str, path: str, **request: Any) -> httpx.Response:
+    """One request to a freshly started app."""
+
+    async def scenario() -> httpx.Response:
+        async with running(app) as client:
+            return await client.request(method, path, **request)
+
+    return asyncio.run(scenario())
+
+
+def translate(app: FastAPI, body: Mapping[str, Any]) -> httpx.Response:
+    """One POST /translate to a freshly started app."""
+    return ask(app, "POST", "/translate", json=body)
+
+
+def samples(text: str) -> dict[str, float]:
+    """The lines of a Prometheus page: `name{labels}` to value."""
+    lines = (line.rpartition(" ") for line in text.splitlines() if line and not line.startswith("#"))
+    return {name: float(value) for name, _, value in lines}

@@ -1,0 +1,219 @@
+"""Every refusal: its status and its exact words."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from model.vocabulary import Vocabulary
+from service.engine.jobs import Hypothesis, Job
+from tests.service.fakes import FakeLoader, ask, echo, make_app, running, translate
+
+GOOD = {"q": "好！", "source": "zh", "target": "en"}
+PAIRS = "available: zh to en, fr to en, en to fr, en to zh"
+MISSING = "Invalid request: missing {} parameter"
+NOT_A_NUMBER = "Invalid request: alternatives parameter is not a number"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"q": None}, MISSING.format("q")),
+        ({"q": ""}, MISSING.format("q")),
+        ({"q": []}, MISSING.format("q")),
+        ({"source": ""}, MISSING.format("source")),
+        ({"source": None}, MISSING.format("source")),
+        ({"target": ""}, MISSING.format("target")),
+        ({"q": 5}, "Invalid request: q parameter must be a string or an array of strings"),
+        ({"q": {"a": 1}}, "Invalid request: q parameter must be a string or an array of strings"),
+        ({"q": ["a", ["b"]]}, "Invalid request: q parameter must be a string or an array of strings"),
+        ({"q": ["a", None]}, "Invalid request: q parameter must be a string or an array of strings"),
+        ({"source": 1}, "Invalid request: source parameter must be a string"),
+        ({"target": ["en"]}, "Invalid request: target parameter must be a string"),
+        ({"api_key": 1}, "Invalid request: api_key parameter must be a string"),
+        ({"alternatives": "abc"}, NOT_A_NUMBER),
+        ({"alternatives": []}, NOT_A_NUMBER),
+        ({"alternatives": True}, NOT_A_NUMBER),
+        ({"alternatives": 1.5}, NOT_A_NUMBER),
+        ({"alternatives": 8}, "Invalid request: alternatives parameter must be <= 7"),
+        ({"alternatives": 10**30}, "Invalid request: alternatives parameter must be <= 7"),
+        ({"format": "html"}, "html format is not supported"),
+        ({"format": 3}, "3 format is not supported"),
+        ({"source": "zz"}, f"zz is not supported; {PAIRS}"),
+        ({"target": "Q" * 100}, f"{'Q' * 60}... is not supported; {PAIRS}"),
+        (
+            {"target": "fr"},
+            f"French (fr) is not available as a target language from Chinese (zh); {PAIRS}",
+        ),
+        (
+            {"source": "en", "target": "en"},
+            f"English (en) is not available as a target language from English (en); {PAIRS}",
+        ),
+        (
+            {"source": "auto"},
+            "detecting the source language is not available yet; name it, one of: zh, fr, en",
+        ),
+        ({"q": ["好"] * 4}, "Invalid request: request (4) exceeds text limit (3)"),
+        ({"q": "好" * 51}, "Invalid request: request (51) exceeds text limit (50)"),
+        ({"q": ["好" * 30, "好" * 30]}, "Invalid request: request (60) exceeds text limit (50)"),
+    ],
+)
+def test_what_libretranslate_refuses_is_400(loader: FakeLoader, change: dict[str, Any], message: str) -> None:
+    reply = translate(make_app(loader, max_texts=3, max_characters=50), {**GOOD, **change})
+    assert (reply.status_code, reply.json()) == (400, {"error": message})
+
+
+@pytest.mark.parametrize("field", ["q", "source", "target"])
+def test_an_absent_field_is_named(app: FastAPI, field: str) -> None:
+    reply = translate(app, {name: value for name, value in GOOD.items() if name != field})
+    assert (reply.status_code, reply.json()) == (400, {"error": MISSING.format(field)})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"beam_size": 0}, "beam_size must be an integer from 1 to 8"),
+        ({"beam_size": 9}, "beam_size must be an integer from 1 to 8"),
+        ({"beam_size": "4"}, "beam_size must be an integer from 1 to 8"),
+        ({"beam_size": True}, "beam_size must be an integer from 1 to 8"),
+        ({"length_penalty": -0.1}, "length_penalty must be a number from 0 to 5"),
+        ({"length_penalty": "1"}, "length_penalty must be a number from 0 to 5"),
+        ({"max_output_tokens": 0}, "max_output_tokens must be a positive integer"),
+        ({"max_output_tokens": 91}, "max_output_tokens must be at most 90, the limit of this model"),
+        (
+            {"frmat": "text"},
+            "unknown field 'frmat'; the fields are q, source, target, format, alternatives, api_key, secret, "
+            "beam_size, length_penalty, max_output_tokens",
+        ),
+    ],
+)
+def test_our_own_and_unknown_fields_are_422(app: FastAPI, change: dict[str, Any], message: str) -> None:
+    reply = translate(app, {**GOOD, **change})
+    assert (reply.status_code, reply.json()) == (422, {"error": message})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"{", b"[]", b'"text"', b"null", b"5", b"\xff\xfe\xfd", b'{"q": NaN}', b'{"length_penalty": -Infinity}',
+        b"[" * 100_000, b'{"q":' * 50_000, b'{"beam_size": ' + b"9" * 5000 + b"}",
+    ],
+)  # fmt: skip
+def test_what_is_no_json_object_is_400(app: FastAPI, body: bytes) -> None:
+    reply = ask(app, "POST", "/translate", content=body, headers={"content-type": "application/json"})
+    assert (reply.status_code, reply.json()) == (400, {"error": "Invalid JSON format"})
+
+
+@pytest.mark.parametrize("field", ["q", "source", "target"])
+def test_half_a_surrogate_pair_is_no_text(app: FastAPI, field: str) -> None:
+    body = json.dumps({**GOOD, field: "a\ud800b"})
+    reply = ask(app, "POST", "/translate", content=body, headers={"content-type": "application/json"})
+    message = f"Invalid request: {field} parameter holds half a surrogate pair, which is no text"
+    assert (reply.status_code, reply.json()) == (400, {"error": message})
+
+
+def test_half_a_surrogate_pair_in_an_array_is_no_text(app: FastAPI) -> None:
+    body = json.dumps({**GOOD, "q": ["fine", "a\ud800b"]})
+    reply = ask(app, "POST", "/translate", content=body, headers={"content-type": "application/json"})
+    message = "Invalid request: q parameter holds half a surrogate pair, which is no text"
+    assert (reply.status_code, reply.json()) == (400, {"error": message})
+
+
+def test_half_a_surrogate_pair_in_a_message_is_replaced(app: FastAPI) -> None:
+    for change, status in (({"format": "\udfff"}, 400), ({"\udfff": 1}, 422)):
+        body = json.dumps({**GOOD, **change})
+        reply = ask(app, "POST", "/translate", content=body, headers={"content-type": "application/json"})
+        assert reply.status_code == status
+        assert "?" in reply.json()["error"]
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+def test_other_content_types_are_415(app: FastAPI, content_type: str) -> None:
+    reply = ask(app, "POST", "/translate", content=b"q=a", headers={"content-type": content_type})
+    message = f"cannot read {content_type}; send a JSON body with Content-Type: application/json"
+    assert (reply.status_code, reply.json()) == (415, {"error": message})
+
+
+def test_unknown_paths_and_methods(app: FastAPI) -> None:
+    reply = ask(app, "GET", "/nowhere")
+    assert (reply.status_code, reply.json()) == (
+        404,
+        {"error": "GET /nowhere: no such endpoint; /docs describes those there are"},
+    )
+    reply = ask(app, "GET", "/translate")
+    assert (reply.status_code, reply.json()) == (405, {"error": "GET /translate: this endpoint takes POST"})
+    assert reply.headers["allow"] == "POST"
+    assert ask(app, "POST", "/languages").json() == {"error": "POST /languages: this endpoint takes GET"}
+    assert ask(app, "GET", "/docs/nothing.js").status_code == 404
+
+
+def test_a_body_that_declares_too_much_is_413(loader: FakeLoader) -> None:
+    reply = translate(make_app(loader, max_body_bytes=1024), {**GOOD, "q": "a" * 2000})
+    assert (reply.status_code, reply.json()) == (413, {"error": "the request body is larger than 1024 bytes"})
+
+
+def test_an_endless_body_is_413_without_reading_it_all(loader: FakeLoader) -> None:
+    sent = 0
+
+    async def endless() -> Any:
+        nonlocal sent
+        while True:
+            sent += 1000
+            yield b"a" * 1000
+
+    async def scenario() -> int:
+        async with running(make_app(loader, max_body_bytes=10_000)) as client:
+            reply = await client.post("/translate", content=endless(), headers={"content-type": "application/json"})
+            return reply.status_code
+
+    assert asyncio.run(scenario()) == 413
+    assert sent < 20_000
+
+
+def test_an_engine_failure_is_500_with_an_id_for_its_own_request_only(
+    vocabulary: Vocabulary, caplog: pytest.LogCaptureFixture
+) -> None:
+    def answer(job: Job) -> tuple[Hypothesis, ...]:
+        if "tea" in vocabulary.decode(job.source_ids):
+            raise RuntimeError("secret detail")
+        return echo(job)
+
+    async def scenario() -> tuple[Any, ...]:
+        async with running(make_app(FakeLoader(vocabulary, answer=answer))) as client:
+            pair = {"source": "en", "target": "fr"}
+            bodies = [{"q": ["I love you.", "You like tea."], **pair}, {"q": "You love me.", **pair}]
+            return tuple(await asyncio.gather(*(client.post("/translate", json=body) for body in bodies)))
+
+    failed, fine = asyncio.run(scenario())
+    assert (fine.status_code, fine.json()) == (200, {"translatedText": "You love me."})
+    assert failed.status_code == 500
+    request_id = failed.headers["x-request-id"]
+    assert re.fullmatch("[0-9a-f]{32}", request_id)
+    assert failed.json() == {"error": f"internal error, logged with id {request_id}"}
+    assert f"request {request_id} failed" in caplog.text
+    assert "secret detail" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/translate", "/nowhere", "/languages"])
+def test_every_reply_allows_other_origins(app: FastAPI, path: str) -> None:
+    for method in ("POST", "OPTIONS"):
+        headers = ask(app, method, path).headers
+        assert {name: headers[f"access-control-{name}"] for name in (
+            "allow-origin", "allow-headers", "expose-headers", "allow-methods", "allow-credentials", "max-age"
+        )} == {
+            "allow-origin": "*",
+            "allow-headers": "Authorization, Content-Type",
+            "expose-headers": "Authorization",
+            "allow-methods": "GET, POST",
+            "allow-credentials": "true",
+            "max-age": "1728000",
+        }  # fmt: skip
+
+
+def test_a_preflight_request_is_answered(app: FastAPI) -> None:
+    assert ask(app, "OPTIONS", "/translate").status_code == 204
