@@ -66,11 +66,20 @@ def write_bundle(
             checkpoint, checkpoint_directory, scratch, graphs, precision, bundle_version, limits, agreement, quality
         )
         bundle.write_manifest(scratch, manifest)
-        shutil.rmtree(destination, ignore_errors=True)
-        os.replace(scratch, destination)
+        _put_in_place(scratch, destination)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return agreement
+
+
+def _put_in_place(scratch: Path, destination: Path) -> None:
+    """A directory cannot replace another in one step: the old one steps aside, whole, until the new one stands."""
+    aside = destination.with_name(destination.name + ".old")
+    shutil.rmtree(aside, ignore_errors=True)
+    if destination.exists():
+        os.replace(destination, aside)
+    os.replace(scratch, destination)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _write_graphs(
@@ -86,6 +95,7 @@ def _write_graphs(
             if precision == "int8":
                 quantize(proto)
             _name_axes(proto, graph)
+            _strip_origins(proto)
             store.move_out(proto)
             file = f"{graph.name}.onnx"
             onnx.save(proto, directory / file)
@@ -142,6 +152,14 @@ def _name_axes(proto: onnx.ModelProto, graph: GraphExport) -> None:
         for dimension, size in zip(value.type.tensor_type.shape.dim, specs[value.name].shape, strict=True):
             if isinstance(size, str):
                 dimension.dim_param = size
+
+
+def _strip_origins(proto: onnx.ModelProto) -> None:
+    """Remove what the exporter notes of this machine: stack traces, with paths, at every node."""
+    graph = proto.graph
+    for part in (proto, graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
+        del part.metadata_props[:]
+        part.doc_string = ""
 
 
 class _SharedWeights:

@@ -1,0 +1,46 @@
+"""Checkpoints and bundles that several rooms test with, as fixtures (see conftest.py)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from export.__main__ import main as export_main
+from model.checkpoint import save_checkpoint
+from model.config import ModelConfig
+from model.transformer import Transformer
+from model.vocabulary import Vocabulary
+
+ROOT = Path(__file__).parents[1]
+PRETRAINED = ROOT / "model" / "pretrained"
+SHIPPED_BUNDLE = ROOT / "bundles" / "attend-zh-fr-en-int8"
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights behind the shipped vocabulary: enough for everything that is not about quality."""
+    torch.manual_seed(0)
+    vocabulary = PRETRAINED / "vocabulary.spm"
+    config = ModelConfig(
+        vocabulary_size=len(Vocabulary.load(vocabulary)),
+        d_model=32, num_heads=4, d_ff=64, encoder_layers=2, decoder_layers=2, norm="pre",
+    )  # fmt: skip
+    directory = tmp_path_factory.mktemp("tiny") / "checkpoint"
+    weights = Transformer(config).state_dict()
+    save_checkpoint(
+        directory, config, weights, vocabulary, name="tiny", directions=["zh-en", "fr-en"], training={"recipe": "none"}
+    )
+    return directory
+
+
+@pytest.fixture(scope="session")
+def shipped_fp32_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped checkpoint exported without quantisation: comparable with PyTorch number by number."""
+    directory = tmp_path_factory.mktemp("shipped") / "fp32"
+    assert export_main([str(PRETRAINED), str(directory), "--precision", "fp32"]) == 0
+    return directory

@@ -1,0 +1,186 @@
+"""The engine on real bundles: equal to the reference search, honest about devices and damage, free of torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnxruntime
+import pytest
+import torch
+
+from model.bundle import MANIFEST_FILE, WEIGHTS_FILE
+from model.checkpoint import Checkpoint, load_checkpoint
+from model.errors import BundleError
+from model.reference_search import beam_search
+from model.vocabulary import BOS_ID, EOS_ID
+from service.engine.jobs import Hypothesis, Job, SearchOptions
+from service.engine.loading import LoadedEngine, load_engine
+from service.engine.runtime import DeviceError, load_runtime
+from tests.bundles import PRETRAINED, ROOT, SHIPPED_BUNDLE
+
+SENTENCES = (
+    ("我爱你。", "en"),
+    ("今天天气很好。", "en"),
+    ("你能告诉我去车站的路吗？", "en"),
+    ("我今天早上在公园看到了一只非常可爱的小猫。", "en"),
+    ("Je suis étudiant.", "en"),
+    ("Est-ce que tu veux venir avec nous au cinéma ce soir ?", "en"),
+    ("Il a dit qu'elle n'était pas venue, mais personne ne l'a cru.", "en"),
+    ("Où est la gare ?", "en"),
+    ("I would like a cup of coffee, please.", "fr"),
+    ("She never told anyone what happened that night.", "fr"),
+    ("Select the Save button, and then close the page.", "fr"),
+    ("好", "en"),
+)
+
+
+def load(directory: Path, threads: int = 1) -> LoadedEngine:
+    return load_engine(directory, device="cpu", threads=threads, max_rows=64, on_batch=lambda record: None)
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    return load_checkpoint(PRETRAINED)
+
+
+@pytest.fixture(scope="module")
+def fp32(shipped_fp32_bundle: Path) -> Iterator[LoadedEngine]:
+    loaded = load(shipped_fp32_bundle)
+    yield loaded
+    loaded.engine.close()
+
+
+def translate(loaded: LoadedEngine, options: SearchOptions) -> list[tuple[Hypothesis, ...]]:
+    jobs = [Job(tuple(loaded.vocabulary.encode_source(text, target)), options) for text, target in SENTENCES]
+    loaded.engine.submit(jobs)
+    return [job.future.result(60) for job in jobs]
+
+
+@pytest.mark.parametrize(("beam_size", "length_penalty"), [(1, 1.0), (4, 1.0), (3, 0.0), (8, 1.6)])
+def test_fp32_equals_the_reference_search(
+    fp32: LoadedEngine, checkpoint: Checkpoint, beam_size: int, length_penalty: float
+) -> None:
+    options = SearchOptions(
+        beam_size=beam_size, num_hypotheses=beam_size, length_penalty=length_penalty, max_output_tokens=40
+    )
+    for (text, target), found in zip(SENTENCES, translate(fp32, options), strict=True):
+        expected = beam_search(
+            checkpoint.model,
+            torch.tensor(checkpoint.vocabulary.encode_source(text, target)),
+            beam_size=beam_size, max_output_tokens=40, length_penalty=length_penalty,
+        )  # fmt: skip
+        assert [h.target_ids for h in found] == [h.target_ids for h in expected], text
+        assert [h.score for h in found] == pytest.approx([h.score for h in expected], abs=1e-4)
+        assert [h.finish_reason == "eos" for h in found] == [h.finished for h in expected]
+
+
+def test_log_prob_equals_forced_decoding(fp32: LoadedEngine, checkpoint: Checkpoint) -> None:
+    for (text, target), (hypothesis,) in zip(SENTENCES, translate(fp32, SearchOptions()), strict=True):
+        source = torch.tensor([checkpoint.vocabulary.encode_source(text, target)])
+        labels = torch.tensor([[*hypothesis.target_ids, EOS_ID]])
+        inputs = torch.tensor([[BOS_ID, *hypothesis.target_ids]])
+        with torch.inference_mode():
+            logits = checkpoint.model(source, torch.ones_like(source, dtype=torch.bool), inputs)
+        logits[..., [0, 1, 2]] = -torch.inf
+        forced = logits.log_softmax(-1).gather(-1, labels[..., None]).sum().item()
+        assert hypothesis.log_prob == pytest.approx(forced, abs=1e-3), text
+
+
+def test_the_shipped_bundle_comes_from_the_shipped_checkpoint(checkpoint: Checkpoint) -> None:
+    manifest = json.loads((SHIPPED_BUNDLE / MANIFEST_FILE).read_text())
+    assert manifest["precision"] == "int8"
+    assert manifest["name"] == checkpoint.name
+    assert tuple(manifest["directions"]) == checkpoint.directions
+    assert (SHIPPED_BUNDLE / "vocabulary.spm").read_bytes() == (PRETRAINED / "vocabulary.spm").read_bytes()
+
+
+def test_the_shipped_int8_bundle_translates_like_fp32(fp32: LoadedEngine) -> None:
+    loaded = load(SHIPPED_BUNDLE)
+    try:
+        pairs = list(zip(translate(loaded, SearchOptions()), translate(fp32, SearchOptions()), strict=True))
+    finally:
+        loaded.engine.close()
+    assert loaded.provider == "CPUExecutionProvider"
+    assert sum(a[0].target_ids == b[0].target_ids for a, b in pairs) >= 0.6 * len(pairs)
+    for a, b in pairs:
+        assert a[0].log_prob / (len(a[0].target_ids) + 1) == pytest.approx(
+            b[0].log_prob / (len(b[0].target_ids) + 1), abs=0.5
+        )
+
+
+def copied(directory: Path, target: Path) -> Path:
+    target.mkdir()
+    for path in directory.iterdir():
+        (target / path.name).write_bytes(path.read_bytes())
+    return target
+
+
+def test_a_damaged_bundle_is_refused_by_name(tmp_path: Path) -> None:
+    directory = copied(SHIPPED_BUNDLE, tmp_path / "bundle")
+    data = bytearray((directory / WEIGHTS_FILE).read_bytes())
+    data[len(data) // 2] ^= 1
+    (directory / WEIGHTS_FILE).write_bytes(data)
+    with pytest.raises(BundleError, match=r"weights\.bin: damaged"):
+        load_runtime(directory, device="cpu", threads=1)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "no such file"), ("{", "not a manifest"), ("{}", "not a manifest")],
+)
+def test_a_bad_manifest_is_one_clear_error(tmp_path: Path, content: str | None, message: str) -> None:
+    directory = copied(SHIPPED_BUNDLE, tmp_path / "bundle")
+    (directory / MANIFEST_FILE).unlink()
+    if content is not None:
+        (directory / MANIFEST_FILE).write_text(content)
+    with pytest.raises(BundleError, match=message):
+        load_runtime(directory, device="cpu", threads=1)
+
+
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    directory = copied(SHIPPED_BUNDLE, tmp_path / "bundle")
+    manifest = json.loads((directory / MANIFEST_FILE).read_text())
+    (directory / MANIFEST_FILE).write_text(json.dumps({**manifest, "format": 99}))
+    with pytest.raises(BundleError, match="format 99"):
+        load_runtime(directory, device="cpu", threads=1)
+
+
+def test_cuda_is_refused_for_int8() -> None:
+    with pytest.raises(DeviceError, match="int8 bundle runs on the CPU"):
+        load_runtime(SHIPPED_BUNDLE, device="cuda", threads=1)
+
+
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this ONNX Runtime is the CUDA build"
+)
+def test_cuda_is_refused_where_the_runtime_has_none(shipped_fp32_bundle: Path) -> None:
+    with pytest.raises(DeviceError, match="has no CUDA"):
+        load_runtime(shipped_fp32_bundle, device="cuda", threads=1)
+
+
+def test_auto_says_what_it_really_runs_on(fp32: LoadedEngine, shipped_fp32_bundle: Path) -> None:
+    runtime = load_runtime(shipped_fp32_bundle, device="auto", threads=1)
+    assert runtime.provider == "CPUExecutionProvider"
+
+
+def test_the_service_never_imports_torch_and_reports_nothing_home(tmp_path: Path) -> None:
+    program = f"""
+import sys, threading
+from pathlib import Path
+import service.app
+from service.engine.loading import load_engine
+loaded = load_engine(Path({str(SHIPPED_BUNDLE)!r}), device="auto", threads=1, max_rows=8, on_batch=lambda record: None)
+loaded.engine.close()
+print(sorted(name for name in ("torch", "export", "onnx") if name in sys.modules))
+print([thread.name for thread in threading.enumerate()])
+"""
+    environment = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": "/usr/bin:/bin"}
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert result.stdout.splitlines() == ["[]", "['MainThread']"]
+    assert list(tmp_path.iterdir()) == []

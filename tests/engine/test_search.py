@@ -1,0 +1,130 @@
+"""Beam search against exhaustive search on a table model, and its rules by name."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from model.vocabulary import EOS_ID
+from service.engine.jobs import Hypothesis, SearchOptions
+from service.engine.runtime import Array, Candidates, State
+from service.engine.search import BatchSearch
+from tests.engine.fakes import TableDecoder
+
+
+def search(decoder: TableDecoder, sentences: list[int], options: list[SearchOptions]) -> list[tuple[Hypothesis, ...]]:
+    run = BatchSearch(decoder, [[sentence, EOS_ID] for sentence in sentences], options)
+    results: dict[int, tuple[Hypothesis, ...]] = {}
+    while not run.finished:
+        results.update(run.advance())
+    return [results[index] for index in range(len(sentences))]
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0, 2.0])
+def test_a_wide_beam_finds_what_exhaustive_search_finds(length_penalty: float) -> None:
+    # 3 words and the end token: 81 prefixes of 4 words, so 400 beams hold every candidate and every result.
+    decoder = TableDecoder(positions=6, seed=3)
+    options = SearchOptions(beam_size=400, num_hypotheses=400, length_penalty=length_penalty, max_output_tokens=5)
+    for sentence in range(4):
+        found = search(decoder, [sentence], [options])[0]
+        ended = [h for h in found if h.finish_reason == "eos"]
+        expected = decoder.exhaustive(sentence, longest=5, length_penalty=length_penalty)
+        # The search stops at the limit; all 1 + 3 + 9 + 27 + 81 ended outputs must be there, in order of score.
+        assert [h.target_ids for h in ended] == [ids for _, ids in expected]
+        assert [h.score for h in ended] == pytest.approx([score for score, _ in expected], abs=1e-5)
+
+
+def test_beam_size_one_is_greedy() -> None:
+    decoder = TableDecoder(seed=5)
+    for sentence in range(8):
+        previous, ids = 2, []
+        for position in range(6):
+            previous = int(decoder.table[sentence, position, previous].argmax())
+            if previous == EOS_ID:
+                break
+            ids.append(previous)
+        found = search(decoder, [sentence], [SearchOptions(max_output_tokens=6)])[0]
+        assert found[0].target_ids == tuple(ids)
+        assert found[0].finish_reason == ("eos" if previous == EOS_ID else "length")
+
+
+def test_score_is_the_log_prob_of_forcing_the_tokens_over_the_length() -> None:
+    decoder = TableDecoder(seed=6)
+    options = SearchOptions(beam_size=4, num_hypotheses=4, length_penalty=0.7, max_output_tokens=7)
+    for sentence in range(8):
+        for hypothesis in search(decoder, [sentence], [options])[0]:
+            ended = hypothesis.finish_reason == "eos"
+            tokens = (*hypothesis.target_ids, EOS_ID) if ended else hypothesis.target_ids
+            assert hypothesis.log_prob == pytest.approx(decoder.log_prob(sentence, tokens), abs=1e-5)
+            assert hypothesis.score == pytest.approx(hypothesis.log_prob / len(tokens) ** 0.7)
+
+
+def test_results_do_not_depend_on_the_batch_or_its_order() -> None:
+    rng = np.random.default_rng(0)
+    sentences = [int(i) for i in rng.integers(0, 16, 40)]
+    options = [
+        SearchOptions(
+            beam_size=3,
+            num_hypotheses=int(rng.integers(1, 4)),
+            length_penalty=float(rng.choice([0.0, 1.0, 1.5])),
+            max_output_tokens=int(rng.integers(1, 8)),
+        )
+        for _ in sentences
+    ]
+    decoder = TableDecoder(seed=7)
+    together = search(decoder, sentences, options)
+    backwards = search(decoder, sentences[::-1], options[::-1])[::-1]
+    alone = [search(decoder, [s], [o])[0] for s, o in zip(sentences, options, strict=True)]
+    assert together == alone == backwards
+
+
+def test_hypotheses_come_best_first_and_no_more_than_asked() -> None:
+    found = search(TableDecoder(seed=8), [1], [SearchOptions(beam_size=5, num_hypotheses=3, max_output_tokens=7)])[0]
+    assert len(found) == 3
+    assert [h.score for h in found] == sorted((h.score for h in found), reverse=True)
+    assert len({h.target_ids for h in found}) == 3
+
+
+def test_the_limit_cuts_and_says_so() -> None:
+    found = search(TableDecoder(seed=9), [0, 1, 2], [SearchOptions(max_output_tokens=1)] * 3)
+    assert any(h[0].finish_reason == "length" for h in found)
+    for (hypothesis,) in found:
+        assert len(hypothesis.target_ids) <= 1
+        assert (hypothesis.finish_reason == "eos") == (len(hypothesis.target_ids) == 0)
+
+
+def test_a_dropped_sentence_is_not_answered_and_the_others_are() -> None:
+    options = [SearchOptions(max_output_tokens=6)] * 6
+    decoder = TableDecoder(seed=10)
+    run = BatchSearch(decoder, [[s, EOS_ID] for s in range(6)], options)
+    run.drop({0, 1, 2, 3})
+    results: dict[int, tuple[Hypothesis, ...]] = {}
+    while not run.finished:
+        results.update(run.advance())
+    assert sorted(results) == [4, 5]
+    assert [results[4], results[5]] == search(decoder, [4, 5], options[:2])
+
+
+def test_a_score_that_is_no_number_stops_the_batch() -> None:
+    class Broken(TableDecoder):
+        def step(self, *arguments: Array | int | State) -> tuple[Candidates, State]:
+            candidates, past = super().step(*arguments)  # type: ignore[arg-type]
+            candidates.log_probs[:] = np.nan
+            return candidates, past
+
+    with pytest.raises(FloatingPointError):
+        search(Broken(), [0], [SearchOptions()])
+
+
+def test_a_batch_has_one_beam_size() -> None:
+    with pytest.raises(ValueError, match="one beam size"):
+        BatchSearch(TableDecoder(), [[0], [1]], [SearchOptions(beam_size=1), SearchOptions(beam_size=2)])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"beam_size": 0}, {"beam_size": 2, "num_hypotheses": 3}, {"num_hypotheses": 0}, {"max_output_tokens": 0}],
+)
+def test_impossible_options_are_refused(values: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="impossible"):
+        SearchOptions(**values)  # type: ignore[arg-type]

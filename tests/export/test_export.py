@@ -1,0 +1,196 @@
+"""Export: three precisions of a small model, verified, whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from export import write
+from export.__main__ import main
+from export.graphs import graph_exports
+from export.quantize import quantize, quantize_columns
+from export.verify import verify_bundle
+from model.bundle import Manifest, check_files, read_manifest
+from model.checkpoint import load_checkpoint
+from model.errors import BundleError
+
+
+@pytest.fixture(scope="session", params=["fp32", "int8", "fp16"])
+def bundle(request: pytest.FixtureRequest, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of the tiny model in each precision."""
+    directory = tmp_path_factory.mktemp("bundle") / request.param
+    assert main([str(tiny_checkpoint), str(directory), "--precision", request.param]) == 0
+    return directory
+
+
+def test_manifest_names_every_file_and_its_hash(bundle: Path) -> None:
+    manifest = read_manifest(bundle)
+    assert set(manifest.files) == {path.name for path in bundle.iterdir()} - {"manifest.json"}
+    check_files(bundle, manifest)
+
+
+def test_manifest_declares_the_graphs_as_they_are(bundle: Path) -> None:
+    for spec in read_manifest(bundle).graphs.values():
+        graph = onnx.load(bundle / spec.file, load_external_data=False).graph
+        for declared, found in ((spec.inputs, graph.input), (spec.outputs, graph.output)):
+            shapes = {
+                value.name: tuple(d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim) for value in found
+            }
+            assert shapes == {tensor.name: tensor.shape for tensor in declared}
+
+
+def test_states_connect_encoder_and_decoder(bundle: Path) -> None:
+    manifest = read_manifest(bundle)
+    decoder_inputs = {tensor.name: tensor for tensor in manifest.graphs["decoder"].inputs}
+    for state in manifest.states:
+        producer = "encoder" if state.kind == "per_source" else "decoder"
+        assert state.output in {tensor.name for tensor in manifest.graphs[producer].outputs}
+        assert decoder_inputs[state.input].shape == state.shape
+    assert {state.kind for state in manifest.states} == {"per_source", "growing"}
+
+
+def test_graphs_share_one_weights_file_without_copies(bundle: Path) -> None:
+    places: dict[str, set[tuple[int, int]]] = {}
+    for name, spec in read_manifest(bundle).graphs.items():
+        graph = onnx.load(bundle / spec.file, load_external_data=False).graph
+        entries = [{e.key: e.value for e in t.external_data} for t in graph.initializer if t.external_data]
+        assert {entry["location"] for entry in entries} == {"weights.bin"}
+        places[name] = {(int(entry["offset"]), int(entry["length"])) for entry in entries}
+    # The scorer holds both stacks: all but a few of the others' weights are its own.
+    assert len(places["encoder"] & places["scorer"]) > 0.6 * len(places["encoder"])
+    assert len(places["decoder"] & places["scorer"]) > 0.6 * len(places["decoder"])
+    stored = sum(length for _, length in set.union(*places.values()))
+    assert stored <= (bundle / "weights.bin").stat().st_size < 1.05 * stored + 4096
+
+
+def test_graphs_say_nothing_of_the_machine_they_were_made_on(bundle: Path) -> None:
+    for spec in read_manifest(bundle).graphs.values():
+        data = (bundle / spec.file).read_bytes()
+        assert b".py" not in data
+        assert str(Path(__file__).parents[2]).encode() not in data
+
+
+def test_agreement_with_torch_is_recorded(bundle: Path) -> None:
+    manifest = read_manifest(bundle)
+    rows = manifest.agreement["rows"]
+    assert len(rows) == 5
+    worst = max(row["log_prob_difference"] for row in rows)
+    assert 0 < worst < {"fp32": 1e-4, "fp16": 5e-2, "int8": 0.5}[manifest.precision]
+
+
+def test_a_damaged_file_is_named(bundle: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(bundle)
+    for name in manifest.files:
+        (tmp_path / name).write_bytes((bundle / name).read_bytes())
+    with (tmp_path / "weights.bin").open("r+b") as file:
+        file.seek(1000)
+        file.write(b"\x55\xaa\x55")
+    with pytest.raises(BundleError, match=r"weights\.bin: damaged"):
+        check_files(tmp_path, manifest)
+    (tmp_path / "weights.bin").unlink()
+    with pytest.raises(BundleError, match=r"weights\.bin: .*missing"):
+        check_files(tmp_path, manifest)
+
+
+def test_verification_notices_other_weights(bundle: Path, tiny_checkpoint: Path) -> None:
+    manifest = read_manifest(bundle)
+    model = load_checkpoint(tiny_checkpoint).model
+    with torch.no_grad():
+        model.decoder[0].cross_attention.value.weight.mul_(-1.0)
+    with pytest.raises(BundleError, match="do not agree"):
+        verify_bundle(bundle, dict(manifest.graphs), model, manifest.precision)
+
+
+def test_verification_notices_another_contract(bundle: Path, tiny_checkpoint: Path) -> None:
+    manifest = read_manifest(bundle)
+    graphs = {**manifest.graphs, "encoder": manifest.graphs["decoder"].model_copy(update={"file": "encoder.onnx"})}
+    with pytest.raises(BundleError, match="encoder inputs"):
+        verify_bundle(bundle, graphs, load_checkpoint(tiny_checkpoint).model, manifest.precision)
+
+
+def test_a_failed_export_leaves_the_old_bundle_and_no_half_one(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    destination = tmp_path / "bundle"
+    destination.mkdir()
+    (destination / "old").write_text("stays")
+
+    def refuse(*arguments: object) -> None:
+        raise BundleError("exported graphs do not agree with PyTorch")
+
+    monkeypatch.setattr(write, "verify_bundle", refuse)
+    monkeypatch.setattr(write, "_trace", lambda graph: _empty_model())
+    monkeypatch.setattr(write, "_name_axes", lambda proto, graph: None)
+    assert main([str(tiny_checkpoint), str(destination), "--precision", "fp32"]) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+    assert (destination / "old").read_text() == "stays"
+
+
+def test_a_missing_checkpoint_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "none"), str(tmp_path / "bundle")]) == 2
+    assert "no such file" in capsys.readouterr().err
+    assert not (tmp_path / "bundle").exists()
+
+
+def _empty_model() -> onnx.ModelProto:
+    return helper.make_model(helper.make_graph([], "empty", [], []), opset_imports=[helper.make_opsetid("", 21)])
+
+
+def test_every_export_names_its_inputs_like_its_signature(tiny_checkpoint: Path) -> None:
+    for graph in graph_exports(load_checkpoint(tiny_checkpoint).model, "float32"):
+        flat = [value for part in graph.example for value in (part if isinstance(part, list) else [part])]
+        assert len(flat) == len(graph.inputs)
+        for value, spec in zip(flat, graph.inputs, strict=True):
+            assert str(value.dtype) == f"torch.{spec.dtype}", spec.name
+            assert len(value.shape) == len(spec.shape), spec.name
+
+
+def test_quantised_columns_are_within_half_a_step() -> None:
+    matrix = np.random.default_rng(0).normal(size=(64, 40)).astype(np.float32) * np.logspace(-3, 3, 40, dtype=np.float32)
+    values, scale = quantize_columns(matrix)
+    assert values.dtype == np.int8
+    assert np.abs(values).max() <= 127
+    assert np.all(np.abs(values * scale - matrix) <= scale * 0.5001)
+    zero_values, zero_scale = quantize_columns(np.zeros((4, 2), np.float32))
+    assert not zero_values.any()
+    assert np.isfinite(zero_scale).all()
+
+
+def _matmul_model(weight: np.ndarray) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "one product",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", weight.shape[0]])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", weight.shape[1]])],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+
+
+def test_int8_rows_do_not_depend_on_their_neighbours() -> None:
+    rng = np.random.default_rng(1)
+    weight = rng.normal(size=(64, 48)).astype(np.float32)
+    model = quantize(_matmul_model(weight))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    rows = rng.normal(size=(9, 64)).astype(np.float32)
+    # One neighbour a million times larger: a scale for the whole batch would leave the others nothing.
+    rows[4] *= 1e6
+    together = session.run(None, {"x": rows})[0]
+    for index in range(len(rows)):
+        alone = session.run(None, {"x": rows[index : index + 1]})[0][0]
+        assert np.array_equal(alone, together[index])
+    exact = rows @ weight
+    assert np.abs(together - exact).max(axis=1) == pytest.approx(0, abs=1e6)
+    relative = np.abs(together - exact).max(axis=1) / np.abs(exact).max(axis=1)
+    assert relative.max() < 0.03
+
+
+def test_manifest_survives_json(bundle: Path) -> None:
+    manifest = read_manifest(bundle)
+    assert Manifest.model_validate_json(manifest.model_dump_json()) == manifest
