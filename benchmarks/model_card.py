@@ -3,7 +3,8 @@
     python -m benchmarks.model_card scores BUNDLE --root DATA [--beam 1 4]
     python -m benchmarks.model_card sentences BUNDLE --root DATA --recipe model/recipes/first.toml
 
-DATA is laid out as model/recipes/README.md says. Tables go to stdout as Markdown; with --json, scores also as JSON lines.
+DATA is laid out as model/recipes/README.md says. Tables go to stdout as Markdown; with --json, scores also go to a
+file as JSON lines.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sub.add_argument("--beam", type=int, default=4)
     options = parser.parse_args(arguments)
     loaded = load_engine(
-        options.bundle, device="auto", threads=options.threads, max_rows=128, on_batch=lambda record: None
+        options.bundle, device="auto", threads=options.threads, max_rows=128, on_report=lambda record: None
     )
     options.run_command(options, loaded)
     loaded.engine.close()
@@ -55,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _scores(options: argparse.Namespace, loaded: LoadedEngine) -> None:
-    print("| direction | test set | precision | beam | BLEU | chrF | cut |\n| --- | --- | --- | ---: | ---: | ---: | ---: |")
+    print("| direction | test set | precision | beam | BLEU | chrF | cut |")
+    print("| --- | --- | --- | ---: | ---: | ---: | ---: |")
     for direction in loaded.manifest.directions:
         for name in options.sets:
             for beam in options.beam:

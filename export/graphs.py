@@ -1,7 +1,7 @@
 """Modules whose `forward` signature is the contract of one ONNX graph, and their names and axes.
 
-Shapes: N sentences, K beams a sentence, S source tokens, T target tokens (so far), L decoder layers, H heads, d head width,
-D d_model, V vocabulary. Masks are True where attention may look.
+Shapes: N sentences, K beams a sentence, S source tokens, T target tokens (so far), L decoder layers, H heads, d head
+width, D d_model, V vocabulary. Masks are True where attention may look.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from model.attention import MultiHeadAttention, attend
+from model.attention import MultiHeadAttention
 from model.bundle import StateSpec, TensorSpec
 from model.config import ModelConfig
 from model.reference_search import NEVER
@@ -37,9 +37,11 @@ class Encoder(nn.Module):
 
 
 class DecoderStep(nn.Module):
-    """One token for every beam, and the best continuations of every sentence.
+    """One token for every beam of every running sentence, and the best continuations of each sentence.
 
-    The K beams of a sentence are K queries on one memory: memory is neither repeated nor reordered.
+    Sentences stand at different places: each row writes its key and value into its own next place of a cache that is
+    updated where it lies. The K beams of a sentence are K queries on one memory, which is neither repeated nor
+    reordered.
     """
 
     def __init__(self, model: Transformer) -> None:
@@ -50,36 +52,35 @@ class DecoderStep(nn.Module):
     def forward(
         self,
         token_ids: Tensor,
-        positions: Tensor,
-        beam_indices: Tensor,
+        lengths: Tensor,
+        longest: Tensor,
         log_probs: Tensor,
         source_mask: Tensor,
         memory: Sequence[Tensor],
         past: Sequence[Tensor],
     ) -> tuple[Tensor, ...]:
-        """One step.
+        """One step for R = N K rows.
 
         Args:
             token_ids: [N, K] the last token of each beam.
-            positions: [N, K] where it stands, from 0.
-            beam_indices: [N, K] the row of `past`, within the sentence, that each beam continues.
+            lengths: [R] int32, entries of `past` each row already has; the same number is the position of its token.
+            longest: [] int32, the largest of `lengths` plus one.
             log_probs: [N, K] of each beam so far; -inf for a beam that is none.
-            source_mask: [N, S].
+            source_mask: [N, S] int32, 1 at real tokens.
             memory: what `Encoder` returned, 2 L of [N, H, S, d].
-            past: L keys, then L values [N, K, H, T, d].
+            past: L keys, then L values [R, H, C, d], C places a row.
 
         Returns:
             candidate_log_probs [N, 2K], best first; candidate_indices [N, 2K] = beam * V + token;
-            present: L keys, then L values [N, K, H, T + 1, d].
+            present: `past` with one entry more a row; meant to be bound to the same memory.
         """
         layers = len(self.model.decoder)
-        gathered = [_follow_beams(state, beam_indices) for state in past]
-        x = self.model.embedding(token_ids, positions)
-        mask = source_mask[:, None, None, :]
+        x = self.model.embedding(token_ids, lengths.long().view(token_ids.shape))
         keys, values = [], []
         for index, layer in enumerate(self.model.decoder):
-            cross = (memory[index], memory[layers + index])
-            x, key, value = _step_layer(layer, x, (gathered[index], gathered[layers + index]), cross, mask)
+            cache = _Cache(past[index], past[layers + index], lengths, longest)
+            cross = _Memory(memory[index], memory[layers + index], source_mask)
+            x, key, value = _step_layer(layer, x, cache, cross)
             keys.append(key)
             values.append(value)
         logits = self.model.embedding.project(self.model.decoder_norm(x)).float() + self.suppressed
@@ -88,35 +89,37 @@ class DecoderStep(nn.Module):
         return (candidates.values, candidates.indices, *keys, *values)
 
 
-def _follow_beams(state: Tensor, beam_indices: Tensor) -> Tensor:
-    """Rows of state [N, K, H, T, d] that the beams [N, K] continue."""
-    sentence = torch.arange(state.shape[0], device=state.device)[:, None]
-    return state[sentence, beam_indices]
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Cache:
+    """Keys and values of one layer's self-attention [R, H, C, d], and how much of them is filled."""
+
+    key: Tensor
+    value: Tensor
+    lengths: Tensor
+    longest: Tensor
 
 
-def _step_layer(
-    layer: DecoderLayer,
-    x: Tensor,
-    past: tuple[Tensor, Tensor],
-    memory: tuple[Tensor, Tensor],
-    mask: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`DecoderLayer.forward` for one new position of every beam. x [N, K, D] -> x, keys and values with it."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Memory:
+    """Keys and values of one layer's encoder-decoder attention [N, H, S, d], and where they are real."""
+
+    key: Tensor
+    value: Tensor
+    mask: Tensor
+
+
+def _step_layer(layer: DecoderLayer, x: Tensor, cache: _Cache, memory: _Memory) -> tuple[Tensor, Tensor, Tensor]:
+    """`DecoderLayer.forward` for one new position of every beam. x [N, K, D] -> x, cache keys and values."""
     present: list[Tensor] = []
 
     def self_attention(y: Tensor) -> Tensor:
-        attention = layer.self_attention
-        key = torch.cat([past[0], _as_position(attention, attention.key(y))], dim=3)
-        value = torch.cat([past[1], _as_position(attention, attention.value(y))], dim=3)
+        context, key, value = _cached_attention(layer.self_attention, y, cache)
         present.extend((key, value))
-        context, _ = attend(_as_position(attention, attention.query(y)), key, value, None)
-        output: Tensor = attention.output(context.flatten(2))
+        output: Tensor = layer.self_attention.output(context)
         return output
 
     def cross_attention(y: Tensor) -> Tensor:
-        attention = layer.cross_attention
-        context, _ = attend(attention.split_heads(attention.query(y)), memory[0], memory[1], mask)
-        output: Tensor = attention.output(attention.merge_heads(context))
+        output: Tensor = layer.cross_attention.output(_memory_attention(layer.cross_attention, y, memory))
         return output
 
     x = layer.residuals[0](x, self_attention)
@@ -125,9 +128,38 @@ def _step_layer(
     return x, present[0], present[1]
 
 
-def _as_position(attention: MultiHeadAttention, x: Tensor) -> Tensor:
-    """[N, K, D] -> [N, K, H, 1, d]."""
-    return x.unflatten(-1, (attention.num_heads, -1))[..., None, :]
+def _cached_attention(attention: MultiHeadAttention, y: Tensor, cache: _Cache) -> tuple[Tensor, Tensor, Tensor]:
+    """Self-attention of one new position a row, over its own past: each row reads only what it has filled."""
+    sentences, beams, width = y.shape
+
+    def rows(x: Tensor) -> Tensor:
+        return x.reshape(sentences * beams, 1, width)
+
+    context, key, value = torch.onnx.ops.symbolic_multi_out(
+        "com.microsoft::GroupQueryAttention",
+        [
+            rows(attention.query(y)), rows(attention.key(y)), rows(attention.value(y)),
+            cache.key, cache.value, cache.lengths, cache.longest,
+        ],
+        {"num_heads": attention.num_heads, "kv_num_heads": attention.num_heads},
+        dtypes=[y.dtype, y.dtype, y.dtype],
+        shapes=[(sentences * beams, 1, width), cache.key.shape, cache.value.shape],
+        version=1,
+    )  # fmt: skip
+    return context.reshape(sentences, beams, width), key, value
+
+
+def _memory_attention(attention: MultiHeadAttention, y: Tensor, memory: _Memory) -> Tensor:
+    """Encoder-decoder attention of K queries on one memory."""
+    context: Tensor = torch.onnx.ops.symbolic(
+        "com.microsoft::MultiHeadAttention",
+        [attention.query(y), memory.key, memory.value, None, memory.mask],
+        {"num_heads": attention.num_heads},
+        dtype=y.dtype,
+        shape=y.shape,
+        version=1,
+    )
+    return context
 
 
 class Scorer(nn.Module):
@@ -144,7 +176,8 @@ class Scorer(nn.Module):
         """Score `labels` [N, T] after `target_ids` [N, T] (BOS first).
 
         Returns:
-            token_log_probs [N, T]; attention of encoder [N, Le, H, S, S], decoder [N, L, H, T, T], cross [N, L, H, T, S].
+            token_log_probs [N, T]; attention of encoder [N, Le, H, S, S], decoder [N, L, H, T, T], cross [N, L, H, T,
+            S].
         """
         logits, attention = self.model.with_attention(source_ids, source_mask, target_ids)
         log_probs = (logits.float() + self.suppressed).log_softmax(dim=-1)
@@ -191,7 +224,7 @@ def state_specs(config: ModelConfig, float_type: str) -> tuple[StateSpec, ...]:
     ]
     growing = [
         StateSpec(
-            kind="growing", input=f"past_{name}", output=f"present_{name}", dtype=float_type, shape=_past_shape(config, "T")
+            kind="growing", input=f"past_{name}", output=f"present_{name}", dtype=float_type, shape=_past_shape(config)
         )
         for name in _self_names(config)
     ]
@@ -210,8 +243,8 @@ def _memory_shape(config: ModelConfig) -> tuple[int | str, ...]:
     return ("N", config.num_heads, "S", config.d_head)
 
 
-def _past_shape(config: ModelConfig, length: str) -> tuple[int | str, ...]:
-    return ("N", "K", config.num_heads, length, config.d_head)
+def _past_shape(config: ModelConfig) -> tuple[int | str, ...]:
+    return ("R", config.num_heads, "C", config.d_head)
 
 
 def _encoder_export(model: Transformer, config: ModelConfig, float_type: str) -> GraphExport:
@@ -234,33 +267,32 @@ def _decoder_export(model: Transformer, config: ModelConfig, float_type: str) ->
         TensorSpec(name=name, dtype=float_type, shape=_memory_shape(config)) for name in _memory_names(config)
     )
     past_inputs = tuple(
-        TensorSpec(name=f"past_{name}", dtype=float_type, shape=_past_shape(config, "T"))
-        for name in _self_names(config)
+        TensorSpec(name=f"past_{name}", dtype=float_type, shape=_past_shape(config)) for name in _self_names(config)
     )
     step_inputs = (
         TensorSpec(name="token_ids", dtype="int64", shape=("N", "K")),
-        TensorSpec(name="positions", dtype="int64", shape=("N", "K")),
-        TensorSpec(name="beam_indices", dtype="int64", shape=("N", "K")),
+        TensorSpec(name="lengths", dtype="int32", shape=("R",)),
+        TensorSpec(name="longest", dtype="int32", shape=()),
         TensorSpec(name="log_probs", dtype="float32", shape=("N", "K")),
-        TensorSpec(name="source_mask", dtype="bool", shape=("N", "S")),
+        TensorSpec(name="source_mask", dtype="int32", shape=("N", "S")),
     )
     outputs = (
         TensorSpec(name="candidate_log_probs", dtype="float32", shape=("N", "2*K")),
         TensorSpec(name="candidate_indices", dtype="int64", shape=("N", "2*K")),
         *(
-            TensorSpec(name=f"present_{name}", dtype=float_type, shape=_past_shape(config, "T+1"))
+            TensorSpec(name=f"present_{name}", dtype=float_type, shape=_past_shape(config))
             for name in _self_names(config)
         ),
     )
     heads, width = config.num_heads, config.d_head
     example = (
         torch.full((2, 3), 7),
-        torch.full((2, 3), 4),
-        torch.zeros(2, 3, dtype=torch.int64),
+        torch.full((6,), 4, dtype=torch.int32),
+        torch.tensor(5, dtype=torch.int32),
         torch.zeros(2, 3),
-        torch.ones(2, 5, dtype=torch.bool),
+        torch.ones(2, 5, dtype=torch.int32),
         [torch.zeros(2, heads, 5, width, dtype=dtype) for _ in range(2 * layers)],
-        [torch.zeros(2, 3, heads, 4, width, dtype=dtype) for _ in range(2 * layers)],
+        [torch.zeros(6, heads, 9, width, dtype=dtype) for _ in range(2 * layers)],
     )
     shapes = (*_dynamic(step_inputs), list(_dynamic(memory_inputs)), list(_dynamic(past_inputs)))
     return GraphExport(

@@ -1,7 +1,8 @@
 """int8 for the CPU: signed weights with one scale a column, activations with one scale a row.
 
-One scale a row, not one for the batch, is what keeps a sentence's result independent of its neighbours: ONNX Runtime's fused
-DynamicQuantizeMatMul takes the largest activation of the whole batch. Integer accumulation is exact, so rows never touch.
+One scale a row, not one for the batch, is what keeps a sentence's result independent of its neighbours: ONNX Runtime's
+fused DynamicQuantizeMatMul takes the largest activation of the whole batch. Integer accumulation is exact, so rows
+never touch.
 """
 
 from __future__ import annotations
@@ -97,10 +98,15 @@ class _Rewriter:
         if name not in self.activations:
             # x / max|x| lies in [-1, 1], so a constant scale of 1/127 serves every row.
             self._add("Abs", [name], f"{name}.abs")
-            self._add("ReduceMax", [f"{name}.abs", self._constant("last_axis", np.array([-1], np.int64))], f"{name}.max")
+            self._add(
+                "ReduceMax", [f"{name}.abs", self._constant("last_axis", np.array([-1], np.int64))], f"{name}.max"
+            )
             self._add("Max", [f"{name}.max", self._constant("smallest", np.float32(_SMALLEST_SCALE))], f"{name}.scale")
             self._add("Div", [name, f"{name}.scale"], f"{name}.unit")
-            unit, zero = self._constant("activation_unit", np.float32(1 / 127)), self._constant("activation_zero", np.int8(0))
+            unit, zero = (
+                self._constant("activation_unit", np.float32(1 / 127)),
+                self._constant("activation_zero", np.int8(0)),
+            )
             self._add("QuantizeLinear", [f"{name}.unit", unit, zero], f"{name}.int8")
             self.activations[name] = _Activation(f"{name}.int8", f"{name}.scale")
         return self.activations[name]

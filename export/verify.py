@@ -110,6 +110,7 @@ def _name_faults(name: str, session: onnxruntime.InferenceSession, spec: GraphSp
 
 
 _ORT_TYPES = {
+    "int32": "tensor(int32)",
     "int64": "tensor(int64)",
     "bool": "tensor(bool)",
     "float32": "tensor(float)",
@@ -151,9 +152,13 @@ def _compare(
     return ShapeAgreement(
         shape=shape,
         log_prob_difference=float(
-            max(np.abs(found.best_log_probs - np.take_along_axis(expected, found.best_ids[..., None], -1)[..., 0]).max(),
-                np.abs(scored - wanted).max())
-        ),  # fmt: skip
+            max(
+                np.abs(
+                    found.best_log_probs - np.take_along_axis(expected, found.best_ids[..., None], -1)[..., 0]
+                ).max(),
+                np.abs(scored - wanted).max(),
+            )
+        ),
         attention_difference=float(np.abs(cross - expected_cross).max()),
         same_best_token=float(same[clear].mean()) if clear.any() else 1.0,
     )
@@ -196,15 +201,17 @@ def _decoder_log_probs(
     prefixes: Array,
     vocabulary_size: int,
 ) -> _Steps:
-    """Force `prefixes` through the decoder step by step; each beam runs as its own sentence's K rows in turn."""
+    """Force `prefixes` through the decoder step by step."""
     n, k, t = prefixes.shape
     encoder, decoder = sessions["encoder"], sessions["decoder"]
     memory_values = encoder.run(None, {"source_ids": source_ids, "source_mask": source_mask})
     memory = dict(zip([output.name for output in encoder.get_outputs()], memory_values, strict=True))
     past_inputs = [value for value in decoder.get_inputs() if value.name.startswith("past_")]
     best_ids, best_log_probs = np.zeros((n, k, t), np.int64), np.zeros((n, k, t))
+    # Two places more than needed: what lies behind a row's length must not matter, so it is not zero.
     past = {
-        value.name: np.zeros((n, k, value.shape[2], 0, value.shape[4]), memory_values[0].dtype) for value in past_inputs
+        value.name: np.full((n * k, value.shape[1], t + 2, value.shape[3]), 7.0, memory_values[0].dtype)
+        for value in past_inputs
     }
     for step in range(t):
         for beam in range(k):
@@ -215,10 +222,10 @@ def _decoder_log_probs(
                 None,
                 {
                     "token_ids": prefixes[:, :, step],
-                    "positions": np.full((n, k), step),
-                    "beam_indices": np.tile(np.arange(k), (n, 1)),
+                    "lengths": np.full(n * k, step, np.int32),
+                    "longest": np.array(step + 1, np.int32),
                     "log_probs": log_probs,
-                    "source_mask": source_mask,
+                    "source_mask": source_mask.astype(np.int32),
                     **memory,
                     **past,
                 },

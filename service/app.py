@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from service.api import docs, health, languages, metrics, translate
 from service.api.boundary import Boundary
-from service.engine.records import BatchRecord
+from service.engine.records import EngineReport
 from service.errors import InternalError, InvalidRequestError, MethodNotAllowedError, NotFoundError, ServiceError, shown
 from service.settings import Device, Settings
 from service.state import EngineFactory, LoadedEngine, ServiceState
@@ -22,13 +22,13 @@ _log = logging.getLogger("attend")
 
 
 def load_bundle(
-    directory: Path, *, device: Device, threads: int, max_rows: int, on_batch: Callable[[BatchRecord], None]
+    directory: Path, *, device: Device, threads: int, max_rows: int, on_report: Callable[[EngineReport], None]
 ) -> LoadedEngine:
     """The real engine: see `service.engine.loading.load_engine`."""
     # Not at the top: importing the runtime takes longer than the rest of the service, and this runs beside it.
     from service.engine.loading import load_engine
 
-    return load_engine(directory, device=device, threads=threads, max_rows=max_rows, on_batch=on_batch)
+    return load_engine(directory, device=device, threads=threads, max_rows=max_rows, on_report=on_report)
 
 
 def create_app(

@@ -32,7 +32,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     pairs = read_aligned(options.source, options.reference)[: options.limit]
     target_language = options.direction.partition("-")[2]
     loaded = load_engine(
-        options.bundle, device="auto", threads=options.threads, max_rows=128, on_batch=lambda record: None
+        options.bundle, device="auto", threads=options.threads, max_rows=128, on_report=lambda record: None
     )
     search = SearchOptions(beam_size=options.beam, length_penalty=options.length_penalty)
     hypotheses = translate_lines(loaded, [source for source, _ in pairs], target_language, search)

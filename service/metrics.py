@@ -7,7 +7,7 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from service.engine.records import BatchRecord
+from service.engine.records import EngineReport
 
 Endpoint = Literal["translate", "languages", "health", "metrics", "docs", "other"]
 Outcome = Literal["ok", "client_error", "server_error", "cancelled"]
@@ -84,18 +84,20 @@ class Metrics:
         def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
             return Histogram(name, text, buckets=buckets, registry=self._registry)
 
-        self._batch_rows = histogram("attend_batch_rows", "Rows (sentences times beams) of a batch.", _ROWS)
+        self._batch_rows = histogram("attend_batch_rows", "Rows (sentences times beams) of a decoder step.", _ROWS)
         self._steps = Counter("attend_decode_steps_total", "Decoder steps.", registry=self._registry)
         self._step_seconds = histogram(
-            "attend_decode_step_duration_seconds", "Mean duration of a decoder step of one batch.", _STEP_SECONDS
+            "attend_decode_step_duration_seconds", "Duration of a decoder step.", _STEP_SECONDS
         )
         self._encode_seconds = histogram(
-            "attend_encode_duration_seconds", "Encoding of the sentences of one batch.", _ENCODE_SECONDS
+            "attend_encode_duration_seconds", "Duration of one run of the encoder.", _ENCODE_SECONDS
         )
         self._wait_seconds = histogram(
             "attend_queue_wait_seconds", "From submission of a sentence to the start of its encoding.", _WAIT_SECONDS
         )
-        self._running_rows = Gauge("attend_running_rows", "Rows being decoded now.", registry=self._registry)
+        self._running_rows = Gauge(
+            "attend_running_rows", "Rows being decoded at the last report.", registry=self._registry
+        )
         self._padding = histogram("attend_padding_ratio", "Share of padding among the encoded tokens.", _RATIOS)
 
     def observe_request(self, endpoint: Endpoint, outcome: Outcome, seconds: float) -> None:
@@ -110,23 +112,20 @@ class Metrics:
         self._truncated.labels("source").inc(split)
         self._truncated.labels("target").inc(cut)
 
-    def observe_batch(self, record: BatchRecord) -> None:
-        """Count one batch of the engine."""
-        self._batch_rows.observe(record.rows)
-        self._encode_seconds.observe(record.encode_seconds)
-        self._steps.inc(record.steps)
-        if record.steps:
-            self._step_seconds.observe(record.decode_seconds / record.steps)
-        if record.padded_tokens:
-            self._padding.observe(1 - record.source_tokens / record.padded_tokens)
-        for seconds in record.queue_wait_seconds:
+    def observe_engine(self, report: EngineReport) -> None:
+        """Count what the engine did since its last report."""
+        for encode in report.encodes:
+            self._encode_seconds.observe(encode.seconds)
+            self._padding.observe(1 - encode.source_tokens / encode.padded_tokens)
+        for step in report.steps:
+            self._batch_rows.observe(step.rows)
+            self._step_seconds.observe(step.seconds)
+        self._steps.inc(len(report.steps))
+        for seconds in report.queue_wait_seconds:
             self._wait_seconds.observe(seconds)
-        for reason, count in record.finished.items():
+        for reason, count in report.finished.items():
             self._finished.labels(reason).inc(count)
-
-    def set_running_rows(self, rows: int) -> None:
-        """How many rows are being decoded now."""
-        self._running_rows.set(rows)
+        self._running_rows.set(report.running_rows)
 
     def set_model(self, *, name: str, version: str, precision: str, provider: str, load_seconds: float) -> None:
         """Which model is served and how long it took to load."""

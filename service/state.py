@@ -13,7 +13,7 @@ from typing import Protocol
 from model.bundle import Manifest
 from model.vocabulary import Vocabulary
 from service.engine.jobs import Engine
-from service.engine.records import BatchRecord
+from service.engine.records import EngineReport
 from service.errors import UnavailableError
 from service.metrics import Metrics
 from service.settings import Device, Settings
@@ -54,9 +54,9 @@ class EngineFactory(Protocol):
         device: Device,
         threads: int,
         max_rows: int,
-        on_batch: Callable[[BatchRecord], None],
+        on_report: Callable[[EngineReport], None],
     ) -> LoadedEngine:
-        """The engine, warmed up, for the directory `bundle`; `on_batch` is called from the engine's thread."""
+        """The engine, warmed up, for the directory `bundle`; `on_report` is called from the engine's thread."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class ServiceState:
             device=self.settings.device,
             threads=self.settings.threads,
             max_rows=self.settings.max_rows,
-            on_batch=self.metrics.observe_batch,
+            on_report=self.metrics.observe_engine,
         )
 
     def _make_model(self, loaded: LoadedEngine) -> Model:

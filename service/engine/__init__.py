@@ -1,0 +1,1 @@
+"""Decoding: jobs in, hypotheses out. Knows neither text nor HTTP."""

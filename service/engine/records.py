@@ -9,22 +9,35 @@ from typing import Literal
 FinishedAs = Literal["eos", "length", "cancelled", "error"]
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class BatchRecord:
-    """One batch that went through the engine."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class EncodeRecord:
+    """One run of the encoder."""
+
+    source_tokens: int
+    """Tokens of its sentences, tags and end tokens included, padding not."""
+    padded_tokens: int
+    """What was computed: sentences times their common padded length."""
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StepRecord:
+    """One run of the decoder."""
 
     rows: int
     """Sentences times beams."""
-    source_tokens: int
-    """Tokens of all sentences, tags and end tokens included, padding not."""
-    padded_tokens: int
-    """What the encoder computed: sentences times the longest of them."""
-    steps: int
-    """Decoder steps."""
-    encode_seconds: float
-    decode_seconds: float
-    """All steps together."""
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class EngineReport:
+    """What the engine did since its last report."""
+
+    encodes: tuple[EncodeRecord, ...]
+    steps: tuple[StepRecord, ...]
     queue_wait_seconds: tuple[float, ...]
     """From submission to the start of encoding, one entry a job."""
     finished: Mapping[FinishedAs, int]
-    """How the jobs of this batch ended; reasons that did not occur may be absent."""
+    """How jobs ended; reasons that did not occur may be absent."""
+    running_rows: int
+    """Rows that are being decoded now."""

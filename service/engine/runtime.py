@@ -1,13 +1,12 @@
-"""The only place that touches ONNX Runtime: a bundle's graphs as two calls, `encode` and `step`.
+"""The only place that touches ONNX Runtime: a bundle's graphs as calls on arrays.
 
-Shapes: N sentences, K beams a sentence, S source tokens, T tokens decoded so far, V vocabulary, C = 2K candidates.
+Shapes: N sentences, K beams a sentence, R = N K rows, S source tokens (padded), H heads, d head width, C places a row.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,29 +17,27 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the import: a thre
 import onnxruntime
 from onnxruntime import OrtValue
 
-from model.bundle import Manifest, check_files, read_manifest
+from model.bundle import Manifest, StateSpec, check_files, read_manifest
 from model.errors import BundleError
 from model.vocabulary import PAD_ID
 
 Array = npt.NDArray[Any]
-State = Mapping[str, OrtValue]
-"""Decoder inputs by name that live on the device between steps."""
-
 Device = Literal["auto", "cpu", "cuda"]
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+SOURCE_MULTIPLE = 16
+"""Sources are padded to multiples of this. Attention over lengths that are such multiples gives the same bits whatever
+the
+multiple, over other lengths it does not: a sentence's result would depend on its neighbours'."""
 
 
 class DeviceError(RuntimeError):
     """The device that was asked for cannot run this bundle; the text is one sentence for the operator."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Candidates:
-    """The best continuations of each sentence, best first."""
-
-    log_probs: Array  # [N, C] of the whole hypothesis
-    origins: Array  # [N, C] the beam each continues
-    token_ids: Array  # [N, C]
+def padded_length(source_tokens: int) -> int:
+    """S for a source of so many tokens."""
+    return -(-source_tokens // SOURCE_MULTIPLE) * SOURCE_MULTIPLE
 
 
 class Runtime:
@@ -55,66 +52,49 @@ class Runtime:
         self.provider: str = self._decoder.get_providers()[0]
         _require_device(device, self.provider)
         self._encoder_outputs = [output.name for output in manifest.graphs["encoder"].outputs]
-        self._decoder_outputs = [output.name for output in manifest.graphs["decoder"].outputs]
-        self._memory_inputs = {s.output: s.input for s in manifest.states if s.kind == "per_source"}
-        self._beam_states = [s for s in manifest.states if s.kind != "per_source"]
+        self._memory_inputs = {state.output: state.input for state in manifest.states if state.kind == "per_source"}
 
-    def encode(self, sources: Sequence[Sequence[int]]) -> State:
-        """Encode sentences; returns what every later step reads: source mask [N, S] and memory."""
-        longest = max(len(source) for source in sources)
-        source_ids = np.full((len(sources), longest), PAD_ID, np.int64)
+    @property
+    def states(self) -> tuple[StateSpec, ...]:
+        """Decoder state as the bundle declares it."""
+        return self.manifest.states
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V."""
+        return self.manifest.vocabulary_size
+
+    @property
+    def max_places(self) -> int:
+        """Longest output, in tokens."""
+        return self.manifest.limits.target_tokens
+
+    @property
+    def min_rows(self) -> int:
+        """Fewest rows of a step. In floating point a product of one row takes another kernel than the same row among
+        others and differs in the last bits; integer products are exact."""
+        return 1 if self.manifest.precision == "int8" else 2
+
+    def encode(self, sources: Sequence[Sequence[int]], length: int) -> dict[str, Array]:
+        """Memory of sentences padded to `length` S, and `source_mask` [N, S]: the decoder's inputs by name."""
+        source_ids = np.full((len(sources), length), PAD_ID, np.int64)
         for row, source in enumerate(sources):
             source_ids[row, : len(source)] = source
-        source_mask = OrtValue.ortvalue_from_numpy(source_ids != PAD_ID)
-        inputs = {"source_ids": OrtValue.ortvalue_from_numpy(source_ids), "source_mask": source_mask}
-        outputs = self._encoder.run_with_ort_values(self._encoder_outputs, inputs)
-        memory = dict(zip(self._encoder_outputs, outputs, strict=True))
-        return {"source_mask": source_mask, **{self._memory_inputs[name]: value for name, value in memory.items()}}
+        mask = source_ids != PAD_ID
+        outputs = self._encoder.run(self._encoder_outputs, {"source_ids": source_ids, "source_mask": mask})
+        memory = {self._memory_inputs[name]: value for name, value in zip(self._encoder_outputs, outputs, strict=True)}
+        return {"source_mask": mask.astype(np.int32), **memory}
 
-    def empty_past(self, sentences: int, beams: int) -> State:
-        """Decoder state before the first token: growing states have length 0, replaced ones are zero."""
-        sizes = {"N": sentences, "K": beams, "T": 0}
-        return {
-            state.input: OrtValue.ortvalue_from_numpy(
-                np.zeros([sizes[size] if isinstance(size, str) else size for size in state.shape], state.dtype)
-            )
-            for state in self._beam_states
-        }
-
-    def step(
-        self, token_ids: Array, position: int, beam_indices: Array, log_probs: Array, memory: State, past: State
-    ) -> tuple[Candidates, State]:
-        """One token for every beam.
-
-        Args:
-            token_ids: [N, K] int64, the last token of each beam.
-            position: where it stands, from 0.
-            beam_indices: [N, K] int64, the row of `past` that each beam continues.
-            log_probs: [N, K] float32; -inf for a beam that is none.
-            memory: from `encode`.
-            past: from `empty_past` or the step before.
-
-        Returns:
-            The candidates and the next `past`.
-        """
-        inputs = {
-            "token_ids": OrtValue.ortvalue_from_numpy(token_ids),
-            "positions": OrtValue.ortvalue_from_numpy(np.full_like(token_ids, position)),
-            "beam_indices": OrtValue.ortvalue_from_numpy(beam_indices),
-            "log_probs": OrtValue.ortvalue_from_numpy(log_probs),
-            **memory,
-            **past,
-        }
-        values = self._decoder.run_with_ort_values(self._decoder_outputs, inputs)
-        outputs = dict(zip(self._decoder_outputs, values, strict=True))
-        origins, tokens = np.divmod(outputs["candidate_indices"].numpy(), self.manifest.vocabulary_size)
-        candidates = Candidates(outputs["candidate_log_probs"].numpy(), origins, tokens)
-        return candidates, {state.input: outputs[state.output] for state in self._beam_states}
-
-
-def keep_sentences(state: State, kept: Array) -> State:
-    """The rows `kept` [M] of every tensor [N, ...] of a state."""
-    return {name: OrtValue.ortvalue_from_numpy(value.numpy()[kept]) for name, value in state.items()}
+    def bind_step(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> Callable[[], None]:
+        """A decoder step that reads and writes these arrays where they lie; call it as often as their content
+        changes."""
+        # Arrays are not copied: the values keep them alive and see what is written into them.
+        binding = self._decoder.io_binding()
+        for name, array in inputs.items():
+            binding.bind_ortvalue_input(name, OrtValue.ortvalue_from_numpy(array))
+        for name, array in outputs.items():
+            binding.bind_ortvalue_output(name, OrtValue.ortvalue_from_numpy(array))
+        return lambda: self._decoder.run_with_iobinding(binding)
 
 
 def load_runtime(directory: Path, *, device: Device, threads: int) -> Runtime:
@@ -138,6 +118,8 @@ def _session_options(threads: int) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
     options.inter_op_num_threads = 1
+    # It remembers an allocation plan for every combination of shapes ever seen: memory that only grows.
+    options.enable_mem_pattern = False
     options.log_severity_level = 3
     return options
 

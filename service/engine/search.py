@@ -1,50 +1,62 @@
-"""Beam search over one batch of sentences that start together. `K = 1` is greedy: the same search.
+"""Beam search over sentences that join and leave at any step. `K = 1` is greedy: the same search.
 
-score = log_prob / n^length_penalty, n counts the end token. An end token counts when it is among the K best candidates of its
-step; a sentence is done when K hypotheses have ended (Hugging Face's `early_stopping=True`) or at its output limit.
+score = log_prob / n^length_penalty, n counts the end token. An end token counts when it is among the K best
+candidates of its step; a sentence is done when K hypotheses have ended (Hugging Face's `early_stopping=True`) or at
+its output limit.
 `model/reference_search.py` says the same without a cache and without batches.
 
-Shapes: N sentences, K beams a sentence, C = 2K candidates, T tokens decoded so far.
+Shapes: N sentences running, K beams a sentence, C = 2K candidates, P places.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from model.vocabulary import BOS_ID, EOS_ID
 from service.engine.jobs import Hypothesis, SearchOptions
-from service.engine.runtime import Array, Candidates, State, keep_sentences
+
+Array = npt.NDArray[np.generic]
+Owner = TypeVar("Owner")
+
+_FIRST_PLACES = 32
 
 
-class Decoder(Protocol):
-    """What the search needs of `Runtime`."""
+class RunningState(Protocol):
+    """What the search needs of `Slots`."""
 
-    def encode(self, sources: Sequence[Sequence[int]]) -> State:
-        """Memory of the sentences."""
+    count: int
+    token_ids: npt.NDArray[np.int64]
+    log_probs: npt.NDArray[np.float32]
+    lengths: npt.NDArray[np.int32]
 
-    def empty_past(self, sentences: int, beams: int) -> State:
-        """State before the first token."""
+    def join(self, memory: Mapping[str, Array]) -> None:
+        """Add sentences."""
 
-    def step(
-        self, token_ids: Array, position: int, beam_indices: Array, log_probs: Array, memory: State, past: State
-    ) -> tuple[Candidates, State]:
-        """One token for every beam."""
+    def leave(self, gone: Sequence[int]) -> npt.NDArray[np.int64]:
+        """Remove sentences; the former slots of those that remain."""
+
+    def reorder(self, beam_indices: npt.NDArray[np.int64]) -> None:
+        """Follow the beams."""
+
+    def step(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Candidates."""
 
 
 @dataclasses.dataclass(slots=True)
-class Sentence:
-    """One sentence under search; `index` is the caller's."""
+class Sentence(Generic[Owner]):
+    """One sentence under search, and whose it is."""
 
-    index: int
+    owner: Owner
     options: SearchOptions
     ended: list[Hypothesis] = dataclasses.field(default_factory=list)
 
     def end(self, target_ids: Array, log_prob: float, *, by_model: bool) -> None:
-        """Note one hypothesis [T] that has ended, by its end token (which then counts in the length) or by the limit."""
+        """Note one hypothesis that has ended, by its end token (which then counts in the length) or by the limit."""
         length = len(target_ids) + by_model
         score = log_prob / length**self.options.length_penalty
         ids = tuple(int(i) for i in target_ids)
@@ -55,94 +67,128 @@ class Sentence:
         return tuple(sorted(self.ended, key=lambda hypothesis: -hypothesis.score)[: self.options.num_hypotheses])
 
 
-class BatchSearch:
-    """A batch from its first step to its last; sentences leave as they finish."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class StepResult(Generic[Owner]):
+    """Who is done after a step."""
 
-    _COMPACT_BELOW = 0.75
-    """Share of unfinished rows under which the finished ones are cut out: a copy, so not at every step."""
+    finished: list[tuple[Owner, tuple[Hypothesis, ...]]]
+    failed: list[Owner]
+    """Sentences whose scores were no numbers."""
 
-    def __init__(self, decoder: Decoder, sources: Sequence[Sequence[int]], options: Sequence[SearchOptions]) -> None:
-        beams = {option.beam_size for option in options}
-        if len(beams) != 1 or len(sources) != len(options):
-            raise ValueError("a batch needs one beam size and as many sources as options")
-        count, width = len(sources), beams.pop()
-        self._decoder = decoder
-        self._sentences = [Sentence(index, option) for index, option in enumerate(options)]
-        self._alive = np.ones(count, dtype=bool)
-        self._width = width
-        self._memory = decoder.encode(sources)
-        self._past = decoder.empty_past(count, width)
-        self._token_ids = np.full((count, width), BOS_ID, np.int64)
-        self._beam_indices = np.zeros((count, width), np.int64)
-        self._log_probs = np.full((count, width), -np.inf, np.float32)
-        self._log_probs[:, 0] = 0.0  # all beams are equal at first: only one of them counts
-        self._tokens = np.empty((count, width, 0), np.int64)
-        self.rows = count * width
-        self.steps = 0
+
+class BeamGroup(Generic[Owner]):
+    """The running sentences of one beam size."""
+
+    def __init__(self, state: RunningState, beam_size: int, vocabulary_size: int) -> None:
+        self._state = state
+        self._width = beam_size
+        self._vocabulary_size = vocabulary_size
+        self._sentences: list[Sentence[Owner]] = []
+        self._tokens = np.zeros((0, beam_size, _FIRST_PLACES), np.int64)
 
     @property
-    def finished(self) -> bool:
-        """Whether no sentence is left."""
-        return not self._alive.any()
+    def rows(self) -> int:
+        """Sentences times beams."""
+        return len(self._sentences) * self._width
 
-    def drop(self, indices: set[int]) -> None:
-        """Stop working on sentences nobody waits for any more."""
-        for row, sentence in enumerate(self._sentences):
-            if sentence.index in indices:
-                self._alive[row] = False
+    @property
+    def owners(self) -> list[Owner]:
+        """Whose sentences are running."""
+        return [sentence.owner for sentence in self._sentences]
 
-    def advance(self) -> list[tuple[int, tuple[Hypothesis, ...]]]:
-        """One decode step; returns the sentences that finished with it, by index.
+    def join(self, owners: Sequence[Owner], options: Sequence[SearchOptions], memory: Mapping[str, Array]) -> None:
+        """Start sentences whose memory the encoder made."""
+        state, before = self._state, len(self._sentences)
+        state.join(memory)
+        self._sentences += [Sentence(owner, option) for owner, option in zip(owners, options, strict=True)]
+        new = slice(before, len(self._sentences))
+        state.token_ids[new] = BOS_ID
+        state.log_probs[new] = -np.inf
+        state.log_probs[new, 0] = 0.0  # all beams are equal at first: only one of them counts
+        self._grow_history(len(self._sentences), 1)
 
-        Raises:
-            FloatingPointError: the model gave a score that is not a number.
-        """
-        self._compact()
-        candidates, self._past = self._decoder.step(
-            self._token_ids, self.steps, self._beam_indices, self._log_probs, self._memory, self._past
-        )
-        if np.isnan(candidates.log_probs[self._alive]).any():
-            raise FloatingPointError("the model gave a score that is not a number")
-        self.steps += 1
-        ends = candidates.token_ids == EOS_ID
-        self._end_hypotheses(candidates, ends)
-        self._continue_beams(candidates, ends)
-        return self._finish_sentences()
+    def drop(self, is_gone: Callable[[Owner], bool]) -> list[Owner]:
+        """Stop working on the sentences whose owners are gone; returns those."""
+        slots = [slot for slot, sentence in enumerate(self._sentences) if is_gone(sentence.owner)]
+        gone = [self._sentences[slot].owner for slot in slots]
+        self._leave(slots)
+        return gone
 
-    def _end_hypotheses(self, candidates: Candidates, ends: Array) -> None:
-        for row, rank in np.argwhere(ends[:, : self._width] & self._alive[:, None]):
-            log_prob = float(candidates.log_probs[row, rank])
-            if log_prob > -np.inf:
-                self._sentences[row].end(self._tokens[row, candidates.origins[row, rank]], log_prob, by_model=True)
-
-    def _continue_beams(self, candidates: Candidates, ends: Array) -> None:
+    def step(self) -> StepResult[Owner]:
+        """One token for every running sentence."""
+        count = len(self._sentences)
+        log_probs, indices = self._state.step()
+        origins, tokens = np.divmod(indices, self._vocabulary_size)
+        ends = tokens == EOS_ID
+        failed = np.flatnonzero(np.isnan(log_probs).any(axis=1)).tolist()
+        self._end_hypotheses(log_probs, origins, ends)
         # At most K of 2K candidates end (one a beam), so K that go on are always there.
         going_on = np.argsort(ends, axis=1, kind="stable")[:, : self._width]
-        self._token_ids = np.ascontiguousarray(np.take_along_axis(candidates.token_ids, going_on, 1))
-        self._beam_indices = np.ascontiguousarray(np.take_along_axis(candidates.origins, going_on, 1))
-        self._log_probs = np.ascontiguousarray(np.take_along_axis(candidates.log_probs, going_on, 1))
-        followed = np.take_along_axis(self._tokens, self._beam_indices[..., None], 1)
-        self._tokens = np.concatenate([followed, self._token_ids[..., None]], axis=2)
+        beam_indices = np.take_along_axis(origins, going_on, 1)
+        self._state.token_ids[:count] = np.take_along_axis(tokens, going_on, 1)
+        self._state.log_probs[:count] = np.take_along_axis(log_probs, going_on, 1)
+        self._remember(beam_indices)
+        self._state.lengths[:count] += 1
+        finished = self._finished(exclude=failed)
+        result = StepResult(
+            [(self._sentences[slot].owner, self._sentences[slot].best()) for slot in finished],
+            [self._sentences[slot].owner for slot in failed],
+        )
+        kept = self._leave(sorted(finished + failed))
+        if self._width > 1 and self._sentences:
+            self._state.reorder(beam_indices if kept is None else beam_indices[kept])
+        return result
 
-    def _finish_sentences(self) -> list[tuple[int, tuple[Hypothesis, ...]]]:
+    def _end_hypotheses(
+        self, log_probs: npt.NDArray[np.float32], origins: npt.NDArray[np.int64], ends: npt.NDArray[np.bool_]
+    ) -> None:
+        for slot, rank in np.argwhere(ends[:, : self._width]).tolist():
+            log_prob = float(log_probs[slot, rank])
+            if log_prob > -np.inf:
+                length = self._state.lengths[slot, 0]
+                self._sentences[slot].end(self._tokens[slot, origins[slot, rank], :length], log_prob, by_model=True)
+
+    def _remember(self, beam_indices: npt.NDArray[np.int64]) -> None:
+        """Add the new last tokens to what each beam has written so far."""
+        count = len(beam_indices)
+        lengths = self._state.lengths[:count, 0]
+        longest = int(lengths.max())
+        self._grow_history(count, longest + 1)
+        if self._width > 1:
+            written = self._tokens[:count, :, :longest]
+            self._tokens[:count, :, :longest] = np.take_along_axis(written, beam_indices[..., None], 1)
+        self._tokens[np.arange(count), :, lengths] = self._state.token_ids[:count]
+
+    def _grow_history(self, sentences: int, places: int) -> None:
+        have = self._tokens.shape
+        if have[0] >= sentences and have[2] >= places:
+            return
+        wanted = (max(2 * have[0], sentences) if have[0] < sentences else have[0], self._width,
+                  max(2 * have[2], places) if have[2] < places else have[2])  # fmt: skip
+        tokens = np.zeros(wanted, np.int64)
+        tokens[: have[0], :, : have[2]] = self._tokens
+        self._tokens = tokens
+
+    def _finished(self, exclude: Sequence[int]) -> list[int]:
         done = []
-        for row in np.flatnonzero(self._alive):
-            sentence = self._sentences[row]
-            if len(sentence.ended) < self._width and self.steps >= sentence.options.max_output_tokens:
-                for beam in np.flatnonzero(self._log_probs[row] > -np.inf):
-                    sentence.end(self._tokens[row, beam], float(self._log_probs[row, beam]), by_model=False)
-            elif len(sentence.ended) < self._width:
+        for slot, sentence in enumerate(self._sentences):
+            length = int(self._state.lengths[slot, 0])
+            if slot in exclude:
                 continue
-            self._alive[row] = False
-            done.append((sentence.index, sentence.best()))
+            if len(sentence.ended) < self._width:
+                if length < sentence.options.max_output_tokens:
+                    continue
+                for beam in np.flatnonzero(self._state.log_probs[slot] > -np.inf).tolist():
+                    log_prob = float(self._state.log_probs[slot, beam])
+                    sentence.end(self._tokens[slot, beam, :length], log_prob, by_model=False)
+            done.append(slot)
         return done
 
-    def _compact(self) -> None:
-        if self._alive.sum() > self._COMPACT_BELOW * len(self._alive):
-            return
-        kept = np.flatnonzero(self._alive)
-        self._sentences = [self._sentences[row] for row in kept]
-        self._memory, self._past = keep_sentences(self._memory, kept), keep_sentences(self._past, kept)
-        self._token_ids, self._beam_indices = self._token_ids[kept], self._beam_indices[kept]
-        self._log_probs, self._tokens = self._log_probs[kept], self._tokens[kept]
-        self._alive = self._alive[kept]
+    def _leave(self, slots: Sequence[int]) -> npt.NDArray[np.int64] | None:
+        """Take sentences out; the former slots of the others, or None if nobody left."""
+        if not slots:
+            return None
+        kept = self._state.leave(slots)
+        self._tokens[: len(kept)] = self._tokens[kept]
+        self._sentences = [self._sentences[slot] for slot in kept.tolist()]
+        return kept

@@ -1,7 +1,6 @@
-"""The engine's thread: takes waiting jobs, first come first served, and decodes those of one beam size together.
+"""The engine's thread: at every step jobs join, all running sentences advance by one token, finished ones leave.
 
-A batch runs from its first step to its last; a sentence is answered as soon as it finishes, and jobs that arrive meanwhile
-form the next batch.
+What to admit and which lane to step is decided in `scheduler`; here it is done.
 """
 
 from __future__ import annotations
@@ -11,43 +10,75 @@ import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from service.engine.jobs import EngineClosedError, Hypothesis, Job
-from service.engine.records import BatchRecord, FinishedAs
-from service.engine.search import BatchSearch, Decoder
+from service.engine.records import EncodeRecord, EngineReport, FinishedAs, StepRecord
+from service.engine.scheduler import Capacity, Demand, Lane, admit, bulk_debt, lane_of, lanes_to_step
+from service.engine.search import BeamGroup, RunningState
 
 _log = logging.getLogger(__name__)
 
+REPORT_SECONDS = 0.25
+"""Longest time between two reports while there is work."""
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Waiting:
-    """A job and when it came."""
+
+class Decoder(Protocol):
+    """What the engine needs to decode: the real one is `service.engine.loading.OnnxDecoder`."""
+
+    vocabulary_size: int
+
+    def padded_length(self, source_tokens: int) -> int:
+        """The length a source is padded to; only sources of one padded length are encoded together."""
+
+    def encode(self, sources: Sequence[Sequence[int]]) -> Mapping[str, npt.NDArray[np.generic]]:
+        """Memory of sentences of one padded length."""
+
+    def open_slots(self, beam_size: int) -> RunningState:
+        """Room for the running sentences of one beam size."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class _Entry:
+    """A job, when it came, and what it needs."""
 
     job: Job
     since: float
+    demand: Demand
+
+    def is_cancelled(self) -> bool:
+        return self.job.future.cancelled()
 
 
-class BatchingEngine:
-    """An `Engine` that decodes one batch after another."""
+class IterationEngine:
+    """An `Engine` that batches anew at every decoder step."""
 
-    def __init__(self, decoder: Decoder, *, max_rows: int, on_batch: Callable[[BatchRecord], None]) -> None:
+    def __init__(self, decoder: Decoder, capacity: Capacity, on_report: Callable[[EngineReport], None]) -> None:
         self._decoder = decoder
-        self._max_rows = max_rows
-        self._on_batch = on_batch
-        self._waiting: collections.deque[Waiting] = collections.deque()
+        self._capacity = capacity
+        self._waiting: dict[Lane, collections.deque[_Entry]] = {lane: collections.deque() for lane in Lane}
         self._changed = threading.Condition()
         self._closing = False
+        self._running = _Running(decoder, on_report)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Queue jobs; see `Engine.submit`."""
+        """Queue the jobs of one request; see `Engine.submit`."""
         now = time.monotonic()
+        lane = lane_of(sum(len(job.source_ids) for job in jobs), self._capacity)
+        entries = [
+            _Entry(job, now, Demand(job.options.beam_size, self._decoder.padded_length(len(job.source_ids))))
+            for job in jobs
+        ]
         with self._changed:
             if self._closing or not self._thread.is_alive():
                 raise EngineClosedError("the engine takes no more jobs")
-            self._waiting.extend(Waiting(job, now) for job in jobs)
+            self._waiting[lane].extend(entries)
             self._changed.notify()
 
     def is_alive(self) -> bool:
@@ -62,102 +93,168 @@ class BatchingEngine:
         self._thread.join()
 
     def _run(self) -> None:
-        while batch := self._next_batch():
-            _Batch(self._decoder, batch, self._on_batch).run()
+        while (admitted := self._admit()) is not None:
+            self._running.tick(admitted)
 
-    def _next_batch(self) -> list[Waiting]:
-        """Wait for jobs; empty means the engine was closed and nothing is left."""
+    def _admit(self) -> dict[Lane, list[_Entry]] | None:
+        """The jobs that start now; waits while there is nothing to do; None when the engine was closed and all is
+        done."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closing)
-            return take_batch(self._waiting, self._max_rows)
+            if not self._running.is_busy:
+                self._running.report()
+                self._changed.wait_for(lambda: any(self._waiting.values()) or self._closing)
+                if not any(self._waiting.values()):
+                    return None
+            return self._take()
+
+    def _take(self) -> dict[Lane, list[_Entry]]:
+        rows = self._running.rows()
+        for queue in self._waiting.values():
+            while queue and queue[0].is_cancelled():
+                queue.popleft()
+                self._running.finished["cancelled"] += 1
+        heads = {lane: _Demands(queue) for lane, queue in self._waiting.items()}
+        counts = admit(heads, rows, self._capacity)
+        return {lane: [self._waiting[lane].popleft() for _ in range(count)] for lane, count in counts.items()}
 
 
-def take_batch(waiting: collections.deque[Waiting], max_rows: int) -> list[Waiting]:
-    """Take the oldest job and, in order, those of its beam size that fit beside it; others keep their places.
+class _Demands(Sequence[Demand]):
+    """The demands of a queue, looked at only as far as they are read."""
 
-    A job wider than `max_rows` still runs, alone. Cancelled jobs are dropped before they cost anything.
-    """
-    taken: list[Waiting] = []
-    left: list[Waiting] = []
-    rows = 0
-    for entry in waiting:
-        if entry.job.future.cancelled():
-            continue
-        width = entry.job.options.beam_size
-        fits = not taken or (width == taken[0].job.options.beam_size and rows + width <= max_rows)
-        if fits:
-            taken.append(entry)
-            rows += width
-        else:
-            left.append(entry)
-    waiting.clear()
-    waiting.extend(left)
-    return taken
+    def __init__(self, queue: collections.deque[_Entry]) -> None:
+        self._queue = queue
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def __getitem__(self, index: int) -> Demand:  # type: ignore[override]
+        return self._queue[index].demand
 
 
-class _Batch:
-    """The jobs of one batch, until each has its answer."""
+class _Running:
+    """What runs: a group of rows for each lane and beam size. Only the engine's thread calls it."""
 
-    def __init__(self, decoder: Decoder, entries: Sequence[Waiting], on_batch: Callable[[BatchRecord], None]) -> None:
+    def __init__(self, decoder: Decoder, on_report: Callable[[EngineReport], None]) -> None:
         self._decoder = decoder
-        self._jobs = [entry.job for entry in entries]
-        self._open = set(range(len(entries)))
-        self._on_batch = on_batch
-        self._finished: collections.Counter[FinishedAs] = collections.Counter()
-        self._started = time.monotonic()
-        self._waits = tuple(self._started - entry.since for entry in entries)
+        self._on_report = on_report
+        self._groups: dict[Lane, dict[int, BeamGroup[_Entry]]] = {lane: {} for lane in Lane}
+        self._bulk_owes = 0.0
+        self.finished: collections.Counter[FinishedAs] = collections.Counter()
+        self._encodes: list[EncodeRecord] = []
+        self._steps: list[StepRecord] = []
+        self._waits: list[float] = []
+        self._reported = time.monotonic()
 
-    def run(self) -> None:
-        """Decode; whatever goes wrong fails the jobs of this batch and no other."""
+    @property
+    def is_busy(self) -> bool:
+        """Whether any sentence is running."""
+        return any(self.rows().values())
+
+    def rows(self) -> dict[Lane, int]:
+        """Rows running in each lane."""
+        return {lane: sum(group.rows for group in groups.values()) for lane, groups in self._groups.items()}
+
+    def tick(self, admitted: Mapping[Lane, Sequence[_Entry]]) -> None:
+        """Encode and add the admitted, then one step for the lanes whose turn it is."""
+        seconds = {lane: self._start(lane, entries) for lane, entries in admitted.items()}
+        for lane in lanes_to_step(self.rows(), self._bulk_owes):
+            began = time.monotonic()
+            for group in self._groups[lane].values():
+                self._step(group)
+            seconds[lane] += time.monotonic() - began
+        self._bulk_owes = bulk_debt(self._bulk_owes, seconds, self.rows())
+        if time.monotonic() - self._reported > REPORT_SECONDS:
+            self.report()
+
+    def _start(self, lane: Lane, entries: Sequence[_Entry]) -> float:
+        """Encode the entries, those of one padded length and beam size together; returns the seconds it took."""
+        began = time.monotonic()
+        together: dict[tuple[int, int], list[_Entry]] = collections.defaultdict(list)
+        for entry in entries:
+            if entry.is_cancelled():
+                self.finished["cancelled"] += 1
+                continue
+            self._waits.append(began - entry.since)
+            together[entry.demand.encode_tokens, entry.job.options.beam_size].append(entry)
+        for (length, beam_size), some in together.items():
+            self._join_or_fail(lane, length, beam_size, some)
+        return time.monotonic() - began
+
+    def _join_or_fail(self, lane: Lane, length: int, beam_size: int, entries: Sequence[_Entry]) -> None:
         try:
-            search = self._search()
+            self._join(lane, length, beam_size, entries)
         except Exception as error:
-            _log.exception("a batch of %d jobs failed", len(self._jobs))
-            self._fail(error)
+            if len(entries) == 1:
+                self._fail(entries, error)
+            else:  # one of them may be to blame: the others need not fail with it
+                for entry in entries:
+                    self._join_or_fail(lane, length, beam_size, [entry])
+
+    def _join(self, lane: Lane, length: int, beam_size: int, entries: Sequence[_Entry]) -> None:
+        began = time.monotonic()
+        memory = self._decoder.encode([entry.job.source_ids for entry in entries])
+        tokens = sum(len(entry.job.source_ids) for entry in entries)
+        self._encodes.append(EncodeRecord(tokens, length * len(entries), time.monotonic() - began))
+        groups = self._groups[lane]
+        if beam_size not in groups:
+            groups[beam_size] = self._open_group(beam_size)
+        groups[beam_size].join(entries, [entry.job.options for entry in entries], memory)
+
+    def _open_group(self, beam_size: int) -> BeamGroup[_Entry]:
+        return BeamGroup(self._decoder.open_slots(beam_size), beam_size, self._decoder.vocabulary_size)
+
+    def _step(self, group: BeamGroup[_Entry]) -> None:
+        self.finished["cancelled"] += len(group.drop(_Entry.is_cancelled))
+        if not group.rows:
+            return
+        began, rows = time.monotonic(), group.rows
+        try:
+            result = group.step()
+        except Exception as error:
+            self._rebuild(group, error)
+            return
+        self._steps.append(StepRecord(rows, time.monotonic() - began))
+        for entry, hypotheses in result.finished:
+            self._answer(entry, hypotheses)
+        if result.failed:
+            self._fail(result.failed, FloatingPointError("the model gave a score that is not a number"))
+
+    def _rebuild(self, group: BeamGroup[_Entry], error: Exception) -> None:
+        """A step failed: its sentences fail, and the group starts again from nothing."""
+        self._fail(group.owners, error)
+        for groups in self._groups.values():
+            for beam_size, other in list(groups.items()):
+                if other is group:
+                    groups[beam_size] = self._open_group(beam_size)
+
+    def _answer(self, entry: _Entry, hypotheses: tuple[Hypothesis, ...]) -> None:
+        if entry.job.future.set_running_or_notify_cancel():
+            entry.job.future.set_result(hypotheses)
+            self.finished[hypotheses[0].finish_reason] += 1
         else:
-            self._report(search)
+            self.finished["cancelled"] += 1
 
-    def _search(self) -> BatchSearch:
-        search = BatchSearch(
-            self._decoder, [job.source_ids for job in self._jobs], [job.options for job in self._jobs]
-        )
-        self._encoded = time.monotonic()
-        while not search.finished:
-            for index, hypotheses in search.advance():
-                self._answer(index, hypotheses)
-            search.drop(self._cancelled())
-        return search
+    def _fail(self, entries: Iterable[_Entry], error: Exception) -> None:
+        _log.error("sentences failed: %s", error, exc_info=error)
+        for entry in entries:
+            if entry.job.future.set_running_or_notify_cancel():
+                entry.job.future.set_exception(error)
+                self.finished["error"] += 1
+            else:
+                self.finished["cancelled"] += 1
 
-    def _cancelled(self) -> set[int]:
-        gone = {index for index in self._open if self._jobs[index].future.cancelled()}
-        self._open -= gone
-        self._finished["cancelled"] += len(gone)
-        return gone
-
-    def _answer(self, index: int, hypotheses: tuple[Hypothesis, ...]) -> None:
-        self._open.discard(index)
-        if self._jobs[index].future.set_running_or_notify_cancel():
-            self._jobs[index].future.set_result(hypotheses)
-            self._finished[hypotheses[0].finish_reason] += 1
-        else:
-            self._finished["cancelled"] += 1
-
-    def _fail(self, error: Exception) -> None:
-        for index in self._open:
-            if self._jobs[index].future.set_running_or_notify_cancel():
-                self._jobs[index].future.set_exception(error)
-
-    def _report(self, search: BatchSearch) -> None:
-        lengths = [len(job.source_ids) for job in self._jobs]
-        self._on_batch(
-            BatchRecord(
-                rows=search.rows,
-                source_tokens=sum(lengths),
-                padded_tokens=max(lengths) * len(lengths),
-                steps=search.steps,
-                encode_seconds=self._encoded - self._started,
-                decode_seconds=time.monotonic() - self._encoded,
-                queue_wait_seconds=self._waits,
-                finished=dict(self._finished),
+    def report(self) -> None:
+        """Publish what was done since the last report."""
+        self._reported = time.monotonic()
+        self._on_report(
+            EngineReport(
+                encodes=tuple(self._encodes),
+                steps=tuple(self._steps),
+                queue_wait_seconds=tuple(self._waits),
+                finished=dict(self.finished),
+                running_rows=sum(self.rows().values()),
             )
         )
+        self.finished.clear()
+        for records in (self._encodes, self._steps, self._waits):
+            records.clear()

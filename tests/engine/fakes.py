@@ -6,51 +6,100 @@ Shapes: N sentences, K beams, V vocabulary, T tokens.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from onnxruntime import OrtValue
+import numpy.typing as npt
 
 from model.vocabulary import EOS_ID
-from service.engine.runtime import Array, Candidates, State
+
+Array = npt.NDArray[Any]
 
 FORBIDDEN = 3
 """Ids 0, 1, 2 (pad, unk, bos) are never chosen."""
 
 
+class TableSlots:
+    """Running sentences as plain arrays; every row remembers its last token only, as the tables do."""
+
+    def __init__(self, decoder: TableDecoder, beam_size: int) -> None:
+        self.count = 0
+        self.token_ids = np.zeros((0, beam_size), np.int64)
+        self.log_probs = np.zeros((0, beam_size), np.float32)
+        self.lengths = np.zeros((0, beam_size), np.int32)
+        self._which = np.zeros(0, np.int64)
+        self._decoder = decoder
+        self._beam_size = beam_size
+        # What a real cache would hold: every row's tokens so far, to see that rows follow their beams.
+        self.cache: list[list[list[int]]] = []
+
+    def join(self, memory: Mapping[str, Array]) -> None:
+        added = len(memory["which"])
+        self.count += added
+        self._which = np.concatenate([self._which, memory["which"]])
+        for name in ("token_ids", "log_probs", "lengths"):
+            old = getattr(self, name)
+            setattr(self, name, np.concatenate([old, np.zeros((added, self._beam_size), old.dtype)]))
+        self.cache += [[[] for _ in range(self._beam_size)] for _ in range(added)]
+
+    def leave(self, gone: Sequence[int]) -> np.ndarray:
+        kept = np.array([slot for slot in range(self.count) if slot not in set(gone)][::-1], np.int64)
+        self.count = len(kept)
+        self._which = self._which[kept]
+        self.cache = [self.cache[slot] for slot in kept]
+        for name in ("token_ids", "log_probs", "lengths"):
+            setattr(self, name, getattr(self, name)[kept])
+        return kept
+
+    def reorder(self, beam_indices: np.ndarray) -> None:
+        self.cache = [
+            [list(rows[beam]) for beam in beams] for rows, beams in zip(self.cache, beam_indices, strict=True)
+        ]
+
+    def step(self) -> tuple[np.ndarray, np.ndarray]:
+        self._decoder.before_step()
+        for slot in range(self.count):
+            for beam in range(self._beam_size):
+                self.cache[slot][beam].append(int(self.token_ids[slot, beam]))
+                assert len(self.cache[slot][beam]) == self.lengths[slot, beam] + 1
+        # The token before comes from the cache: a beam that does not follow its origin gives wrong scores.
+        last = np.array([[beam[-1] for beam in rows] for rows in self.cache])
+        before = np.array([[beam[-2] if len(beam) > 1 else 0 for beam in rows] for rows in self.cache])
+        table = self._decoder.table[self._which[:, None], self.lengths, before, last]
+        flat = (table + self.log_probs[..., None]).reshape(self.count, -1)
+        best = np.argsort(-flat, axis=1, kind="stable")[:, : 2 * self._beam_size]
+        return np.take_along_axis(flat, best, 1).astype(np.float32), best
+
+
 class TableDecoder:
-    """log p(token | previous token, position, sentence) from random tables; the sentence is its first source id."""
+    """log p(token | the two before it, position, sentence) from random tables; the sentence is its first source id."""
 
     def __init__(self, *, vocabulary_size: int = 7, positions: int = 8, tables: int = 16, seed: int = 0) -> None:
-        logits = np.random.default_rng(seed).normal(size=(tables, positions, vocabulary_size, vocabulary_size)) * 1.5
+        shape = (tables, positions, vocabulary_size, vocabulary_size, vocabulary_size)
+        logits = np.random.default_rng(seed).normal(size=shape) * 1.5
         logits[..., :FORBIDDEN] = -np.inf
         self.table = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
         self.vocabulary_size = vocabulary_size
         self.steps = 0
 
-    def encode(self, sources: Sequence[Sequence[int]]) -> State:
-        return {"which": OrtValue.ortvalue_from_numpy(np.array([source[0] for source in sources]))}
-
-    def empty_past(self, sentences: int, beams: int) -> State:
-        return {"past": OrtValue.ortvalue_from_numpy(np.zeros((sentences, beams, 1, 0, 1), np.float32))}
-
-    def step(
-        self, token_ids: Array, position: int, beam_indices: Array, log_probs: Array, memory: State, past: State
-    ) -> tuple[Candidates, State]:
+    def before_step(self) -> None:
+        """Hook for tests."""
         self.steps += 1
-        which = memory["which"].numpy()
-        scores = self.table[which[:, None], position, token_ids] + log_probs[..., None]
-        flat = scores.reshape(len(scores), -1)
-        best = np.argsort(-flat, axis=1, kind="stable")[:, : 2 * token_ids.shape[1]]
-        candidates = Candidates(
-            np.take_along_axis(flat, best, 1).astype(np.float32), best // self.vocabulary_size, best % self.vocabulary_size
-        )
-        return candidates, past
+
+    def padded_length(self, source_tokens: int) -> int:
+        return -(-source_tokens // 4) * 4
+
+    def encode(self, sources: Sequence[Sequence[int]]) -> Mapping[str, Array]:
+        return {"which": np.array([source[0] for source in sources])}
+
+    def open_slots(self, beam_size: int) -> TableSlots:
+        return TableSlots(self, beam_size)
 
     def log_prob(self, sentence: int, target: Sequence[int]) -> float:
         """log p of the tokens one after another."""
-        previous = [2, *target[:-1]]
-        return float(sum(self.table[sentence, p, a, b] for p, (a, b) in enumerate(zip(previous, target, strict=True))))
+        seen = [0, 2, *target]
+        return float(sum(self.table[sentence, p, seen[p], seen[p + 1], token] for p, token in enumerate(target)))
 
     def exhaustive(self, sentence: int, longest: int, length_penalty: float) -> list[tuple[float, tuple[int, ...]]]:
         """Every ended output of at most `longest` tokens (end included), best first."""

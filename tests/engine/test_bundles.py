@@ -39,7 +39,7 @@ SENTENCES = (
 
 
 def load(directory: Path, threads: int = 1) -> LoadedEngine:
-    return load_engine(directory, device="cpu", threads=threads, max_rows=64, on_batch=lambda record: None)
+    return load_engine(directory, device="cpu", threads=threads, max_rows=64, on_report=lambda record: None)
 
 
 @pytest.fixture(scope="module")
@@ -173,14 +173,20 @@ import sys, threading
 from pathlib import Path
 import service.app
 from service.engine.loading import load_engine
-loaded = load_engine(Path({str(SHIPPED_BUNDLE)!r}), device="auto", threads=1, max_rows=8, on_batch=lambda record: None)
+loaded = load_engine(Path({str(SHIPPED_BUNDLE)!r}), device="auto", threads=1, max_rows=8, on_report=lambda record: None)
 loaded.engine.close()
 print(sorted(name for name in ("torch", "export", "onnx") if name in sys.modules))
 print([thread.name for thread in threading.enumerate()])
 """
     environment = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": "/usr/bin:/bin"}
     result = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
     )
     assert result.stdout.splitlines() == ["[]", "['MainThread']"]
     assert list(tmp_path.iterdir()) == []

@@ -7,16 +7,25 @@ import pytest
 
 from model.vocabulary import EOS_ID
 from service.engine.jobs import Hypothesis, SearchOptions
-from service.engine.runtime import Array, Candidates, State
-from service.engine.search import BatchSearch
+from service.engine.search import BeamGroup
 from tests.engine.fakes import TableDecoder
 
 
-def search(decoder: TableDecoder, sentences: list[int], options: list[SearchOptions]) -> list[tuple[Hypothesis, ...]]:
-    run = BatchSearch(decoder, [[sentence, EOS_ID] for sentence in sentences], options)
+def search(
+    decoder: TableDecoder, sentences: list[int], options: list[SearchOptions], joins: int = 10**9
+) -> list[tuple[Hypothesis, ...]]:
+    """Search sentences of one beam size, at most `joins` joining before each step."""
+    width = options[0].beam_size
+    group: BeamGroup[int] = BeamGroup(decoder.open_slots(width), width, decoder.vocabulary_size)
     results: dict[int, tuple[Hypothesis, ...]] = {}
-    while not run.finished:
-        results.update(run.advance())
+    waiting = list(range(len(sentences)))
+    while waiting or group.rows:
+        new, waiting = waiting[:joins], waiting[joins:]
+        if new:
+            group.join(new, [options[i] for i in new], decoder.encode([[sentences[i], EOS_ID] for i in new]))
+        result = group.step()
+        assert not result.failed
+        results.update(result.finished)
     return [results[index] for index in range(len(sentences))]
 
 
@@ -37,15 +46,14 @@ def test_a_wide_beam_finds_what_exhaustive_search_finds(length_penalty: float) -
 def test_beam_size_one_is_greedy() -> None:
     decoder = TableDecoder(seed=5)
     for sentence in range(8):
-        previous, ids = 2, []
+        seen = [0, 2]
         for position in range(6):
-            previous = int(decoder.table[sentence, position, previous].argmax())
-            if previous == EOS_ID:
+            seen.append(int(decoder.table[sentence, position, seen[-2], seen[-1]].argmax()))
+            if seen[-1] == EOS_ID:
                 break
-            ids.append(previous)
         found = search(decoder, [sentence], [SearchOptions(max_output_tokens=6)])[0]
-        assert found[0].target_ids == tuple(ids)
-        assert found[0].finish_reason == ("eos" if previous == EOS_ID else "length")
+        assert found[0].target_ids == tuple(token for token in seen[2:] if token != EOS_ID)
+        assert found[0].finish_reason == ("eos" if seen[-1] == EOS_ID else "length")
 
 
 def test_score_is_the_log_prob_of_forcing_the_tokens_over_the_length() -> None:
@@ -76,6 +84,8 @@ def test_results_do_not_depend_on_the_batch_or_its_order() -> None:
     backwards = search(decoder, sentences[::-1], options[::-1])[::-1]
     alone = [search(decoder, [s], [o])[0] for s, o in zip(sentences, options, strict=True)]
     assert together == alone == backwards
+    for joins in (1, 3, 7):
+        assert search(decoder, sentences, options, joins) == alone
 
 
 def test_hypotheses_come_best_first_and_no_more_than_asked() -> None:
@@ -94,31 +104,32 @@ def test_the_limit_cuts_and_says_so() -> None:
 
 
 def test_a_dropped_sentence_is_not_answered_and_the_others_are() -> None:
-    options = [SearchOptions(max_output_tokens=6)] * 6
     decoder = TableDecoder(seed=10)
-    run = BatchSearch(decoder, [[s, EOS_ID] for s in range(6)], options)
-    run.drop({0, 1, 2, 3})
-    results: dict[int, tuple[Hypothesis, ...]] = {}
-    while not run.finished:
-        results.update(run.advance())
-    assert sorted(results) == [4, 5]
-    assert [results[4], results[5]] == search(decoder, [4, 5], options[:2])
+    options = [SearchOptions(beam_size=2, max_output_tokens=6)] * 6
+    group: BeamGroup[int] = BeamGroup(decoder.open_slots(2), 2, decoder.vocabulary_size)
+    group.join(range(6), options, decoder.encode([[s, EOS_ID] for s in range(6)]))
+    results = dict(group.step().finished)
+    dropped = group.drop(lambda owner: owner in (1, 2, 4))
+    assert set(dropped) == {1, 2, 4} - results.keys()
+    while group.rows:
+        results.update(group.step().finished)
+    assert set(results) | set(dropped) == set(range(6))
+    expected = search(decoder, list(range(6)), options)
+    assert all(results[index] == expected[index] for index in results)
 
 
-def test_a_score_that_is_no_number_stops_the_batch() -> None:
-    class Broken(TableDecoder):
-        def step(self, *arguments: Array | int | State) -> tuple[Candidates, State]:
-            candidates, past = super().step(*arguments)  # type: ignore[arg-type]
-            candidates.log_probs[:] = np.nan
-            return candidates, past
-
-    with pytest.raises(FloatingPointError):
-        search(Broken(), [0], [SearchOptions()])
-
-
-def test_a_batch_has_one_beam_size() -> None:
-    with pytest.raises(ValueError, match="one beam size"):
-        BatchSearch(TableDecoder(), [[0], [1]], [SearchOptions(beam_size=1), SearchOptions(beam_size=2)])
+def test_a_score_that_is_no_number_fails_its_sentence_alone() -> None:
+    decoder = TableDecoder(seed=12)
+    expected = search(decoder, [0, 2], [SearchOptions(max_output_tokens=6)] * 2)
+    decoder.table[1] = np.nan
+    group: BeamGroup[int] = BeamGroup(decoder.open_slots(1), 1, decoder.vocabulary_size)
+    group.join(range(3), [SearchOptions(max_output_tokens=6)] * 3, decoder.encode([[s, EOS_ID] for s in range(3)]))
+    first = group.step()
+    assert first.failed == [1]
+    results = dict(first.finished)
+    while group.rows:
+        results.update(group.step().finished)
+    assert [results[0], results[2]] == expected
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,18 @@
-"""The engine's thread: who shares a batch, who fails, who is forgotten."""
+"""The engine's thread: who shares a step, who fails, who is forgotten."""
 
 from __future__ import annotations
 
-import collections
 import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from model.vocabulary import EOS_ID
 from service.engine.jobs import EngineClosedError, Job, SearchOptions
-from service.engine.records import BatchRecord
-from service.engine.runtime import State
-from service.engine.worker import BatchingEngine, Waiting, take_batch
-from tests.engine.fakes import TableDecoder
+from service.engine.records import EngineReport
+from service.engine.scheduler import Capacity
+from service.engine.worker import IterationEngine
+from tests.engine.fakes import Array, TableDecoder
 
 WAIT = 20.0
 
@@ -23,62 +21,45 @@ def job(sentence: int = 0, beam_size: int = 1, limit: int = 6) -> Job:
     return Job((sentence, EOS_ID), SearchOptions(beam_size=beam_size, max_output_tokens=limit))
 
 
-def taken(jobs: Sequence[Job], max_rows: int) -> tuple[list[Job], list[Job]]:
-    waiting = collections.deque(Waiting(one, 0.0) for one in jobs)
-    batch = [entry.job for entry in take_batch(waiting, max_rows)]
-    return batch, [entry.job for entry in waiting]
-
-
-def test_the_oldest_job_chooses_the_beam_size_and_others_keep_their_order() -> None:
-    jobs = [job(beam_size=4), job(beam_size=1), job(beam_size=4), job(beam_size=1)]
-    assert taken(jobs, 100) == ([jobs[0], jobs[2]], [jobs[1], jobs[3]])
-
-
-def test_a_batch_takes_rows_up_to_the_limit() -> None:
-    jobs = [job(beam_size=4) for _ in range(5)]
-    assert taken(jobs, 11) == (jobs[:2], jobs[2:])
-
-
-def test_a_job_wider_than_the_limit_runs_alone() -> None:
-    jobs = [job(beam_size=8), job(beam_size=8)]
-    assert taken(jobs, 4) == (jobs[:1], jobs[1:])
-
-
-def test_cancelled_jobs_cost_nothing() -> None:
-    jobs = [job(), job(), job()]
-    jobs[0].future.cancel()
-    jobs[2].future.cancel()
-    assert taken(jobs, 100) == ([jobs[1]], [])
-
-
-def test_nothing_waiting_is_an_empty_batch() -> None:
-    assert taken([], 8) == ([], [])
+def engine_of(
+    decoder: TableDecoder, reports: list[EngineReport] | None = None, max_rows: int = 64, interactive_tokens: int = 40
+) -> IterationEngine:
+    capacity = Capacity(
+        max_rows=max_rows, reserved_rows=max_rows // 4, encode_tokens=400, interactive_tokens=interactive_tokens
+    )
+    return IterationEngine(decoder, capacity, (lambda report: None) if reports is None else reports.append)
 
 
 class GatedDecoder(TableDecoder):
-    """Waits before every step, and fails for sentence 13."""
+    """Waits before every step until the gate is open; cannot encode sentence 13; fails its steps while `broken`."""
 
     def __init__(self) -> None:
         super().__init__(seed=11)
         self.gate = threading.Event()
-        self.encoding = threading.Event()
+        self.stepping = threading.Event()
+        self.broken = False
 
-    def encode(self, sources: Sequence[Sequence[int]]) -> State:
-        self.encoding.set()
-        if not self.gate.wait(WAIT):
-            raise TimeoutError("the test never opened the gate")
+    def encode(self, sources: Sequence[Sequence[int]]) -> Mapping[str, Array]:
         if any(source[0] == 13 for source in sources):
             raise RuntimeError("unlucky")
         return super().encode(sources)
 
+    def before_step(self) -> None:
+        super().before_step()
+        self.stepping.set()
+        if not self.gate.wait(WAIT):
+            raise TimeoutError("the test never opened the gate")
+        if self.broken:
+            raise RuntimeError("a step failed")
 
-def test_jobs_submitted_while_a_batch_runs_share_the_next() -> None:
-    records: list[BatchRecord] = []
+
+def test_jobs_join_a_running_batch_at_the_next_step() -> None:
+    reports: list[EngineReport] = []
     decoder = GatedDecoder()
-    engine = BatchingEngine(decoder, max_rows=64, on_batch=records.append)
-    first = job()
+    engine = engine_of(decoder, reports)
+    first = job(limit=8)
     engine.submit([first])
-    assert decoder.encoding.wait(WAIT)
+    assert decoder.stepping.wait(WAIT)
     later = [job(sentence) for sentence in range(10)]
     for one in later:  # ten requests, not one
         engine.submit([one])
@@ -86,44 +67,120 @@ def test_jobs_submitted_while_a_batch_runs_share_the_next() -> None:
     engine.close()
     assert first.future.done()
     assert all(one.future.result(0) for one in later)
-    assert [len(record.queue_wait_seconds) for record in records] == [1, 10]
-    assert records[1].rows == 10
-    assert sum(records[1].finished.values()) == 10
-    assert records[1].source_tokens == records[1].padded_tokens == 20
+    rows = [step.rows for report in reports for step in report.steps]
+    assert rows[0] == 1
+    assert rows[1] in (10, 11)  # 11, or 10 if the first ended with its first token
+    assert len(rows) <= 8
+    assert sum(count for report in reports for count in report.finished.values()) == 11
+    assert sum(len(report.queue_wait_seconds) for report in reports) == 11
+    assert reports[-1].running_rows == 0
 
 
-def test_a_failing_batch_fails_its_own_jobs_and_the_engine_goes_on() -> None:
+def test_jobs_of_all_beam_sizes_and_limits_give_what_they_give_alone() -> None:
+    options = [
+        SearchOptions(beam_size=beam, num_hypotheses=beam, length_penalty=penalty, max_output_tokens=limit)
+        for beam in (1, 2, 4, 8) for penalty in (0.0, 1.0) for limit in (2, 7)
+    ]  # fmt: skip
+    jobs = [Job((sentence, EOS_ID), option) for sentence in range(16) for option in options]
+    alone = []
+    for one in jobs[:: len(options) + 1]:
+        engine = engine_of(TableDecoder(seed=4))
+        copy = Job(one.source_ids, one.options)
+        engine.submit([copy])
+        alone.append((one, copy.future.result(WAIT)))
+        engine.close()
+    engine = engine_of(TableDecoder(seed=4), max_rows=40)
+    for one in jobs:
+        engine.submit([one])
+    engine.close()
+    assert [one.future.result(0) for one, _ in alone] == [expected for _, expected in alone]
+    assert all(one.future.done() for one in jobs)
+
+
+def test_a_sentence_that_cannot_be_encoded_fails_alone() -> None:
     decoder = GatedDecoder()
     decoder.gate.set()
-    engine = BatchingEngine(decoder, max_rows=64, on_batch=lambda record: None)
-    unlucky = job(13)
+    engine = engine_of(decoder)
+    unlucky, lucky = job(13), job(1)
     engine.submit([unlucky])
+    engine.submit([lucky])
     with pytest.raises(RuntimeError, match="unlucky"):
         unlucky.future.result(WAIT)
-    lucky = job(1)
-    engine.submit([lucky])
     assert lucky.future.result(WAIT)
     assert engine.is_alive()
     engine.close()
 
 
-def test_a_job_cancelled_while_it_runs_is_dropped_and_its_companions_finish() -> None:
-    records: list[BatchRecord] = []
+def test_a_failing_step_fails_its_group_and_the_engine_goes_on() -> None:
+    reports: list[EngineReport] = []
     decoder = GatedDecoder()
-    engine = BatchingEngine(decoder, max_rows=64, on_batch=records.append)
-    jobs = [job(sentence) for sentence in range(4)]
+    engine = engine_of(decoder, reports)
+    decoder.broken = True
+    jobs = [job(sentence, beam_size=2) for sentence in range(3)]
     engine.submit(jobs)
-    assert decoder.encoding.wait(WAIT)
+    decoder.gate.set()
+    for one in jobs:
+        with pytest.raises(RuntimeError, match="a step failed"):
+            one.future.result(WAIT)
+    decoder.broken = False
+    again = job(1, beam_size=2)
+    engine.submit([again])
+    assert again.future.result(WAIT)
+    engine.close()
+    assert sum(report.finished.get("error", 0) for report in reports) == 3
+
+
+def test_a_job_cancelled_while_it_runs_leaves_at_the_next_step() -> None:
+    reports: list[EngineReport] = []
+    decoder = GatedDecoder()
+    engine = engine_of(decoder, reports)
+    jobs = [job(sentence, limit=8) for sentence in range(4)]
+    engine.submit(jobs)
+    assert decoder.stepping.wait(WAIT)
     assert jobs[2].future.cancel()
     decoder.gate.set()
     engine.close()
     assert jobs[2].future.cancelled()
     assert all(jobs[index].future.result(0) for index in (0, 1, 3))
-    assert records[0].finished["cancelled"] == 1
+    assert sum(report.finished.get("cancelled", 0) for report in reports) == 1
+    steps = [step.rows for report in reports for step in report.steps]
+    assert max(steps[1:], default=0) <= 3
+
+
+def test_a_job_cancelled_while_it_waits_costs_nothing() -> None:
+    decoder = GatedDecoder()
+    engine = engine_of(decoder, max_rows=4)
+    running, waiting = [job(s, limit=8) for s in range(4)], [job(s) for s in range(4)]
+    engine.submit(running)
+    assert decoder.stepping.wait(WAIT)
+    engine.submit(waiting)
+    for one in waiting:
+        assert one.future.cancel()
+    decoder.gate.set()
+    engine.close()
+    assert decoder.steps <= 8
+    assert all(one.future.result(0) for one in running)
+
+
+def test_one_sentence_does_not_wait_for_a_document() -> None:
+    decoder = GatedDecoder()
+    engine = engine_of(decoder, max_rows=8)
+    document = [job(sentence % 12, limit=8) for sentence in range(400)]
+    engine.submit(document)
+    assert decoder.stepping.wait(WAIT)
+    sentence = job(3)
+    done_before: list[int] = []
+    sentence.future.add_done_callback(lambda _: done_before.append(sum(one.future.done() for one in document)))
+    engine.submit([sentence])
+    decoder.gate.set()
+    engine.close()
+    assert sentence.future.result(0)
+    assert done_before[0] < 100
+    assert all(one.future.result(0) for one in document)
 
 
 def test_closing_finishes_what_was_accepted_and_refuses_the_rest() -> None:
-    engine = BatchingEngine(TableDecoder(), max_rows=2, on_batch=lambda record: None)
+    engine = engine_of(TableDecoder(), max_rows=2)
     jobs = [job(sentence % 16) for sentence in range(30)]
     engine.submit(jobs)
     engine.close()
@@ -135,12 +192,10 @@ def test_closing_finishes_what_was_accepted_and_refuses_the_rest() -> None:
 
 def test_submitting_returns_at_once() -> None:
     decoder = GatedDecoder()
-    engine = BatchingEngine(decoder, max_rows=8, on_batch=lambda record: None)
+    engine = engine_of(decoder, max_rows=8)
     jobs = [job() for _ in range(1000)]
-    started = time.monotonic()
     engine.submit(jobs)
     assert not any(one.future.done() for one in jobs)
-    assert time.monotonic() - started < WAIT
     decoder.gate.set()
     engine.close()
     assert all(one.future.done() for one in jobs)

@@ -40,7 +40,8 @@ def test_manifest_declares_the_graphs_as_they_are(bundle: Path) -> None:
         graph = onnx.load(bundle / spec.file, load_external_data=False).graph
         for declared, found in ((spec.inputs, graph.input), (spec.outputs, graph.output)):
             shapes = {
-                value.name: tuple(d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim) for value in found
+                value.name: tuple(d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim)
+                for value in found
             }
             assert shapes == {tensor.name: tensor.shape for tensor in declared}
 
@@ -152,7 +153,9 @@ def test_every_export_names_its_inputs_like_its_signature(tiny_checkpoint: Path)
 
 
 def test_quantised_columns_are_within_half_a_step() -> None:
-    matrix = np.random.default_rng(0).normal(size=(64, 40)).astype(np.float32) * np.logspace(-3, 3, 40, dtype=np.float32)
+    matrix = np.random.default_rng(0).normal(size=(64, 40)).astype(np.float32) * np.logspace(
+        -3, 3, 40, dtype=np.float32
+    )
     values, scale = quantize_columns(matrix)
     assert values.dtype == np.int8
     assert np.abs(values).max() <= 127

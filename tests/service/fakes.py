@@ -19,7 +19,7 @@ from model.bundle import FORMAT, Limits, Manifest, SpecialIds
 from model.vocabulary import Vocabulary
 from service.app import create_app
 from service.engine.jobs import EngineClosedError, FinishReason, Hypothesis, Job
-from service.engine.records import BatchRecord
+from service.engine.records import EncodeRecord, EngineReport, StepRecord
 from service.settings import Settings
 
 MANIFEST = Manifest(
@@ -57,13 +57,13 @@ class FakeEngine:
 
     def __init__(
         self,
-        on_batch: Callable[[BatchRecord], None] = lambda record: None,
+        on_report: Callable[[EngineReport], None] = lambda record: None,
         answer: Callable[[Job], tuple[Hypothesis, ...]] = echo,
         delay: float = 0.0,
     ) -> None:
         self.submitted: list[Job] = []
         self.dies = False
-        self._on_batch = on_batch
+        self._on_report = on_report
         self._answer = answer
         self._delay = delay
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
@@ -96,20 +96,18 @@ class FakeEngine:
             except Exception as error:
                 job.future.set_exception(error)
                 continue
-            self._on_batch(_record(job, hypotheses))
+            self._on_report(_record(job, hypotheses))
             job.future.set_result(hypotheses)
 
 
-def _record(job: Job, hypotheses: Sequence[Hypothesis]) -> BatchRecord:
-    return BatchRecord(
-        rows=job.options.beam_size,
-        source_tokens=len(job.source_ids),
-        padded_tokens=len(job.source_ids),
-        steps=len(hypotheses[0].target_ids),
-        encode_seconds=0.001,
-        decode_seconds=0.002,
+def _record(job: Job, hypotheses: Sequence[Hypothesis]) -> EngineReport:
+    tokens = len(job.source_ids)
+    return EngineReport(
+        encodes=(EncodeRecord(tokens, tokens, 0.001),),
+        steps=(StepRecord(job.options.beam_size, 0.002),) * len(hypotheses[0].target_ids),
         queue_wait_seconds=(0.0,),
         finished={hypotheses[0].finish_reason: 1},
+        running_rows=job.options.beam_size,
     )
 
 
@@ -128,13 +126,13 @@ class FakeLoader:
     engine: FakeEngine = dataclasses.field(init=False)
 
     def __call__(
-        self, bundle: Path, /, *, device: str, threads: int, max_rows: int, on_batch: Callable[[BatchRecord], None]
+        self, bundle: Path, /, *, device: str, threads: int, max_rows: int, on_report: Callable[[EngineReport], None]
     ) -> FakeLoader:
         if self.gate is not None:
             self.gate.wait()
         if self.failure is not None:
             raise self.failure
-        self.engine = FakeEngine(on_batch, self.answer, self.delay)
+        self.engine = FakeEngine(on_report, self.answer, self.delay)
         return self
 
 

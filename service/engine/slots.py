@@ -1,0 +1,210 @@
+"""Memory of the running rows of one beam size: who joins gets the next slot, who leaves is replaced by the last.
+
+Buffers stay where they are between steps; the decoder reads and writes them in place. They grow by doubling and go
+back to their first size when the last sentence leaves.
+
+Shapes: N sentences running, K beams a sentence, R = N K rows, S source tokens (padded), C places a row, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from model.bundle import StateSpec
+
+Array = npt.NDArray[Any]
+
+_FIRST_SENTENCES = 8
+_FIRST_PLACES = 32
+
+
+class StepRuntime(Protocol):
+    """What slots need of the runtime."""
+
+    @property
+    def states(self) -> tuple[StateSpec, ...]:
+        """Decoder state as the bundle declares it."""
+
+    @property
+    def min_rows(self) -> int:
+        """Fewest rows of a step."""
+
+    @property
+    def max_places(self) -> int:
+        """Longest output, in tokens."""
+
+    def bind_step(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> Callable[[], None]:
+        """A step over these arrays."""
+
+
+class Slots:
+    """State of the running sentences of one beam size K; sentence n has slot n and the rows n K to n K + K - 1."""
+
+    token_ids: npt.NDArray[np.int64]  # [*, K] the last token of each beam
+    log_probs: npt.NDArray[np.float32]  # [*, K] of each beam so far
+    lengths: npt.NDArray[np.int32]  # [*, K] places each row has filled
+
+    def __init__(self, runtime: StepRuntime, beam_size: int) -> None:
+        self._runtime = runtime
+        self._beam_size = beam_size
+        self._memory_states = [state for state in runtime.states if state.kind == "per_source"]
+        self._row_states = [state for state in runtime.states if state.kind != "per_source"]
+        self._replaced = [state for state in self._row_states if state.kind == "replaced"]
+        self._longest = np.zeros((), np.int32)
+        self.count = 0
+        self._first = {"N": max(_FIRST_SENTENCES, runtime.min_rows), "S": 0, "C": _FIRST_PLACES}
+        self._sizes = dict(self._first)
+        self._states: dict[str, Array] = {}
+        self.token_ids = np.zeros((0, beam_size), np.int64)
+        self.log_probs = np.zeros((0, beam_size), np.float32)
+        self.lengths = np.zeros((0, beam_size), np.int32)
+        self._source_mask = np.zeros((0, 0), np.int32)
+        self._allocate()
+
+    def _allocate(self) -> None:
+        """Buffers of the sizes wanted, with what the running sentences have in the old ones."""
+        sentences, beams = self._sizes["N"], self._beam_size
+        self.token_ids = self._resized(self.token_ids, (sentences, beams))
+        self.log_probs = self._resized(self.log_probs, (sentences, beams))
+        self.lengths = self._resized(self.lengths, (sentences, beams))
+        self._source_mask = self._resized(self._source_mask, (sentences, self._sizes["S"]))
+        for state in (*self._memory_states, *self._row_states):
+            empty = np.zeros((0,) * len(state.shape), state.dtype)
+            self._states[state.input] = self._resized(self._states.get(state.input, empty), self._shape(state))
+        self._successors = {state.input: np.zeros_like(self._states[state.input]) for state in self._replaced}
+        self._candidate_log_probs = np.zeros((sentences, 2 * beams), np.float32)
+        self._candidate_indices = np.zeros((sentences, 2 * beams), np.int64)
+        self._steps: dict[int, Callable[[], None]] = {}
+
+    def _resized(self, old: Array, shape: tuple[int, ...]) -> Array:
+        """A new buffer, zero where the old one had nothing; none of it is worth keeping when nobody runs."""
+        new = np.zeros(shape, old.dtype)
+        if self.count:
+            new[tuple(slice(size) for size in old.shape)] = old
+        return new
+
+    def _shape(self, state: StateSpec) -> tuple[int, ...]:
+        sizes = {**self._sizes, "R": self._sizes["N"] * self._beam_size}
+        return tuple(sizes[size] if isinstance(size, str) else size for size in state.shape)
+
+    def join(self, memory: Mapping[str, Array]) -> None:
+        """Sentences with the memory [n, ...] that `Runtime.encode` made take the next slots; their rows are empty."""
+        added, source = memory["source_mask"].shape
+        self._ensure(N=self.count + added, S=source)
+        new = slice(self.count, self.count + added)
+        self._source_mask[new] = 0
+        self._source_mask[new, :source] = memory["source_mask"]
+        for state in self._memory_states:
+            buffer = self._states[state.input]
+            buffer[(new, *_up_to(source, state, "S"))] = memory[state.input]
+        self.lengths[new] = 0
+        for state in self._replaced:
+            self._states[state.input][new.start * self._beam_size : new.stop * self._beam_size] = 0
+        self.count += added
+
+    def _ensure(self, **wanted: int) -> None:
+        """Grow what is too small: sentences and places by doubling, the source to just what is needed."""
+        sizes = dict(self._sizes)
+        while sizes["N"] < wanted.get("N", 0):
+            sizes["N"] *= 2
+        if "S" in wanted:
+            sizes["S"] = max(sizes["S"], wanted["S"]) if self.count else wanted["S"]
+        while sizes["C"] < wanted.get("C", 0):
+            sizes["C"] = min(2 * sizes["C"], max(self._runtime.max_places, wanted["C"]))
+        self._resize(sizes)
+
+    def _resize(self, sizes: dict[str, int]) -> None:
+        if sizes != self._sizes:
+            self._sizes = sizes
+            self._allocate()
+
+    def leave(self, gone: Sequence[int]) -> npt.NDArray[np.int64]:
+        """Free the slots `gone`; returns, for each slot that remains, the slot its sentence had before."""
+        left = self.count - len(gone)
+        kept = np.arange(left)
+        holes = [slot for slot in gone if slot < left]
+        movers = sorted(set(range(left, self.count)) - set(gone))
+        kept[holes] = movers
+        if holes:
+            self._move(np.array(movers), np.array(holes))
+        # A step may take a free slot along as company: it must not seem longer than the rows that run.
+        self.lengths[left : self.count] = 0
+        self.count = left
+        if not left:
+            self._resize({**self._first, "S": self._sizes["S"]})
+        return kept
+
+    def _move(self, source: Array, target: Array) -> None:
+        filled = int(self.lengths[: self.count].max(initial=0))
+        buffers: list[Array] = [self.token_ids, self.log_probs, self.lengths, self._source_mask]
+        for buffer in buffers + [self._states[state.input] for state in self._memory_states]:
+            buffer[target] = buffer[source]
+        beams = np.arange(self._beam_size)
+        rows_from = (source[:, None] * self._beam_size + beams).ravel()
+        rows_to = (target[:, None] * self._beam_size + beams).ravel()
+        self._copy_rows(rows_from, rows_to, filled)
+
+    def reorder(self, beam_indices: npt.NDArray[np.int64]) -> None:
+        """Let the rows of each sentence continue the beams [N, K] they come from; rows that stay cost nothing."""
+        first = np.arange(self.count)[:, None] * self._beam_size
+        source = (first + beam_indices).ravel()
+        target = np.flatnonzero(source != np.arange(source.size))
+        if target.size:
+            self._copy_rows(source[target], target, int(self.lengths[: self.count].max()))
+
+    def _copy_rows(self, source: Array, target: Array, filled: int) -> None:
+        for state in self._row_states:
+            buffer = self._states[state.input]
+            part: tuple[Any, ...] = _up_to(filled, state, "C") if state.kind == "growing" else ()
+            buffer[(target, *part)] = buffer[(source, *part)]
+
+    def step(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """One token for every row.
+
+        Returns:
+            Candidate log-probabilities [N, 2K], best first, and candidate indices [N, 2K] = beam * V + token; both are
+            overwritten by the next step.
+        """
+        longest = int(self.lengths[: self.count].max()) + 1
+        self._ensure(C=longest)
+        self._longest[...] = longest
+        sentences = self.count
+        if sentences * self._beam_size < self._runtime.min_rows:
+            sentences = -(-self._runtime.min_rows // self._beam_size)
+        if sentences not in self._steps:
+            self._steps[sentences] = self._bind(sentences)
+        self._steps[sentences]()
+        for state in self._replaced:
+            self._states[state.input][...] = self._successors[state.input]
+        return self._candidate_log_probs[: self.count], self._candidate_indices[: self.count]
+
+    def _bind(self, sentences: int) -> Callable[[], None]:
+        rows = sentences * self._beam_size
+        inputs: dict[str, Array] = {
+            "token_ids": self.token_ids[:sentences],
+            "log_probs": self.log_probs[:sentences],
+            "lengths": self.lengths.reshape(-1)[:rows],
+            "longest": self._longest,
+            "source_mask": self._source_mask[:sentences],
+        }
+        outputs: dict[str, Array] = {
+            "candidate_log_probs": self._candidate_log_probs[:sentences],
+            "candidate_indices": self._candidate_indices[:sentences],
+        }
+        for state in self._memory_states:
+            inputs[state.input] = self._states[state.input][:sentences]
+        for state in self._row_states:
+            inputs[state.input] = self._states[state.input][:rows]
+            # Growing state is written where it lies; state that is replaced must not change while it is read.
+            grows = state.kind == "growing"
+            outputs[state.output] = (self._states if grows else self._successors)[state.input][:rows]
+        return self._runtime.bind_step(inputs, outputs)
+
+
+def _up_to(size: int, state: StateSpec, axis: str) -> tuple[Any, ...]:
+    """Index of the axes after the first: all of each, but `size` entries of the axis named."""
+    return tuple(slice(size) if name == axis else slice(None) for name in state.shape[1:])

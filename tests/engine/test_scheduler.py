@@ -1,0 +1,103 @@
+"""The scheduler's rules, one by one, without a model or a clock."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.engine.scheduler import Capacity, Demand, Lane, admit, bulk_debt, lane_of, lanes_to_step
+
+FAST, BULK = Lane.INTERACTIVE, Lane.BULK
+CAPACITY = Capacity(max_rows=16, reserved_rows=4, encode_tokens=100, interactive_tokens=50)
+IDLE = {FAST: 0, BULK: 0}
+
+
+def taken(fast: list[Demand], bulk: list[Demand], running: dict[Lane, int] = IDLE) -> tuple[int, int]:
+    counts = admit({FAST: fast, BULK: bulk}, running, CAPACITY)
+    return counts[FAST], counts[BULK]
+
+
+def test_rows_are_filled_up_to_the_limit() -> None:
+    assert taken([Demand(4, 10)] * 9, []) == (4, 0)
+
+
+def test_bulk_leaves_the_reserved_rows_alone() -> None:
+    assert taken([], [Demand(1, 4)] * 50) == (0, 12)
+    assert taken([Demand(1, 4)] * 3, [], {FAST: 0, BULK: 12}) == (3, 0)
+
+
+def test_interactive_comes_before_bulk() -> None:
+    assert taken([Demand(10, 10)], [Demand(4, 10)]) == (1, 0)
+
+
+def test_nobody_overtakes_in_a_lane() -> None:
+    assert taken([Demand(1, 10), Demand(8, 10), Demand(1, 10)], [], {FAST: 10, BULK: 0}) == (1, 0)
+
+
+def test_the_encoder_does_no_more_than_its_budget_between_two_steps() -> None:
+    assert taken([Demand(1, 40)] * 5, []) == (2, 0)
+    assert taken([Demand(1, 90)], [Demand(1, 20)]) == (1, 0)
+
+
+def test_a_source_longer_than_the_budget_is_encoded_alone() -> None:
+    assert taken([Demand(1, 500), Demand(1, 1)], []) == (1, 0)
+    assert taken([Demand(1, 1), Demand(1, 500)], []) == (1, 0)
+
+
+def test_a_job_wider_than_the_limit_runs_when_nothing_else_does() -> None:
+    assert taken([Demand(20, 10), Demand(1, 10)], []) == (1, 0)
+    assert taken([Demand(20, 10)], [], {FAST: 1, BULK: 0}) == (0, 0)
+    assert taken([], [Demand(14, 10)]) == (0, 1)
+
+
+def test_small_requests_are_interactive() -> None:
+    assert lane_of(50, CAPACITY) is FAST
+    assert lane_of(51, CAPACITY) is BULK
+
+
+def test_lanes_with_rows_step() -> None:
+    assert lanes_to_step(IDLE, 0.0) == ()
+    assert lanes_to_step({FAST: 1, BULK: 0}, 0.0) == (FAST,)
+    assert lanes_to_step({FAST: 1, BULK: 9}, 0.0) == (FAST, BULK)
+
+
+def test_bulk_waits_while_it_owes_time_to_interactive() -> None:
+    assert lanes_to_step({FAST: 1, BULK: 9}, 0.1) == (FAST,)
+    assert lanes_to_step({FAST: 0, BULK: 9}, 0.1) == (BULK,)
+
+
+def test_debt_is_bulk_time_less_interactive_time_and_ends_with_the_last_interactive_row() -> None:
+    both = {FAST: 1, BULK: 1}
+    assert bulk_debt(0.0, {BULK: 3.0, FAST: 1.0}, both) == 2.0
+    assert bulk_debt(2.0, {FAST: 1.5}, both) == 0.5
+    assert bulk_debt(0.5, {FAST: 1.5}, both) == 0.0
+    assert bulk_debt(9.0, {BULK: 1.0}, {FAST: 0, BULK: 1}) == 0.0
+
+
+def test_with_steady_load_on_both_lanes_each_gets_half_the_time() -> None:
+    both, owed, spent = {FAST: 1, BULK: 1}, 0.0, {FAST: 0.0, BULK: 0.0}
+    for _ in range(1000):
+        seconds = {lane: {FAST: 0.5, BULK: 4.0}[lane] for lane in lanes_to_step(both, owed)}
+        owed = bulk_debt(owed, seconds, both)
+        for lane, value in seconds.items():
+            spent[lane] += value
+    assert abs(spent[BULK] / spent[FAST] - 1) < 0.05
+
+
+demands = st.lists(st.builds(Demand, rows=st.integers(1, 8), encode_tokens=st.integers(1, 300)), max_size=30)
+
+
+@given(demands, demands, st.integers(0, 16), st.integers(0, 12))
+def test_limits_hold_and_work_never_stands_still(
+    fast: list[Demand], bulk: list[Demand], fast_rows: int, bulk_rows: int
+) -> None:
+    running = {FAST: fast_rows, BULK: bulk_rows}
+    counts = dict(zip((FAST, BULK), taken(fast, bulk, running), strict=True))
+    admitted = fast[: counts[FAST]] + bulk[: counts[BULK]]
+    if admitted:
+        rows = sum(running.values()) + sum(demand.rows for demand in admitted)
+        assert rows <= CAPACITY.max_rows
+        tokens = [demand.encode_tokens for demand in admitted]
+        assert sum(tokens) <= CAPACITY.encode_tokens or len(tokens) == 1
+    if not any(running.values()) and (fast or bulk):
+        assert admitted

@@ -1,0 +1,149 @@
+"""Slots against a plain list of sentences, through random histories of joining, stepping, reordering and leaving."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from model.bundle import StateSpec
+from service.engine.slots import Slots
+
+Array = npt.NDArray[Any]
+
+STATES = (
+    StateSpec(kind="per_source", input="memory", output="memory", dtype="float32", shape=("N", 2, "S", 1)),
+    StateSpec(kind="growing", input="past", output="present", dtype="float32", shape=("R", 2, "C", 1)),
+    StateSpec(kind="replaced", input="hidden", output="next_hidden", dtype="float32", shape=("R", 3)),
+)
+
+
+class ArithmeticRuntime:
+    """A step whose candidates are sums of everything a row should know."""
+
+    states = STATES
+    max_places = 64
+
+    def __init__(self, min_rows: int) -> None:
+        self.min_rows = min_rows
+        self.binds = 0
+
+    def bind_step(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> Callable[[], None]:
+        self.binds += 1
+
+        def step() -> None:
+            rows = inputs["lengths"].size
+            assert rows >= self.min_rows
+            assert outputs["present"] is not None
+            assert np.shares_memory(outputs["present"], inputs["past"])
+            assert not np.shares_memory(outputs["next_hidden"], inputs["hidden"])
+            assert inputs["lengths"].max() < inputs["longest"] <= inputs["past"].shape[2]
+            tokens = inputs["token_ids"].reshape(rows)
+            inputs["past"][np.arange(rows), :, inputs["lengths"]] = tokens[:, None, None]
+            outputs["next_hidden"][...] = inputs["hidden"] / 2 + tokens[:, None]
+            beams = inputs["token_ids"].shape[1]
+            for row in range(rows):
+                sentence, beam = divmod(row, beams)
+                past = inputs["past"][row, 0, : inputs["lengths"][row] + 1, 0]
+                memory = inputs["memory"][sentence, 1, :, 0] * inputs["source_mask"][sentence]
+                value = memory.sum() + (past * np.arange(1, len(past) + 1)).sum() + outputs["next_hidden"][row, 2]
+                outputs["candidate_log_probs"][sentence, beam] = value
+
+        return step
+
+
+@dataclasses.dataclass
+class Known:
+    """What one sentence should have in its slot."""
+
+    memory: Array
+    beams: list[list[int]]
+
+    def expected(self) -> list[float]:
+        values = []
+        for tokens in self.beams:
+            hidden = 0.0
+            for token in tokens:
+                hidden = hidden / 2 + token
+            values.append(float(self.memory.sum() + sum((i + 1) * t for i, t in enumerate(tokens)) + hidden))
+        return values
+
+
+def join(slots: Slots, known: list[Known], rng: random.Random, beams: int) -> None:
+    count, source = rng.randint(1, 7), 16 * rng.randint(1, 3)
+    values = np.array([[rng.randint(1, 9) for _ in range(source)] for _ in range(count)], np.float32)
+    mask = np.array([[int(rng.random() < 0.7) for _ in range(source)] for _ in range(count)], np.int32)
+    memory = np.stack([values + 100, values], axis=1)[..., None]
+    slots.join({"source_mask": mask, "memory": memory})
+    known += [Known(values[i] * mask[i], [[] for _ in range(beams)]) for i in range(count)]
+
+
+def step(slots: Slots, known: list[Known], rng: random.Random, beams: int) -> None:
+    tokens = np.array([[rng.randint(1, 99) for _ in range(beams)] for _ in known])
+    slots.token_ids[: slots.count] = tokens
+    values, _ = slots.step()
+    for sentence, row in zip(known, tokens.tolist(), strict=True):
+        sentence.beams = [[*beam, token] for beam, token in zip(sentence.beams, row, strict=True)]
+    assert values[:, :beams] == pytest.approx(np.array([sentence.expected() for sentence in known]))
+    slots.lengths[: slots.count] += 1
+
+
+def leave(slots: Slots, known: list[Known], rng: random.Random) -> list[Known]:
+    gone = sorted(rng.sample(range(len(known)), rng.randint(1, len(known))))
+    kept = slots.leave(gone)
+    assert sorted([*kept.tolist(), *gone]) == list(range(len(known)))
+    return [known[slot] for slot in kept.tolist()]
+
+
+def reorder(slots: Slots, known: list[Known], rng: random.Random, beams: int) -> None:
+    indices = np.array([[rng.randrange(beams) for _ in range(beams)] for _ in known])
+    slots.reorder(indices)
+    for sentence, row in zip(known, indices.tolist(), strict=True):
+        sentence.beams = [list(sentence.beams[beam]) for beam in row]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_every_row_keeps_what_is_its_own(seed: int) -> None:
+    rng = random.Random(seed)
+    beams, min_rows = rng.choice([1, 2, 4]), rng.choice([1, 2])
+    slots = Slots(ArithmeticRuntime(min_rows), beams)
+    known: list[Known] = []
+    for _ in range(60):
+        if not known or (rng.random() < 0.25 and len(known) < 30):
+            join(slots, known, rng, beams)
+        if max(len(sentence.beams[0]) for sentence in known) < 60:
+            step(slots, known, rng, beams)
+            reorder(slots, known, rng, beams)
+        else:
+            known = leave(slots, known, rng)
+        if known and rng.random() < 0.2:
+            known = leave(slots, known, rng)
+        assert slots.count == len(known)
+
+
+def test_a_step_of_the_same_sentences_is_bound_once() -> None:
+    runtime = ArithmeticRuntime(1)
+    slots = Slots(runtime, 2)
+    known: list[Known] = []
+    rng = random.Random(0)
+    join(slots, known, rng, 2)
+    for _ in range(20):
+        step(slots, known, rng, 2)
+    assert runtime.binds == 1
+
+
+def test_buffers_go_back_to_their_first_size_when_the_last_sentence_leaves() -> None:
+    slots = Slots(ArithmeticRuntime(1), 1)
+    first = slots.token_ids.shape
+    known: list[Known] = []
+    rng = random.Random(1)
+    while len(known) < 40:
+        join(slots, known, rng, 1)
+    assert slots.token_ids.shape[0] >= 40
+    slots.leave(list(range(len(known))))
+    assert slots.token_ids.shape == first
