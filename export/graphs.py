@@ -12,12 +12,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from model.attention import MultiHeadAttention
 from model.bundle import StateSpec, TensorSpec
 from model.config import ModelConfig
 from model.reference_search import NEVER
-from model.transformer import DecoderLayer, Transformer
+from model.transformer import DecoderLayer, EncoderLayer, Transformer
 
 
 class Encoder(nn.Module):
@@ -29,11 +30,45 @@ class Encoder(nn.Module):
 
     def forward(self, source_ids: Tensor, source_mask: Tensor) -> tuple[Tensor, ...]:
         """source_ids [N, S], source_mask [N, S] -> L keys [N, H, S, d], then L values [N, H, S, d]."""
-        memory = self.model.encode(source_ids, source_mask)
+        positions = torch.arange(source_ids.shape[1], device=source_ids.device)[None, :]
+        x = self.model.embedding(source_ids, positions)
+        mask = source_mask.to(torch.int32)
+        for layer in self.model.encoder:
+            x = _encode_layer(layer, x, mask)
+        memory = self.model.encoder_norm(x)
         attentions = [layer.cross_attention for layer in self.model.decoder]
         keys = [attention.split_heads(attention.key(memory)) for attention in attentions]
         values = [attention.split_heads(attention.value(memory)) for attention in attentions]
         return (*keys, *values)
+
+
+def _encode_layer(layer: EncoderLayer, x: Tensor, mask: Tensor) -> Tensor:
+    """`EncoderLayer.forward` with one fused operator for the attention. x [N, S, D], mask [N, S] int32."""
+
+    def self_attention(y: Tensor) -> Tensor:
+        attention = layer.self_attention
+        projected = [attention.query(y), attention.key(y), attention.value(y)]
+        context = _fused_attention(projected, mask, attention.num_heads)
+        output: Tensor = attention.output(context)
+        return output
+
+    x = layer.residuals[0](x, self_attention)
+    x = layer.residuals[1](x, layer.feed_forward)
+    return x
+
+
+def _fused_attention(projected: Sequence[Tensor], mask: Tensor, num_heads: int) -> Tensor:
+    """Attention of queries [N, T, D] on keys and values, [N, S, D] or by head [N, H, S, d], where mask [N, S] is 1."""
+    query, key, value = projected
+    context: Tensor = torch.onnx.ops.symbolic(
+        "com.microsoft::MultiHeadAttention",
+        [query, key, value, None, mask],
+        {"num_heads": num_heads},
+        dtype=query.dtype,
+        shape=query.shape,
+        version=1,
+    )
+    return context
 
 
 class DecoderStep(nn.Module):
@@ -56,6 +91,7 @@ class DecoderStep(nn.Module):
         longest: Tensor,
         log_probs: Tensor,
         source_mask: Tensor,
+        adjusted: Sequence[Tensor],
         memory: Sequence[Tensor],
         past: Sequence[Tensor],
     ) -> tuple[Tensor, ...]:
@@ -67,6 +103,8 @@ class DecoderStep(nn.Module):
             longest: [] int32, the largest of `lengths` plus one.
             log_probs: [N, K] of each beam so far; -inf for a beam that is none.
             source_mask: [N, S] int32, 1 at real tokens.
+            adjusted: ids [N, K, M], factors and terms [N, K, M]: the log-probability p of an id becomes
+                p * factor + term; how repetition and minimum length are controlled. M = 0 costs nothing.
             memory: what `Encoder` returned, 2 L of [N, H, S, d].
             past: L keys, then L values [R, H, C, d], C places a row.
 
@@ -75,7 +113,7 @@ class DecoderStep(nn.Module):
             present: `past` with one entry more a row; meant to be bound to the same memory.
         """
         layers = len(self.model.decoder)
-        x = self.model.embedding(token_ids, lengths.long().view(token_ids.shape))
+        x = self.model.embedding(token_ids, lengths.view(token_ids.shape))
         keys, values = [], []
         for index, layer in enumerate(self.model.decoder):
             cache = _Cache(past[index], past[layers + index], lengths, longest)
@@ -84,9 +122,15 @@ class DecoderStep(nn.Module):
             keys.append(key)
             values.append(value)
         logits = self.model.embedding.project(self.model.decoder_norm(x)).float() + self.suppressed
-        totals = (logits.log_softmax(dim=-1) + log_probs[..., None]).flatten(1)
+        scores = _adjust(logits.log_softmax(dim=-1), *adjusted)
+        totals = (scores + log_probs[..., None]).flatten(1)
         candidates = totals.topk(2 * token_ids.shape[1], dim=-1)
         return (candidates.values, candidates.indices, *keys, *values)
+
+
+def _adjust(scores: Tensor, ids: Tensor, factors: Tensor, terms: Tensor) -> Tensor:
+    """scores [N, K, V] with p * factor + term at the ids [N, K, M]."""
+    return scores.scatter(-1, ids, scores.gather(-1, ids) * factors + terms)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -131,35 +175,24 @@ def _step_layer(layer: DecoderLayer, x: Tensor, cache: _Cache, memory: _Memory) 
 def _cached_attention(attention: MultiHeadAttention, y: Tensor, cache: _Cache) -> tuple[Tensor, Tensor, Tensor]:
     """Self-attention of one new position a row, over its own past: each row reads only what it has filled."""
     sentences, beams, width = y.shape
-
-    def rows(x: Tensor) -> Tensor:
-        return x.reshape(sentences * beams, 1, width)
-
+    # One product for query, key and value; the operator takes them side by side.
+    parts = (attention.query, attention.key, attention.value)
+    weight, bias = torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])
+    packed = functional.linear(y, weight, bias).reshape(sentences * beams, 1, 3 * width)
     context, key, value = torch.onnx.ops.symbolic_multi_out(
         "com.microsoft::GroupQueryAttention",
-        [
-            rows(attention.query(y)), rows(attention.key(y)), rows(attention.value(y)),
-            cache.key, cache.value, cache.lengths, cache.longest,
-        ],
+        [packed, None, None, cache.key, cache.value, cache.lengths, cache.longest],
         {"num_heads": attention.num_heads, "kv_num_heads": attention.num_heads},
         dtypes=[y.dtype, y.dtype, y.dtype],
         shapes=[(sentences * beams, 1, width), cache.key.shape, cache.value.shape],
         version=1,
-    )  # fmt: skip
+    )
     return context.reshape(sentences, beams, width), key, value
 
 
 def _memory_attention(attention: MultiHeadAttention, y: Tensor, memory: _Memory) -> Tensor:
     """Encoder-decoder attention of K queries on one memory."""
-    context: Tensor = torch.onnx.ops.symbolic(
-        "com.microsoft::MultiHeadAttention",
-        [attention.query(y), memory.key, memory.value, None, memory.mask],
-        {"num_heads": attention.num_heads},
-        dtype=y.dtype,
-        shape=y.shape,
-        version=1,
-    )
-    return context
+    return _fused_attention([attention.query(y), memory.key, memory.value], memory.mask, attention.num_heads)
 
 
 class Scorer(nn.Module):
@@ -276,6 +309,11 @@ def _decoder_export(model: Transformer, config: ModelConfig, float_type: str) ->
         TensorSpec(name="log_probs", dtype="float32", shape=("N", "K")),
         TensorSpec(name="source_mask", dtype="int32", shape=("N", "S")),
     )
+    adjusted_inputs = (
+        TensorSpec(name="adjusted_ids", dtype="int64", shape=("N", "K", "M")),
+        TensorSpec(name="adjusted_factors", dtype="float32", shape=("N", "K", "M")),
+        TensorSpec(name="adjusted_terms", dtype="float32", shape=("N", "K", "M")),
+    )
     outputs = (
         TensorSpec(name="candidate_log_probs", dtype="float32", shape=("N", "2*K")),
         TensorSpec(name="candidate_indices", dtype="int64", shape=("N", "2*K")),
@@ -291,12 +329,21 @@ def _decoder_export(model: Transformer, config: ModelConfig, float_type: str) ->
         torch.tensor(5, dtype=torch.int32),
         torch.zeros(2, 3),
         torch.ones(2, 5, dtype=torch.int32),
+        [torch.zeros(2, 3, 6, dtype=torch.int64), torch.ones(2, 3, 6), torch.zeros(2, 3, 6)],
         [torch.zeros(2, heads, 5, width, dtype=dtype) for _ in range(2 * layers)],
         [torch.zeros(6, heads, 9, width, dtype=dtype) for _ in range(2 * layers)],
     )
-    shapes = (*_dynamic(step_inputs), list(_dynamic(memory_inputs)), list(_dynamic(past_inputs)))
+    shapes = (
+        *_dynamic(step_inputs),
+        *(list(_dynamic(group)) for group in (adjusted_inputs, memory_inputs, past_inputs)),
+    )
     return GraphExport(
-        "decoder", DecoderStep(model), example, shapes, (*step_inputs, *memory_inputs, *past_inputs), outputs
+        "decoder",
+        DecoderStep(model),
+        example,
+        shapes,
+        (*step_inputs, *adjusted_inputs, *memory_inputs, *past_inputs),
+        outputs,
     )
 
 

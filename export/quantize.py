@@ -15,6 +15,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 CONTRIB = "com.microsoft"
+Matrix = npt.NDArray[np.float32]
 _SMALLEST_SCALE = 1e-12
 """A row of zeros must not divide by zero."""
 
@@ -63,7 +64,7 @@ class _Rewriter:
                 self.nodes.append(node)
         self._finish()
 
-    def _matrix(self, name: str) -> npt.NDArray[np.float32] | None:
+    def _matrix(self, name: str) -> Matrix | None:
         """The constant [inner, columns] behind `name`, seen through a transposition."""
         source = self.transposed.get(name, name)
         tensor = self.constants.get(source)
@@ -80,7 +81,7 @@ class _Rewriter:
             and tensor.name.endswith("tokens.weight")
         )  # fmt: skip
 
-    def _matmul(self, node: onnx.NodeProto, matrix: npt.NDArray[np.float32]) -> None:
+    def _matmul(self, node: onnx.NodeProto, matrix: Matrix) -> None:
         output = node.output[0]
         activation = self._quantized(node.input[0])
         weights, scale = quantize_columns(matrix)
@@ -149,7 +150,7 @@ class _Rewriter:
         return kept[::-1]
 
 
-def quantize_columns(matrix: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+def quantize_columns(matrix: Matrix) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
     """[inner, columns] -> int8 of the same shape in [-127, 127], and the scale of each column."""
     scale = np.maximum(np.abs(matrix).max(axis=0) / 127, _SMALLEST_SCALE).astype(np.float32)
     return np.rint(matrix / scale).astype(np.int8), scale

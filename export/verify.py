@@ -226,6 +226,7 @@ def _decoder_log_probs(
                     "longest": np.array(step + 1, np.int32),
                     "log_probs": log_probs,
                     "source_mask": source_mask.astype(np.int32),
+                    **_no_adjustment(n, k),
                     **memory,
                     **past,
                 },
@@ -234,3 +235,11 @@ def _decoder_log_probs(
             best_ids[:, beam, step] = values[1][:, 0] % vocabulary_size
         past = dict(zip(past, values[2:], strict=True))
     return _Steps(best_ids, best_log_probs)
+
+
+def _no_adjustment(n: int, k: int) -> dict[str, Array]:
+    return {
+        "adjusted_ids": np.zeros((n, k, 0), np.int64),
+        "adjusted_factors": np.ones((n, k, 0), np.float32),
+        "adjusted_terms": np.zeros((n, k, 0), np.float32),
+    }

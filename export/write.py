@@ -134,15 +134,18 @@ def _trace(graph: GraphExport) -> onnx.ModelProto:
 @contextlib.contextmanager
 def _quiet_exporter() -> Iterator[None]:
     """torch's exporter warns of its own deprecations and of packages nobody needs; `verify` is what we trust."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    exporter, trace = logging.getLogger("torch.onnx"), logging.getLogger("torch.__trace")
+    level, propagate = exporter.level, trace.propagate
+    exporter.setLevel(logging.ERROR)
+    # Its records are whole graphs: whoever listens at the root, as pytest does, formats them for minutes.
+    trace.propagate = False
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        exporter.setLevel(level)
+        trace.propagate = propagate
 
 
 def _name_axes(proto: onnx.ModelProto, graph: GraphExport) -> None:

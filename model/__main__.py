@@ -66,8 +66,8 @@ def _parser() -> argparse.ArgumentParser:
 
     translate = commands.add_parser("translate", help="translate sentences with a checkpoint")
     translate.add_argument("checkpoint", type=Path)
-    translate.add_argument("text", nargs="*", help="sentences; without any, the lines of standard input")
     _add_search(translate)
+    translate.add_argument("--text", nargs="+", help="sentences (default: the lines of standard input)")
     translate.set_defaults(run_command=_translate)
 
     curves = commands.add_parser("curves", help="draw a run's log as a PNG")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 def sinusoidal_positions(length: int, d_model: int) -> Tensor:
@@ -29,7 +30,7 @@ class SinusoidalPositions(nn.Module):
 
     def forward(self, positions: Tensor) -> Tensor:
         """positions [...] of int64 -> encodings [..., D]."""
-        return self.table[positions]
+        return functional.embedding(positions, self.table)
 
 
 class LearnedPositions(nn.Module):

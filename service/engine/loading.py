@@ -73,7 +73,11 @@ def load_engine(
     if len(vocabulary) != runtime.manifest.vocabulary_size:
         raise BundleError(f"{directory}: {len(vocabulary)} pieces in the vocabulary, not as many as the manifest says")
     engine = IterationEngine(OnnxDecoder(runtime), capacity_for(max_rows), on_report)
-    _warm_up(engine)
+    try:
+        _warm_up(engine)
+    except BaseException:
+        engine.close()  # its thread must not outlive a failed start
+        raise
     return LoadedEngine(engine, runtime.manifest, vocabulary, runtime.provider)
 
 

@@ -17,8 +17,10 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from model.vocabulary import BOS_ID, EOS_ID
+from model.vocabulary import BOS_ID, EOS_ID, PAD_ID
+from service.engine.constraints import changes
 from service.engine.jobs import Hypothesis, SearchOptions
+from service.engine.slots import Adjustment
 
 Array = npt.NDArray[np.generic]
 Owner = TypeVar("Owner")
@@ -43,7 +45,7 @@ class RunningState(Protocol):
     def reorder(self, beam_indices: npt.NDArray[np.int64]) -> None:
         """Follow the beams."""
 
-    def step(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    def step(self, adjustment: Adjustment | None = None) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """Candidates."""
 
 
@@ -117,7 +119,7 @@ class BeamGroup(Generic[Owner]):
     def step(self) -> StepResult[Owner]:
         """One token for every running sentence."""
         count = len(self._sentences)
-        log_probs, indices = self._state.step()
+        log_probs, indices = self._state.step(self._adjustment())
         origins, tokens = np.divmod(indices, self._vocabulary_size)
         ends = tokens == EOS_ID
         failed = np.flatnonzero(np.isnan(log_probs).any(axis=1)).tolist()
@@ -138,6 +140,24 @@ class BeamGroup(Generic[Owner]):
         if self._width > 1 and self._sentences:
             self._state.reorder(beam_indices if kept is None else beam_indices[kept])
         return result
+
+    def _adjustment(self) -> Adjustment | None:
+        """What the options of the running sentences forbid or make dearer; None if they leave all as it is."""
+        if not any(sentence.options.is_constrained for sentence in self._sentences):
+            return None
+        rows = [
+            changes(self._tokens[slot, beam, : self._state.lengths[slot, 0]].tolist(), sentence.options)
+            for slot, sentence in enumerate(self._sentences)
+            for beam in range(self._width)
+        ]
+        shape = (len(rows), max(len(row) for row in rows))
+        # PAD is impossible already, so it may fill up the shorter rows.
+        ids, factors, terms = np.full(shape, PAD_ID), np.ones(shape, np.float32), np.zeros(shape, np.float32)
+        for index, row in enumerate(rows):
+            for place, (token, (factor, term)) in enumerate(row.items()):
+                ids[index, place], factors[index, place], terms[index, place] = token, factor, term
+        split = (len(self._sentences), self._width, shape[1])
+        return Adjustment(ids.reshape(split), factors.reshape(split), terms.reshape(split))
 
     def _end_hypotheses(
         self, log_probs: npt.NDArray[np.float32], origins: npt.NDArray[np.int64], ends: npt.NDArray[np.bool_]

@@ -8,6 +8,7 @@ Shapes: N sentences running, K beams a sentence, R = N K rows, S source tokens (
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -39,6 +40,26 @@ class StepRuntime(Protocol):
 
     def bind_step(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> Callable[[], None]:
         """A step over these arrays."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Adjustment:
+    """Changes to log-probabilities before a step chooses: p of `ids` [N, K, M] becomes p * factor + term.
+
+    An id occurs once in a row; a row with fewer ids than others is filled up with ids that are never chosen anyway.
+    """
+
+    ids: npt.NDArray[np.int64]
+    factors: npt.NDArray[np.float32]
+    terms: npt.NDArray[np.float32]
+
+    def of_first(self, sentences: int) -> Adjustment:
+        """For the first sentences only; sentences more than there are have nothing adjusted."""
+        missing = sentences - len(self.ids)
+        if missing <= 0:
+            return Adjustment(self.ids[:sentences], self.factors[:sentences], self.terms[:sentences])
+        rows = ((0, missing), (0, 0), (0, 0))
+        return Adjustment(np.pad(self.ids, rows), np.pad(self.factors, rows), np.pad(self.terms, rows))
 
 
 class Slots:
@@ -79,6 +100,11 @@ class Slots:
         self._candidate_log_probs = np.zeros((sentences, 2 * beams), np.float32)
         self._candidate_indices = np.zeros((sentences, 2 * beams), np.int64)
         self._steps: dict[int, Callable[[], None]] = {}
+        self._no_adjustment = Adjustment(
+            np.zeros((sentences, beams, 0), np.int64),
+            np.zeros((sentences, beams, 0), np.float32),
+            np.zeros((sentences, beams, 0), np.float32),
+        )
 
     def _resized(self, old: Array, shape: tuple[int, ...]) -> Array:
         """A new buffer, zero where the old one had nothing; none of it is worth keeping when nobody runs."""
@@ -162,7 +188,7 @@ class Slots:
             part: tuple[Any, ...] = _up_to(filled, state, "C") if state.kind == "growing" else ()
             buffer[(target, *part)] = buffer[(source, *part)]
 
-    def step(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    def step(self, adjustment: Adjustment | None = None) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """One token for every row.
 
         Returns:
@@ -175,14 +201,17 @@ class Slots:
         sentences = self.count
         if sentences * self._beam_size < self._runtime.min_rows:
             sentences = -(-self._runtime.min_rows // self._beam_size)
-        if sentences not in self._steps:
-            self._steps[sentences] = self._bind(sentences)
-        self._steps[sentences]()
+        if adjustment is not None:
+            self._bind(sentences, adjustment.of_first(sentences))()
+        else:
+            if sentences not in self._steps:
+                self._steps[sentences] = self._bind(sentences, self._no_adjustment.of_first(sentences))
+            self._steps[sentences]()
         for state in self._replaced:
             self._states[state.input][...] = self._successors[state.input]
         return self._candidate_log_probs[: self.count], self._candidate_indices[: self.count]
 
-    def _bind(self, sentences: int) -> Callable[[], None]:
+    def _bind(self, sentences: int, adjustment: Adjustment) -> Callable[[], None]:
         rows = sentences * self._beam_size
         inputs: dict[str, Array] = {
             "token_ids": self.token_ids[:sentences],
@@ -190,6 +219,9 @@ class Slots:
             "lengths": self.lengths.reshape(-1)[:rows],
             "longest": self._longest,
             "source_mask": self._source_mask[:sentences],
+            "adjusted_ids": adjustment.ids,
+            "adjusted_factors": adjustment.factors,
+            "adjusted_terms": adjustment.terms,
         }
         outputs: dict[str, Array] = {
             "candidate_log_probs": self._candidate_log_probs[:sentences],

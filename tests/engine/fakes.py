@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.vocabulary import EOS_ID
+from service.engine.slots import Adjustment
 
 Array = npt.NDArray[Any]
 
@@ -57,7 +58,7 @@ class TableSlots:
             [list(rows[beam]) for beam in beams] for rows, beams in zip(self.cache, beam_indices, strict=True)
         ]
 
-    def step(self) -> tuple[np.ndarray, np.ndarray]:
+    def step(self, adjustment: Adjustment | None = None) -> tuple[np.ndarray, np.ndarray]:
         self._decoder.before_step()
         for slot in range(self.count):
             for beam in range(self._beam_size):
@@ -67,6 +68,11 @@ class TableSlots:
         last = np.array([[beam[-1] for beam in rows] for rows in self.cache])
         before = np.array([[beam[-2] if len(beam) > 1 else 0 for beam in rows] for rows in self.cache])
         table = self._decoder.table[self._which[:, None], self.lengths, before, last]
+        if adjustment is not None:
+            table = table.copy()
+            for place in np.ndindex(adjustment.ids.shape):
+                at = (*place[:2], adjustment.ids[place])
+                table[at] = table[at] * adjustment.factors[place] + adjustment.terms[place]
         flat = (table + self.log_probs[..., None]).reshape(self.count, -1)
         best = np.argsort(-flat, axis=1, kind="stable")[:, : 2 * self._beam_size]
         return np.take_along_axis(flat, best, 1).astype(np.float32), best

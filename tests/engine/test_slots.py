@@ -39,7 +39,7 @@ class ArithmeticRuntime:
         def step() -> None:
             rows = inputs["lengths"].size
             assert rows >= self.min_rows
-            assert outputs["present"] is not None
+            assert inputs["adjusted_ids"].shape[:2] == inputs["token_ids"].shape
             assert np.shares_memory(outputs["present"], inputs["past"])
             assert not np.shares_memory(outputs["next_hidden"], inputs["hidden"])
             assert inputs["lengths"].max() < inputs["longest"] <= inputs["past"].shape[2]

@@ -1,0 +1,71 @@
+# One virtual environment, .venv, for everything; stamp files in it remember what is installed.
+PYTHON ?= python3
+# Plain assignments: `make serve PORT=8123` changes them, a HOST that happens to be in the environment does not.
+HOST = 127.0.0.1
+PORT = 8000
+# Which build of ONNX Runtime: gpu where an NVIDIA driver answers, else cpu. They exclude each other.
+RUNTIME = $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
+DEMO = runs/demo
+
+BIN := .venv/bin
+SERVE_STAMP = .venv/.installed-$(RUNTIME)
+TOOLS_STAMP = .venv/.installed-$(RUNTIME)-tools
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+# On a CPU the very packages of the container image; what a GPU needs differs too much between machines to be pinned.
+PACKAGES_cpu = --no-deps --requirement requirements.lock
+PACKAGES_gpu = --editable ".[gpu]"
+export ORT_DISABLE_TELEMETRY = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test lint train-demo lock
+
+help:  ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+serve: $(SERVE_STAMP)  ## serve the shipped model; HOST=127.0.0.1 PORT=8000
+	@echo "ONNX Runtime: $(RUNTIME) build; listening on http://$(HOST):$(PORT)"
+	@ATTEND_HOST=$(HOST) ATTEND_PORT=$(PORT) exec $(BIN)/python -m service
+
+test: $(TOOLS_STAMP)  ## run the tests; ARGS="tests/model -x" goes to pytest
+	@echo "ONNX Runtime: $(RUNTIME) build"
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(TOOLS_STAMP)  ## style, types, and who may import whom
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+train-demo: $(TOOLS_STAMP)  ## train two minutes on the sample data, then translate
+	@rm -rf $(DEMO)
+	@$(BIN)/python -m model vocabulary model/recipes/demo.toml --out $(DEMO)/vocabulary.spm
+	@$(BIN)/python -m model train model/recipes/demo.toml --vocabulary $(DEMO)/vocabulary.spm --out $(DEMO) --device cpu
+	@echo "A few sentences of the held-out set, as the demo model translates them:"
+	@gzip -dc model/recipes/demo-data/tatoeba-dev.fr.gz | head -n 6 > $(DEMO)/sample.fr
+	@$(BIN)/python -m model translate $(DEMO)/checkpoint --direction fr-en < $(DEMO)/sample.fr | paste $(DEMO)/sample.fr - \
+		| awk -F '\t' '{ print "  " $$1 "  ->  " $$2 }'
+	@echo "The curve: $(DEMO)/curves.png; the log: $(DEMO)/log.jsonl; the checkpoint: $(DEMO)/checkpoint"
+
+lock:  ## renew requirements.lock, what the container image installs
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && $(PYTHON) -m venv $$scratch \
+		&& $$scratch/bin/python -m pip install --quiet --disable-pip-version-check uv \
+		&& $$scratch/bin/uv pip compile pyproject.toml --extra cpu --universal --python-version 3.11 \
+			--generate-hashes --no-header --quiet --output-file requirements.lock
+	@! grep -nE '://|--index-url|--find-links' requirements.lock
+
+$(BIN)/python:
+	@$(PYTHON) -m venv .venv
+
+# The other build of ONNX Runtime owns the same folder: take it out first.
+$(SERVE_STAMP): pyproject.toml requirements.lock | $(BIN)/python
+	@echo "installing the $(RUNTIME) build of ONNX Runtime and what serving needs"
+	@for stamp in .venv/.installed-*; do case $$stamp in \
+		$(SERVE_STAMP)|$(TOOLS_STAMP)|".venv/.installed-*") ;; \
+		*) $(BIN)/python -m pip uninstall --quiet --yes onnxruntime onnxruntime-gpu; rm -f $$stamp ;; esac; done
+	@$(PIP_INSTALL) $(PACKAGES_$(RUNTIME))
+	@touch $@
+
+$(TOOLS_STAMP): pyproject.toml | $(SERVE_STAMP)
+	@echo "installing what training and testing need"
+	@$(PIP_INSTALL) --editable ".[$(RUNTIME),train,dev]"
+	@touch $@

@@ -1,0 +1,248 @@
+"""Our engine against CTranslate2 on the same weights, in one run, interleaved (`make bench`).
+
+    python -m benchmarks.decode --checkpoint model/pretrained --source TEXT.fr --direction fr-en [--quick]
+
+Everything counts: encoder, projection, choice of beams, reordering. Cases: 1 sentence at a time (latency), 64 and 512
+sentences at once; greedy and beam 4; the given model on real sentences to their natural end, and the paper's base size
+(6+6 layers, 512 wide, 2048, 32,000 words) with random weights and forced length. Every peer setting has its row; ratios
+are against the best of them. The last line of stdout is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.ctranslate2_model import open_translator, write_ctranslate2
+from export.write import write_bundle
+from model.bundle import Limits
+from model.checkpoint import VOCABULARY_FILE, load_checkpoint, save_checkpoint
+from model.config import ModelConfig
+from model.corpus import read_lines
+from model.transformer import Transformer
+from model.vocabulary import Vocabulary, train_vocabulary
+from service.engine.jobs import Job, SearchOptions
+from service.engine.loading import load_engine
+
+Source = tuple[int, ...]
+Decode = Callable[[Sequence[Source], int], list[tuple[int, ...]]]
+"""(sources, beam size) -> best target ids of each, in order."""
+
+CASES = ((1, 1), (1, 4), (64, 1), (64, 4), (512, 1), (512, 4))
+"""(sentences at once, beam size)."""
+THREADS = ((1, 2), (2, 1), (1, 1))
+"""(batches at once, threads each) of the peer."""
+FORCED_TOKENS = 32
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class System:
+    """One competitor."""
+
+    name: str
+    decode: Decode
+    close: Callable[[], None]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Workload:
+    """A model and what it decodes."""
+
+    model: str
+    checkpoint: Path
+    sources: Sequence[Source]
+    forced: bool
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--source", type=Path, required=True, help="source sentences, one a line, plain or .gz")
+    parser.add_argument("--direction", required=True)
+    parser.add_argument("--rounds", type=int, default=7, help="interleaved repetitions; medians are reported")
+    parser.add_argument("--quick", action="store_true", help="three rounds, the given model only")
+    options = parser.parse_args(arguments)
+    rounds = 3 if options.quick else options.rounds
+    with tempfile.TemporaryDirectory() as scratch:
+        workloads = [_real(options.checkpoint, options.source, options.direction)]
+        if not options.quick:
+            workloads.append(_base(Path(scratch) / "base", workloads[0].sources))
+        rows = [row for workload in workloads for row in _measure(workload, Path(scratch) / workload.model, rounds)]
+    print(json.dumps({"rows": rows, "machine": _machine(), "rounds": rounds}))
+    return 0
+
+
+def _real(checkpoint: Path, source: Path, direction: str) -> Workload:
+    vocabulary = Vocabulary.load(checkpoint / VOCABULARY_FILE)
+    target = direction.partition("-")[2]
+    sources = [tuple(vocabulary.encode_source(line, target)) for line in read_lines(source)]
+    return Workload("shipped", checkpoint, [s for s in sources if len(s) <= 128], forced=False)
+
+
+def _base(directory: Path, like: Sequence[Source]) -> Workload:
+    """The paper's base size with weights of a fixed seed; sources of 25 random tokens."""
+    torch.manual_seed(1)
+    sentences = [f"w{index} x{index * 7} y{index * 13}" for index in range(40_000)]
+    vocabulary = directory.with_suffix(".spm")
+    train_vocabulary(sentences, vocabulary, size=8_000, languages=["en"])
+    config = ModelConfig(vocabulary_size=len(Vocabulary.load(vocabulary)))
+    save_checkpoint(
+        directory, config, Transformer(config).state_dict(), vocabulary, name="base", directions=["en-en"], training={}
+    )
+    ids = torch.randint(300, config.vocabulary_size, (len(like[:512]), 24)).tolist()
+    return Workload("base", directory, [(*row, 3) for row in ids], forced=True)
+
+
+def _measure(workload: Workload, scratch: Path, rounds: int) -> list[dict[str, Any]]:
+    systems = _systems(workload, scratch)
+    try:
+        return [row for case in CASES for row in _measure_case(workload, systems, case, rounds)]
+    finally:
+        for system in systems:
+            system.close()
+
+
+def _measure_case(
+    workload: Workload, systems: Sequence[System], case: tuple[int, int], rounds: int
+) -> list[dict[str, Any]]:
+    count, beam_size = case
+    batches = _batches(workload.sources, count)
+    seconds: dict[str, list[float]] = {system.name: [] for system in systems}
+    tokens: dict[str, int] = {}
+    for turn in range(rounds + 1):
+        for system in systems:
+            began = time.perf_counter()
+            outputs = [output for batch in batches for output in system.decode(batch, beam_size)]
+            if turn:  # the first round warms up
+                seconds[system.name].append(time.perf_counter() - began)
+                tokens[system.name] = sum(len(output) + 1 for output in outputs)
+    return _rows(workload.model, case, len(batches), seconds, tokens)
+
+
+def _batches(sources: Sequence[Source], count: int) -> list[Sequence[Source]]:
+    """24 single sentences, 4 batches of 64, or one of 512; the same for everyone."""
+    groups = {1: 24, 64: 4, 512: 1}[count]
+    return [sources[start * count : (start + 1) * count] for start in range(groups)]
+
+
+def _rows(
+    model: str, case: tuple[int, int], batches: int, seconds: dict[str, list[float]], tokens: dict[str, int]
+) -> list[dict[str, Any]]:
+    """A row a peer; the ratio is the median over the rounds, pair by pair."""
+    count, beam_size = case
+    name = f"{count} {'greedy' if beam_size == 1 else f'beam{beam_size}'}"
+    unit = "ms a sentence" if count == 1 else "tokens/s"
+
+    def figure(system: str) -> float:
+        median = statistics.median(seconds[system])
+        return 1000 * median / batches if count == 1 else tokens[system] / median
+
+    rows = []
+    ours, *peers = seconds
+    for peer in peers:
+        # Work done by each differs a little where int8 rounds differently: compare time a token.
+        ratios = [
+            (theirs / tokens[peer]) / (mine / tokens[ours])
+            for theirs, mine in zip(seconds[peer], seconds[ours], strict=True)
+        ]
+        row = {
+            "case": name, "model": model, "ours": round(figure(ours), 3), "peer": round(figure(peer), 3),
+            "peer_name": peer, "unit": unit, "ratio": round(statistics.median(ratios), 3),
+        }  # fmt: skip
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+    best = min(rows, key=lambda row: float(row["ratio"]))
+    best["best_peer"] = True
+    print(f"{model} {name}: {best['ratio']} x {best['peer_name']}", file=sys.stderr, flush=True)
+    return rows
+
+
+def _systems(workload: Workload, scratch: Path) -> list[System]:
+    """Ours first."""
+    checkpoint = load_checkpoint(workload.checkpoint)
+    pieces = checkpoint.vocabulary.pieces(range(len(checkpoint.vocabulary)))
+    systems = [_ours(workload, scratch / "int8")]
+    for quantization, compute_type in (("int8", "int8"), (None, "float32")):
+        directory = scratch / f"ctranslate2-{compute_type}"
+        write_ctranslate2(checkpoint, directory, quantization)
+        for workers, threads in THREADS:
+            systems.append(_ctranslate2(directory, compute_type, workers, threads, pieces, forced=workload.forced))
+    return systems
+
+
+def _ours(workload: Workload, directory: Path) -> System:
+    write_bundle(
+        workload.checkpoint,
+        directory,
+        "int8",
+        bundle_version="bench",
+        limits=Limits(source_tokens=256, target_tokens=512),
+    )
+    loaded = load_engine(directory, device="cpu", threads=0, max_rows=256, on_report=lambda report: None)
+
+    def decode(sources: Sequence[Source], beam_size: int) -> list[tuple[int, ...]]:
+        jobs = [
+            Job(source, SearchOptions(beam_size=beam_size, max_output_tokens=_limit(source, workload.forced)))
+            for source in sources
+        ]
+        loaded.engine.submit(jobs)
+        return [job.future.result()[0].target_ids for job in jobs]
+
+    return System("ours int8", decode, loaded.engine.close)
+
+
+def _ctranslate2(
+    directory: Path, compute_type: str, workers: int, threads: int, pieces: Sequence[str], *, forced: bool
+) -> System:
+    translator = open_translator(directory, compute_type=compute_type, workers=workers, threads=threads)
+    ids = {piece: index for index, piece in enumerate(pieces)}
+
+    def decode(sources: Sequence[Source], beam_size: int) -> list[tuple[int, ...]]:
+        results = translator.translate_batch(
+            [[pieces[i] for i in source] for source in sources],
+            beam_size=beam_size,
+            length_penalty=1.0,
+            return_end_token=True,
+            disable_unk=True,
+            max_batch_size=max(1, min(64, -(-len(sources) // workers))),
+            max_decoding_length=max(_limit(source, forced) for source in sources),
+            min_decoding_length=FORCED_TOKENS if forced else 1,
+        )
+        return [tuple(ids[piece] for piece in result.hypotheses[0] if piece != "</s>") for result in results]
+
+    return System(f"CTranslate2 {compute_type} {workers}x{threads}", decode, translator.unload_model)
+
+
+def _limit(source: Source, forced: bool) -> int:
+    return FORCED_TOKENS if forced else 2 * len(source) + 10
+
+
+def _machine() -> dict[str, Any]:
+    cpu = next(
+        (line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.processor()
+    )
+    packages = {name: version(name) for name in ("onnxruntime", "ctranslate2", "torch")}
+    return {"cpu": cpu, "cores": len(os.sched_getaffinity(0)), "python": platform.python_version(), **packages}
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
+
+
+if __name__ == "__main__":
+    sys.exit(main())

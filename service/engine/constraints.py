@@ -1,0 +1,42 @@
+"""Repetition and length under control: which log-probabilities to change before the next token is chosen.
+
+The semantics are those of Hugging Face's logits processors in beam search: they act on log-probabilities, which are not
+normalised again, and the token that starts the output counts as one the output already has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from model.vocabulary import BOS_ID, EOS_ID
+from service.engine.jobs import SearchOptions
+
+Change = tuple[float, float]
+"""(factor, term): the log-probability p becomes p * factor + term."""
+
+FORBIDDEN: Change = (1.0, -math.inf)
+
+
+def changes(target_ids: Sequence[int], options: SearchOptions) -> dict[int, Change]:
+    """What changes for the token after `target_ids` (without the starting token), by id."""
+    found: dict[int, Change] = {}
+    if options.repetition_penalty != 1.0:
+        found.update(dict.fromkeys((BOS_ID, *target_ids), (options.repetition_penalty, 0.0)))
+    if options.no_repeat_ngram_size:
+        found.update(
+            dict.fromkeys(ends_of_repeated_ngrams((BOS_ID, *target_ids), options.no_repeat_ngram_size), FORBIDDEN)
+        )
+    if len(target_ids) < options.min_output_tokens:
+        found[EOS_ID] = FORBIDDEN
+    return found
+
+
+def ends_of_repeated_ngrams(ids: Sequence[int], size: int) -> set[int]:
+    """Tokens that would end a run of `size` tokens which `ids` already holds."""
+    if len(ids) < size:
+        return set()
+    begun = tuple(ids[len(ids) - size + 1 :])
+    return {
+        ids[start + size - 1] for start in range(len(ids) - size + 1) if tuple(ids[start : start + size - 1]) == begun
+    }

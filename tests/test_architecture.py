@@ -1,0 +1,75 @@
+"""Who may import whom. `lint-imports` knows the arrows between our packages; here are the rules it cannot express."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+ONLY_IN = {
+    "onnxruntime": ("service/engine/runtime.py", "export/verify.py"),
+    "fastapi": ("service/app.py", "service/api/"),
+    "prometheus_client": ("service/metrics.py",),
+    "torch": ("model/", "export/"),
+    "sentencepiece": ("model/vocabulary.py",),
+    "sacrebleu": ("model/evaluation.py",),
+    "matplotlib": ("model/curves.py",),
+}
+"""Package -> the only places that import it: an exchange of the package then is a change of these alone."""
+
+SHARED_WITH_SERVICE = {"bundle", "vocabulary", "config", "errors", "evaluation", "corpus"}
+"""Modules of `model` that `service` may import."""
+
+
+def sources() -> list[Path]:
+    return sorted(path for room in ("model", "export", "service") for path in (ROOT / room).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Dotted names of everything a file imports, inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_import_contracts() -> None:
+    # Against sys.executable's own packages; the cache would be a file in the working tree.
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()", "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("package", ONLY_IN)
+def test_a_package_is_imported_where_it_belongs_and_nowhere_else(package: str) -> None:
+    importers = {
+        path.relative_to(ROOT).as_posix()
+        for path in sources()
+        if any(name.partition(".")[0] == package for name in imports(path))
+    }
+    assert importers, f"nothing imports {package}: this rule checks nothing"
+    assert [path for path in sorted(importers) if not path.startswith(ONLY_IN[package])] == []
+
+
+def test_the_service_shares_only_the_torch_free_part_of_model() -> None:
+    used = {
+        name.split(".")[1]
+        for path in (ROOT / "service").rglob("*.py")
+        for name in imports(path)
+        if name.startswith("model.")
+    }
+    assert used <= SHARED_WITH_SERVICE
+
+
+@pytest.mark.parametrize("module", sorted(SHARED_WITH_SERVICE))
+def test_what_the_service_shares_loads_no_torch(module: str) -> None:
+    code = f"import sys, model.{module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
