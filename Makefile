@@ -17,7 +17,7 @@ PACKAGES_gpu = --editable ".[gpu]"
 export ORT_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint train-demo lock
+.PHONY: help serve test lint train-demo bench lock
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -45,6 +45,11 @@ train-demo: $(TOOLS_STAMP)  ## train two minutes on the sample data, then transl
 	@$(BIN)/python -m model translate $(DEMO)/checkpoint --direction fr-en < $(DEMO)/sample.fr | paste $(DEMO)/sample.fr - \
 		| awk -F '\t' '{ print "  " $$1 "  ->  " $$2 }'
 	@echo "The curve: $(DEMO)/curves.png; the log: $(DEMO)/log.jsonl; the checkpoint: $(DEMO)/checkpoint"
+
+# Needs nothing outside the repository: the sample text serves as input.
+bench: $(TOOLS_STAMP)  ## our decoder against CTranslate2, PyTorch and plain ONNX Runtime; ARGS=--quick is shorter
+	@$(BIN)/python -m benchmarks.decode --checkpoint model/pretrained --source benchmarks/everyday.fr.gz \
+		--direction fr-en $(ARGS)
 
 lock:  ## renew requirements.lock, what the container image installs
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && $(PYTHON) -m venv $$scratch \

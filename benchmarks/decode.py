@@ -27,6 +27,8 @@ from typing import Any
 import torch
 
 from benchmarks.ctranslate2_model import open_translator, write_ctranslate2
+from benchmarks.static_search import StaticDecoder, TorchDecoder, UnboundOnnxDecoder
+from benchmarks.static_search import decode as decode_statically
 from export.write import write_bundle
 from model.bundle import Limits
 from model.checkpoint import VOCABULARY_FILE, load_checkpoint, save_checkpoint
@@ -181,7 +183,26 @@ def _systems(workload: Workload, scratch: Path) -> list[System]:
         write_ctranslate2(checkpoint, directory, quantization)
         for workers, threads in THREADS:
             systems.append(_ctranslate2(directory, compute_type, workers, threads, pieces, forced=workload.forced))
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    unbound = UnboundOnnxDecoder(scratch / "int8", torch.get_num_threads())
+    systems.append(_static("PyTorch fp32 with cache", TorchDecoder(checkpoint.model), forced=workload.forced))
+    systems.append(_static("ONNX Runtime int8 unbound", unbound, forced=workload.forced))
     return systems
+
+
+def _static(name: str, decoder: StaticDecoder, *, forced: bool) -> System:
+    def run(sources: Sequence[Source], beam_size: int) -> list[tuple[int, ...]]:
+        outputs: dict[int, tuple[int, ...]] = {}
+        # Long ones first, 64 at a time: batches of similar length, as a user of a library would make them.
+        order = sorted(range(len(sources)), key=lambda index: -len(sources[index]))
+        for start in range(0, len(order), 64):
+            some = order[start : start + 64]
+            batch = [sources[index] for index in some]
+            limits = [_limit(source, forced) for source in batch]
+            outputs.update(zip(some, decode_statically(decoder, batch, beam_size, limits), strict=True))
+        return [outputs[index] for index in range(len(sources))]
+
+    return System(name, run, lambda: None)
 
 
 def _ours(workload: Workload, directory: Path) -> System:

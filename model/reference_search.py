@@ -31,11 +31,17 @@ class ReferenceHypothesis:
 
 
 def next_log_probs(model: Transformer, prefixes: Tensor, memory: Tensor, source_mask: Tensor) -> Tensor:
-    """Log-probabilities of the token after each prefix. prefixes [B, T] -> [B, V]."""
+    """Log-probabilities of the token after each prefix. prefixes [B, T] -> [B, V].
+
+    An output has at least one token: after the start alone the end token is impossible.
+    """
     states = model.decode(prefixes, memory, source_mask)[:, -1]
     logits = model.embedding.project(states).float()
     logits[:, NEVER] = -torch.inf
-    return logits.log_softmax(dim=-1)
+    log_probs = logits.log_softmax(dim=-1)
+    if prefixes.shape[1] == 1:
+        log_probs[:, EOS_ID] = -torch.inf
+    return log_probs
 
 
 @torch.inference_mode()

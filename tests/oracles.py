@@ -65,11 +65,11 @@ def log_prob_of(
 
 
 def every_hypothesis(model: TableModel, max_output_tokens: int, length_penalty: float) -> list[ReferenceHypothesis]:
-    """All there are, best first: every ended sequence and every one that was cut at the limit."""
+    """All there are, best first: every ended sequence but the empty one, and every one that was cut at the limit."""
     words = range(EOS_ID + 1, model.table.shape[-1])
     source_ids = torch.tensor([EOS_ID])
     found = []
-    for length in range(max_output_tokens + 1):
+    for length in range(1, max_output_tokens + 1):
         for ids in itertools.product(words, repeat=length):
             ended = length < max_output_tokens
             log_prob = log_prob_of(model, source_ids, ids, end=ended)

@@ -24,7 +24,7 @@ class SearchOptions:
     length_penalty: float = 1.0
     """score = log_prob / n^length_penalty; n counts the end token."""
     max_output_tokens: int = 256
-    min_output_tokens: int = 0
+    min_output_tokens: int = 1
     """The end token is impossible before so many tokens."""
     repetition_penalty: float = 1.0
     """Log-probabilities of tokens the output already has are multiplied by this; more than 1 makes them less likely."""
@@ -32,14 +32,14 @@ class SearchOptions:
     """No run of so many tokens occurs twice; 0 allows it."""
 
     def __post_init__(self) -> None:
-        counts = 1 <= self.num_hypotheses <= self.beam_size and 0 <= self.min_output_tokens <= self.max_output_tokens
+        counts = 1 <= self.num_hypotheses <= self.beam_size and 1 <= self.min_output_tokens <= self.max_output_tokens
         if not counts or self.max_output_tokens < 1 or self.no_repeat_ngram_size < 0 or not self.repetition_penalty > 0:
             raise ValueError(f"impossible search: {self}")
 
     @property
     def is_constrained(self) -> bool:
         """Whether any token's log-probability is ever changed."""
-        return self.min_output_tokens > 0 or self.repetition_penalty != 1.0 or self.no_repeat_ngram_size > 0
+        return self.min_output_tokens > 1 or self.repetition_penalty != 1.0 or self.no_repeat_ngram_size > 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

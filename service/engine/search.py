@@ -75,7 +75,7 @@ class StepResult(Generic[Owner]):
 
     finished: list[tuple[Owner, tuple[Hypothesis, ...]]]
     failed: list[Owner]
-    """Sentences whose scores were no numbers."""
+    """Sentences whose scores were no numbers, or that no token could continue."""
 
 
 class BeamGroup(Generic[Owner]):
@@ -122,7 +122,8 @@ class BeamGroup(Generic[Owner]):
         log_probs, indices = self._state.step(self._adjustment())
         origins, tokens = np.divmod(indices, self._vocabulary_size)
         ends = tokens == EOS_ID
-        failed = np.flatnonzero(np.isnan(log_probs).any(axis=1)).tolist()
+        # No number at all, or no token that is possible: there is nothing to go on with.
+        failed = np.flatnonzero(np.isnan(log_probs).any(axis=1) | (log_probs[:, 0] == -np.inf)).tolist()
         self._end_hypotheses(log_probs, origins, ends)
         # At most K of 2K candidates end (one a beam), so K that go on are always there.
         going_on = np.argsort(ends, axis=1, kind="stable")[:, : self._width]
@@ -163,9 +164,9 @@ class BeamGroup(Generic[Owner]):
         self, log_probs: npt.NDArray[np.float32], origins: npt.NDArray[np.int64], ends: npt.NDArray[np.bool_]
     ) -> None:
         for slot, rank in np.argwhere(ends[:, : self._width]).tolist():
-            log_prob = float(log_probs[slot, rank])
-            if log_prob > -np.inf:
-                length = self._state.lengths[slot, 0]
+            log_prob, length = float(log_probs[slot, rank]), int(self._state.lengths[slot, 0])
+            # An output has at least one token: an end token in the first place is as good as forbidden.
+            if length and log_prob > -np.inf:
                 self._sentences[slot].end(self._tokens[slot, origins[slot, rank], :length], log_prob, by_model=True)
 
     def _remember(self, beam_indices: npt.NDArray[np.int64]) -> None:

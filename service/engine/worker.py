@@ -217,7 +217,7 @@ class _Running:
         for entry, hypotheses in result.finished:
             self._answer(entry, hypotheses)
         if result.failed:
-            self._fail(result.failed, FloatingPointError("the model gave a score that is not a number"))
+            self._fail(result.failed, FloatingPointError("the model gave no token a usable score"))
 
     def _rebuild(self, group: BeamGroup[_Entry], error: Exception) -> None:
         """A step failed: its sentences fail, and the group starts again from nothing."""

@@ -108,10 +108,10 @@ class TableDecoder:
         return float(sum(self.table[sentence, p, seen[p], seen[p + 1], token] for p, token in enumerate(target)))
 
     def exhaustive(self, sentence: int, longest: int, length_penalty: float) -> list[tuple[float, tuple[int, ...]]]:
-        """Every ended output of at most `longest` tokens (end included), best first."""
+        """Every ended output of one token or more and at most `longest` (end included), best first."""
         words = [i for i in range(FORBIDDEN, self.vocabulary_size) if i != EOS_ID]
         results = []
-        for length in range(longest):
+        for length in range(1, longest):
             for body in itertools.product(words, repeat=length):
                 log_prob = self.log_prob(sentence, (*body, EOS_ID))
                 results.append((log_prob / (length + 1) ** length_penalty, body))

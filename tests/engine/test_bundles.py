@@ -84,8 +84,8 @@ def test_log_prob_equals_forced_decoding(fp32: LoadedEngine, checkpoint: Checkpo
         labels = torch.tensor([[*hypothesis.target_ids, EOS_ID]])
         inputs = torch.tensor([[BOS_ID, *hypothesis.target_ids]])
         with torch.inference_mode():
-            logits = checkpoint.model(source, torch.ones_like(source, dtype=torch.bool), inputs)
-        logits[..., [0, 1, 2]] = -torch.inf
+            logits = checkpoint.model(source, torch.ones_like(source, dtype=torch.bool), inputs).clone()
+            logits[..., [0, 1, 2]] = -torch.inf
         forced = logits.log_softmax(-1).gather(-1, labels[..., None]).sum().item()
         assert hypothesis.log_prob == pytest.approx(forced, abs=1e-3), text
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from model.vocabulary import BOS_ID, EOS_ID
 from service.engine.constraints import FORBIDDEN, changes, ends_of_repeated_ngrams
 from service.engine.jobs import SearchOptions
+from service.engine.search import BeamGroup
 from tests.engine.fakes import TableDecoder
 from tests.engine.test_search import search
 
@@ -60,11 +61,11 @@ def test_exactly_the_forbidden_tokens_would_repeat_a_run(ids: list[int], size: i
 
 @pytest.mark.parametrize("beam_size", [1, 3])
 def test_searches_with_and_without_constraints_do_not_disturb_each_other(beam_size: int) -> None:
-    decoder = TableDecoder(seed=21, tables=24)
+    decoder = TableDecoder(seed=21, tables=24, vocabulary_size=9)
     options = [
         SearchOptions(
-            beam_size=beam_size, max_output_tokens=7, min_output_tokens=sentence % 4,
-            repetition_penalty=(1.0, 1.4)[sentence % 2], no_repeat_ngram_size=sentence % 3,
+            beam_size=beam_size, max_output_tokens=7, min_output_tokens=1 + sentence % 4,
+            repetition_penalty=(1.0, 1.4)[sentence % 2], no_repeat_ngram_size=(0, 2, 3)[sentence % 3],
         )
         for sentence in range(24)
     ]  # fmt: skip
@@ -92,3 +93,19 @@ def test_penalised_scores_are_what_the_formula_says() -> None:
         step = decoder.log_prob(3, tokens[: place + 1]) - decoder.log_prob(3, tokens[:place])
         expected += step * (2.0 if token in tokens[:place] else 1.0)
     assert hypothesis.log_prob == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_sentence_that_nothing_can_continue_fails_alone() -> None:
+    decoder = TableDecoder(seed=23)
+    decoder.table[0, 1:, ..., EOS_ID] = -math.inf
+    options = [SearchOptions(no_repeat_ngram_size=1, max_output_tokens=8), SearchOptions(max_output_tokens=8)]
+    expected = search(decoder, [1], options[1:])[0]
+    group: BeamGroup[int] = BeamGroup(decoder.open_slots(1), 1, decoder.vocabulary_size)
+    group.join(range(2), options, decoder.encode([[0, EOS_ID], [1, EOS_ID]]))
+    finished, failed = {}, []
+    while group.rows:
+        result = group.step()
+        finished.update(result.finished)
+        failed += result.failed
+    assert failed == [0]
+    assert finished == {1: expected}

@@ -88,9 +88,11 @@ def test_the_length_limit_leaves_a_hypothesis_unfinished() -> None:
     assert greedy_search(always(5), SOURCE[None], torch.ones(1, 4, dtype=torch.bool), 3) == [[5, 5, 5]]
 
 
-def test_an_end_at_once_is_an_empty_finished_hypothesis() -> None:
+def test_an_output_has_at_least_one_token() -> None:
     [h] = beam_search(always(EOS_ID), SOURCE, beam_size=1, max_output_tokens=3)
-    assert (h.target_ids, h.finished) == ((), True)
+    assert (len(h.target_ids), h.finished) == (1, True)
+    [ids] = greedy_search(always(EOS_ID), SOURCE[None], torch.ones(1, 4, dtype=torch.bool), 3)
+    assert ids == list(h.target_ids)
 
 
 @pytest.mark.parametrize("token", [0, 1, 2])
@@ -101,8 +103,9 @@ def test_padding_unknown_and_start_are_never_chosen(token: int) -> None:
 
 def test_length_penalty_prefers_longer_outputs() -> None:
     table = torch.full((8, 8, 8), -20.0)
-    table[0, 2, EOS_ID], table[0, 2, 5] = 0.0, -0.1  # end at once, or say 5 ...
-    table[1:, 5, EOS_ID] = 0.0  # ... and then end for certain
+    table[0, 2, 5] = 0.0
+    table[1, 5, EOS_ID], table[1, 5, 6] = 0.0, -0.1  # end after one word, or say another ...
+    table[2:, 6, EOS_ID] = 0.0  # ... and then end for certain
     search = {"beam_size": 2, "max_output_tokens": 5}
-    assert beam_search(TableModel(table), SOURCE, **search, length_penalty=0.0)[0].target_ids == ()
-    assert beam_search(TableModel(table), SOURCE, **search, length_penalty=1.0)[0].target_ids == (5,)
+    assert beam_search(TableModel(table), SOURCE, **search, length_penalty=0.0)[0].target_ids == (5,)
+    assert beam_search(TableModel(table), SOURCE, **search, length_penalty=1.0)[0].target_ids == (5, 6)
