@@ -154,7 +154,8 @@ class UnboundOnnxDecoder:
         ids = pad(sources).numpy()
         values = self._encoder.run(None, {"source_ids": ids, "source_mask": ids != PAD_ID})
         names = [output.name for output in self._encoder.get_outputs()]
-        self._memory = {"source_mask": (ids != PAD_ID).astype(np.int32), **dict(zip(names, values, strict=True))}
+        self._mask = (ids != PAD_ID).astype(np.int32)
+        self._memory = dict(zip(names, values, strict=True))
         heads, width = values[0].shape[1], values[0].shape[3]
         empty = np.zeros((len(sources) * beams, heads, 0, width), np.float32)
         self._past = {state.input: empty for state in self._states}
@@ -165,15 +166,12 @@ class UnboundOnnxDecoder:
         rows = (np.arange(count)[:, None] * beams + beam_indices).ravel()
         # The graph appends in place; without binding the room for the new entry has to be made here.
         past = {name: np.pad(value[rows], ((0, 0), (0, 0), (0, 1), (0, 0))) for name, value in self._past.items()}
-        none = np.zeros((count, beams, 0), np.float32)
         inputs = {
             "token_ids": token_ids,
             "lengths": np.full(count * beams, self._length, np.int32),
             "longest": np.array(self._length + 1, np.int32),
-            "log_probs": log_probs,
-            "adjusted_ids": none.astype(np.int64),
-            "adjusted_factors": none,
-            "adjusted_terms": none,
+            "num_candidates": np.array([beams + 1]),
+            "source_mask": self._mask,
             **self._memory,
             **past,
         }
@@ -182,4 +180,8 @@ class UnboundOnnxDecoder:
         outputs = dict(zip(names, values, strict=True))
         self._past = {state.input: outputs[state.output] for state in self._states}
         self._length += 1
-        return outputs["candidate_log_probs"], outputs["candidate_indices"]
+        totals = (outputs["candidate_log_probs"].reshape(count, beams, -1) + log_probs[..., None]).reshape(count, -1)
+        order = np.argsort(-totals, axis=1, kind="stable")[:, : 2 * beams]
+        tokens = np.take_along_axis(outputs["candidate_ids"].reshape(count, -1), order, 1)
+        indices = order // (beams + 1) * self.vocabulary_size + tokens
+        return np.take_along_axis(totals, order, 1), indices

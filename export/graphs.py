@@ -72,11 +72,11 @@ def _fused_attention(projected: Sequence[Tensor], mask: Tensor, num_heads: int) 
 
 
 class DecoderStep(nn.Module):
-    """One token for every beam of every running sentence, and the best continuations of each sentence.
+    """One token for every beam of every running sentence, and the best next tokens of each.
 
     Sentences stand at different places: each row writes its key and value into its own next place of a cache that is
     updated where it lies. The K beams of a sentence are K queries on one memory, which is neither repeated nor
-    reordered.
+    reordered. Of a row's V log-probabilities only the best C leave the graph.
     """
 
     def __init__(self, model: Transformer) -> None:
@@ -89,9 +89,8 @@ class DecoderStep(nn.Module):
         token_ids: Tensor,
         lengths: Tensor,
         longest: Tensor,
-        log_probs: Tensor,
+        num_candidates: Tensor,
         source_mask: Tensor,
-        adjusted: Sequence[Tensor],
         memory: Sequence[Tensor],
         past: Sequence[Tensor],
     ) -> tuple[Tensor, ...]:
@@ -101,15 +100,13 @@ class DecoderStep(nn.Module):
             token_ids: [N, K] the last token of each beam.
             lengths: [R] int32, entries of `past` each row already has; the same number is the position of its token.
             longest: [] int32, the largest of `lengths` plus one.
-            log_probs: [N, K] of each beam so far; -inf for a beam that is none.
+            num_candidates: [1], C.
             source_mask: [N, S] int32, 1 at real tokens.
-            adjusted: ids [N, K, M], factors and terms [N, K, M]: the log-probability p of an id becomes
-                p * factor + term; how repetition and minimum length are controlled. M = 0 costs nothing.
             memory: what `Encoder` returned, 2 L of [N, H, S, d].
-            past: L keys, then L values [R, H, C, d], C places a row.
+            past: L keys, then L values [R, H, P, d], P places a row.
 
         Returns:
-            candidate_log_probs [N, 2K], best first; candidate_indices [N, 2K] = beam * V + token;
+            candidate_log_probs [R, C] of the next token, best first, and candidate_ids [R, C];
             present: `past` with one entry more a row; meant to be bound to the same memory.
         """
         layers = len(self.model.decoder)
@@ -121,21 +118,27 @@ class DecoderStep(nn.Module):
             x, key, value = _step_layer(layer, x, cache, cross)
             keys.append(key)
             values.append(value)
-        logits = self.model.embedding.project(self.model.decoder_norm(x)).float() + self.suppressed
-        scores = _adjust(logits.log_softmax(dim=-1), *adjusted)
-        totals = (scores + log_probs[..., None]).flatten(1)
-        candidates = totals.topk(2 * token_ids.shape[1], dim=-1)
-        return (candidates.values, candidates.indices, *keys, *values)
+        logits = self.model.embedding.project(self.model.decoder_norm(x)) + self.suppressed
+        log_probs, ids = _best(logits.flatten(0, 1).float().log_softmax(dim=-1), num_candidates)
+        return (log_probs, ids, *keys, *values)
 
 
-def _adjust(scores: Tensor, ids: Tensor, factors: Tensor, terms: Tensor) -> Tensor:
-    """scores [N, K, V] with p * factor + term at the ids [N, K, M]."""
-    return scores.scatter(-1, ids, scores.gather(-1, ids) * factors + terms)
+def _best(scores: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest `count` [1] of each row of scores [R, V], and where they stand: torch.topk wants a plain number."""
+    rows = (scores.shape[0], 1)
+    values, indices = torch.onnx.ops.symbolic_multi_out(
+        "ai.onnx::TopK",
+        [scores, count],
+        {"axis": -1, "largest": 1, "sorted": 1},
+        dtypes=[scores.dtype, torch.int64],
+        shapes=[rows, rows],
+    )
+    return values, indices
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Cache:
-    """Keys and values of one layer's self-attention [R, H, C, d], and how much of them is filled."""
+    """Keys and values of one layer's self-attention [R, H, P, d], and how much of them is filled."""
 
     key: Tensor
     value: Tensor
@@ -277,7 +280,7 @@ def _memory_shape(config: ModelConfig) -> tuple[int | str, ...]:
 
 
 def _past_shape(config: ModelConfig) -> tuple[int | str, ...]:
-    return ("R", config.num_heads, "C", config.d_head)
+    return ("R", config.num_heads, "P", config.d_head)
 
 
 def _encoder_export(model: Transformer, config: ModelConfig, float_type: str) -> GraphExport:
@@ -306,17 +309,12 @@ def _decoder_export(model: Transformer, config: ModelConfig, float_type: str) ->
         TensorSpec(name="token_ids", dtype="int64", shape=("N", "K")),
         TensorSpec(name="lengths", dtype="int32", shape=("R",)),
         TensorSpec(name="longest", dtype="int32", shape=()),
-        TensorSpec(name="log_probs", dtype="float32", shape=("N", "K")),
+        TensorSpec(name="num_candidates", dtype="int64", shape=(1,)),
         TensorSpec(name="source_mask", dtype="int32", shape=("N", "S")),
     )
-    adjusted_inputs = (
-        TensorSpec(name="adjusted_ids", dtype="int64", shape=("N", "K", "M")),
-        TensorSpec(name="adjusted_factors", dtype="float32", shape=("N", "K", "M")),
-        TensorSpec(name="adjusted_terms", dtype="float32", shape=("N", "K", "M")),
-    )
     outputs = (
-        TensorSpec(name="candidate_log_probs", dtype="float32", shape=("N", "2*K")),
-        TensorSpec(name="candidate_indices", dtype="int64", shape=("N", "2*K")),
+        TensorSpec(name="candidate_log_probs", dtype="float32", shape=("R", "C")),
+        TensorSpec(name="candidate_ids", dtype="int64", shape=("R", "C")),
         *(
             TensorSpec(name=f"present_{name}", dtype=float_type, shape=_past_shape(config))
             for name in _self_names(config)
@@ -327,22 +325,21 @@ def _decoder_export(model: Transformer, config: ModelConfig, float_type: str) ->
         torch.full((2, 3), 7),
         torch.full((6,), 4, dtype=torch.int32),
         torch.tensor(5, dtype=torch.int32),
-        torch.zeros(2, 3),
+        torch.tensor([4]),
         torch.ones(2, 5, dtype=torch.int32),
-        [torch.zeros(2, 3, 6, dtype=torch.int64), torch.ones(2, 3, 6), torch.zeros(2, 3, 6)],
         [torch.zeros(2, heads, 5, width, dtype=dtype) for _ in range(2 * layers)],
         [torch.zeros(6, heads, 9, width, dtype=dtype) for _ in range(2 * layers)],
     )
     shapes = (
         *_dynamic(step_inputs),
-        *(list(_dynamic(group)) for group in (adjusted_inputs, memory_inputs, past_inputs)),
+        *(list(_dynamic(group)) for group in (memory_inputs, past_inputs)),
     )
     return GraphExport(
         "decoder",
         DecoderStep(model),
         example,
         shapes,
-        (*step_inputs, *adjusted_inputs, *memory_inputs, *past_inputs),
+        (*step_inputs, *memory_inputs, *past_inputs),
         outputs,
     )
 

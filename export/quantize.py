@@ -51,10 +51,14 @@ class _Rewriter:
         self.nodes: list[onnx.NodeProto] = []
         self.activations: dict[str, _Activation] = {}
         self.new_constants: dict[str, onnx.TensorProto] = {}
+        self.biases = self._scale_free_biases()
 
     def run(self) -> None:
         """Replace nodes, then drop the constants nothing reads any more."""
+        folded = {addition.output[0] for addition, _ in self.biases.values()}
         for node in self.graph.node:
+            if node.output[0] in folded:
+                continue
             matrix = self._matrix(node.input[1]) if node.op_type == "MatMul" else None
             if matrix is not None:
                 self._matmul(node, matrix)
@@ -81,8 +85,23 @@ class _Rewriter:
             and tensor.name.endswith("tokens.weight")
         )  # fmt: skip
 
+    def _scale_free_biases(self) -> dict[str, tuple[onnx.NodeProto, str]]:
+        """Products whose bias is 0 or -inf: it can be added before the rows are scaled back, inside the product.
+
+        By the product's output: the addition that disappears, and the name of its constant.
+        """
+        found = {}
+        for node in self.graph.node:
+            if node.op_type == "Add":
+                for product, constant in (node.input, node.input[::-1]):
+                    tensor = self.constants.get(constant)
+                    if tensor is not None and _is_scale_free(numpy_helper.to_array(tensor)):
+                        found[product] = node, constant
+        return found
+
     def _matmul(self, node: onnx.NodeProto, matrix: Matrix) -> None:
-        output = node.output[0]
+        addition, bias = self.biases.get(node.output[0], (node, ""))
+        output = addition.output[0]
         activation = self._quantized(node.input[0])
         weights, scale = quantize_columns(matrix)
         inputs = [
@@ -91,6 +110,7 @@ class _Rewriter:
             self._constant("activation_unit", np.float32(1 / 127)),
             self._constant(f"{output}.weight_scale", scale),
             self._constant("activation_zero", np.int8(0)),
+            *(("", bias) if bias else ()),
         ]
         self._add("MatMulIntegerToFloat", inputs, f"{output}.unscaled", domain=CONTRIB)
         self._add("Mul", [f"{output}.unscaled", activation.scale], output)
@@ -154,3 +174,7 @@ def quantize_columns(matrix: Matrix) -> tuple[npt.NDArray[np.int8], npt.NDArray[
     """[inner, columns] -> int8 of the same shape in [-127, 127], and the scale of each column."""
     scale = np.maximum(np.abs(matrix).max(axis=0) / 127, _SMALLEST_SCALE).astype(np.float32)
     return np.rint(matrix / scale).astype(np.int8), scale
+
+
+def _is_scale_free(values: npt.NDArray[np.generic]) -> bool:
+    return bool(values.ndim == 1 and np.isneginf(values).any() and ((values == 0) | np.isneginf(values)).all())

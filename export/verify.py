@@ -141,7 +141,7 @@ def _compare(
     prefixes = rng.integers(4, model.config.vocabulary_size, (n, k, t))
     prefixes[:, :, 0] = BOS_ID
     expected, expected_cross = _torch_log_probs(model, source_ids, source_mask, prefixes)
-    found = _decoder_log_probs(sessions, source_ids, source_mask, prefixes, model.config.vocabulary_size)
+    found = _decoder_log_probs(sessions, source_ids, source_mask, prefixes)
     labels = np.concatenate([prefixes[:, 0, 1:], np.full((n, 1), EOS_ID)], axis=1)
     inputs = {"source_ids": source_ids, "source_mask": source_mask, "target_ids": prefixes[:, 0], "labels": labels}
     scored, _, _, cross = sessions["scorer"].run(None, inputs)
@@ -199,7 +199,6 @@ def _decoder_log_probs(
     source_ids: Array,
     source_mask: Array,
     prefixes: Array,
-    vocabulary_size: int,
 ) -> _Steps:
     """Force `prefixes` through the decoder step by step."""
     n, k, t = prefixes.shape
@@ -214,32 +213,19 @@ def _decoder_log_probs(
         for value in past_inputs
     }
     for step in range(t):
-        for beam in range(k):
-            # Only one beam is alive, so all candidates are its own; the others ride along to fill the cache.
-            log_probs = np.full((n, k), -np.inf, np.float32)
-            log_probs[:, beam] = 0.0
-            values = decoder.run(
-                None,
-                {
-                    "token_ids": prefixes[:, :, step],
-                    "lengths": np.full(n * k, step, np.int32),
-                    "longest": np.array(step + 1, np.int32),
-                    "log_probs": log_probs,
-                    "source_mask": source_mask.astype(np.int32),
-                    **_no_adjustment(n, k),
-                    **memory,
-                    **past,
-                },
-            )
-            best_log_probs[:, beam, step] = values[0][:, 0]
-            best_ids[:, beam, step] = values[1][:, 0] % vocabulary_size
+        values = decoder.run(
+            None,
+            {
+                "token_ids": prefixes[:, :, step],
+                "lengths": np.full(n * k, step, np.int32),
+                "longest": np.array(step + 1, np.int32),
+                "num_candidates": np.array([1]),
+                "source_mask": source_mask.astype(np.int32),
+                **memory,
+                **past,
+            },
+        )
+        best_log_probs[:, :, step] = values[0].reshape(n, k)
+        best_ids[:, :, step] = values[1].reshape(n, k)
         past = dict(zip(past, values[2:], strict=True))
     return _Steps(best_ids, best_log_probs)
-
-
-def _no_adjustment(n: int, k: int) -> dict[str, Array]:
-    return {
-        "adjusted_ids": np.zeros((n, k, 0), np.int64),
-        "adjusted_factors": np.ones((n, k, 0), np.float32),
-        "adjusted_terms": np.zeros((n, k, 0), np.float32),
-    }

@@ -4,7 +4,7 @@ A bundle is `manifest.json`, the graphs, one weights file they share, the vocabu
 names every file with its SHA-256. Decoder state is declared, not assumed: an engine that handles the three kinds of
 state serves any autoregressive model, an LSTM with attention as well as a Transformer.
 
-Shapes: N sentences, K beams a sentence, S source tokens, T tokens decoded so far, C candidates.
+Shapes: N sentences, K beams a sentence, R = N K rows, S source tokens, P places of a row's cache, C candidates.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ MODEL_CARD_FILE = "MODEL_CARD.md"
 Precision = Literal["fp32", "int8", "fp16"]
 StateKind = Literal["per_source", "growing", "replaced"]
 """per_source: made by the encoder once a sentence, never changed, shared by its beams [N, ...].
-growing: one entry longer after every step along axis 3 [N, K, H, T, d]; follows its beam.
-replaced: rewritten at every step, same shape [N, K, ...]; follows its beam."""
+growing: P places a row [R, ..., P, ...]; a step fills each row's next place where it lies; follows its beam.
+replaced: rewritten at every step, same shape [R, ...]; follows its beam."""
 
 
 class _Part(BaseModel):

@@ -16,6 +16,8 @@ Change = tuple[float, float]
 """(factor, term): the log-probability p becomes p * factor + term."""
 
 FORBIDDEN: Change = (1.0, -math.inf)
+# Changes only ever lower a log-probability (`SearchOptions` sees to that), so the best tokens afterwards are among the
+# best before and as many more as were changed.
 
 
 def changes(target_ids: Sequence[int], options: SearchOptions) -> dict[int, Change]:

@@ -27,13 +27,18 @@ class SearchOptions:
     min_output_tokens: int = 1
     """The end token is impossible before so many tokens."""
     repetition_penalty: float = 1.0
-    """Log-probabilities of tokens the output already has are multiplied by this; more than 1 makes them less likely."""
+    """At least 1: log-probabilities of tokens the output already has are multiplied by this."""
     no_repeat_ngram_size: int = 0
     """No run of so many tokens occurs twice; 0 allows it."""
 
     def __post_init__(self) -> None:
         counts = 1 <= self.num_hypotheses <= self.beam_size and 1 <= self.min_output_tokens <= self.max_output_tokens
-        if not counts or self.max_output_tokens < 1 or self.no_repeat_ngram_size < 0 or not self.repetition_penalty > 0:
+        if (
+            not counts
+            or self.max_output_tokens < 1
+            or self.no_repeat_ngram_size < 0
+            or not self.repetition_penalty >= 1
+        ):
             raise ValueError(f"impossible search: {self}")
 
     @property

@@ -33,7 +33,6 @@ class OnnxDecoder:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self.vocabulary_size = runtime.vocabulary_size
 
     def padded_length(self, source_tokens: int) -> int:
         """See `runtime.SOURCE_MULTIPLE`."""

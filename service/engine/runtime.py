@@ -1,6 +1,6 @@
 """The only place that touches ONNX Runtime: a bundle's graphs as calls on arrays.
 
-Shapes: N sentences, K beams a sentence, R = N K rows, S source tokens (padded), H heads, d head width, C places a row.
+Shapes: N sentences, K beams a sentence, R = N K rows, S source tokens (padded), H heads, d head width, P places a row.
 """
 
 from __future__ import annotations
@@ -58,11 +58,6 @@ class Runtime:
     def states(self) -> tuple[StateSpec, ...]:
         """Decoder state as the bundle declares it."""
         return self.manifest.states
-
-    @property
-    def vocabulary_size(self) -> int:
-        """V."""
-        return self.manifest.vocabulary_size
 
     @property
     def max_places(self) -> int:

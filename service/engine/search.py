@@ -17,10 +17,9 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from model.vocabulary import BOS_ID, EOS_ID, PAD_ID
-from service.engine.constraints import changes
+from model.vocabulary import BOS_ID, EOS_ID
+from service.engine.constraints import Change, changes
 from service.engine.jobs import Hypothesis, SearchOptions
-from service.engine.slots import Adjustment
 
 Array = npt.NDArray[np.generic]
 Owner = TypeVar("Owner")
@@ -33,7 +32,6 @@ class RunningState(Protocol):
 
     count: int
     token_ids: npt.NDArray[np.int64]
-    log_probs: npt.NDArray[np.float32]
     lengths: npt.NDArray[np.int32]
 
     def join(self, memory: Mapping[str, Array]) -> None:
@@ -45,8 +43,8 @@ class RunningState(Protocol):
     def reorder(self, beam_indices: npt.NDArray[np.int64]) -> None:
         """Follow the beams."""
 
-    def step(self, adjustment: Adjustment | None = None) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """Candidates."""
+    def step(self, num_candidates: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Log-probabilities and ids of the best next tokens of each row."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -78,14 +76,23 @@ class StepResult(Generic[Owner]):
     """Sentences whose scores were no numbers, or that no token could continue."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Candidates:
+    """The best continuations of each sentence, best first; equal ones in the order of beams, then of ids."""
+
+    log_probs: npt.NDArray[np.float32]  # [N, C] of the whole hypothesis
+    origins: npt.NDArray[np.int64]  # [N, C] the beam each continues
+    token_ids: npt.NDArray[np.int64]  # [N, C]
+
+
 class BeamGroup(Generic[Owner]):
     """The running sentences of one beam size."""
 
-    def __init__(self, state: RunningState, beam_size: int, vocabulary_size: int) -> None:
+    def __init__(self, state: RunningState, beam_size: int) -> None:
         self._state = state
         self._width = beam_size
-        self._vocabulary_size = vocabulary_size
         self._sentences: list[Sentence[Owner]] = []
+        self._log_probs = np.zeros((0, beam_size), np.float32)  # of each beam so far; -inf for a beam that is none
         self._tokens = np.zeros((0, beam_size, _FIRST_PLACES), np.int64)
 
     @property
@@ -105,8 +112,9 @@ class BeamGroup(Generic[Owner]):
         self._sentences += [Sentence(owner, option) for owner, option in zip(owners, options, strict=True)]
         new = slice(before, len(self._sentences))
         state.token_ids[new] = BOS_ID
-        state.log_probs[new] = -np.inf
-        state.log_probs[new, 0] = 0.0  # all beams are equal at first: only one of them counts
+        alone = np.full((len(owners), self._width), -np.inf, np.float32)
+        alone[:, 0] = 0.0  # all beams are equal at first: only one of them counts
+        self._log_probs = np.concatenate([self._log_probs, alone])
         self._grow_history(len(self._sentences), 1)
 
     def drop(self, is_gone: Callable[[Owner], bool]) -> list[Owner]:
@@ -119,17 +127,17 @@ class BeamGroup(Generic[Owner]):
     def step(self) -> StepResult[Owner]:
         """One token for every running sentence."""
         count = len(self._sentences)
-        log_probs, indices = self._state.step(self._adjustment())
-        origins, tokens = np.divmod(indices, self._vocabulary_size)
-        ends = tokens == EOS_ID
+        candidates = self._candidates()
+        ends = candidates.token_ids == EOS_ID
         # No number at all, or no token that is possible: there is nothing to go on with.
-        failed = np.flatnonzero(np.isnan(log_probs).any(axis=1) | (log_probs[:, 0] == -np.inf)).tolist()
-        self._end_hypotheses(log_probs, origins, ends)
-        # At most K of 2K candidates end (one a beam), so K that go on are always there.
+        best = candidates.log_probs[:, 0]
+        failed = np.flatnonzero(np.isnan(best) | (best == -np.inf)).tolist()
+        self._end_hypotheses(candidates, ends)
+        # At most one candidate of a beam ends, so K that go on are among those asked for; a greedy one may have ended.
         going_on = np.argsort(ends, axis=1, kind="stable")[:, : self._width]
-        beam_indices = np.take_along_axis(origins, going_on, 1)
-        self._state.token_ids[:count] = np.take_along_axis(tokens, going_on, 1)
-        self._state.log_probs[:count] = np.take_along_axis(log_probs, going_on, 1)
+        beam_indices = np.take_along_axis(candidates.origins, going_on, 1)
+        self._state.token_ids[:count] = np.take_along_axis(candidates.token_ids, going_on, 1)
+        self._log_probs = np.take_along_axis(candidates.log_probs, going_on, 1)
         self._remember(beam_indices)
         self._state.lengths[:count] += 1
         finished = self._finished(exclude=failed)
@@ -142,32 +150,46 @@ class BeamGroup(Generic[Owner]):
             self._state.reorder(beam_indices if kept is None else beam_indices[kept])
         return result
 
-    def _adjustment(self) -> Adjustment | None:
-        """What the options of the running sentences forbid or make dearer; None if they leave all as it is."""
-        if not any(sentence.options.is_constrained for sentence in self._sentences):
-            return None
-        rows = [
-            changes(self._tokens[slot, beam, : self._state.lengths[slot, 0]].tolist(), sentence.options)
-            for slot, sentence in enumerate(self._sentences)
-            for beam in range(self._width)
-        ]
-        shape = (len(rows), max(len(row) for row in rows))
-        # PAD is impossible already, so it may fill up the shorter rows.
-        ids, factors, terms = np.full(shape, PAD_ID), np.ones(shape, np.float32), np.zeros(shape, np.float32)
-        for index, row in enumerate(rows):
-            for place, (token, (factor, term)) in enumerate(row.items()):
-                ids[index, place], factors[index, place], terms[index, place] = token, factor, term
-        split = (len(self._sentences), self._width, shape[1])
-        return Adjustment(ids.reshape(split), factors.reshape(split), terms.reshape(split))
+    def _candidates(self) -> _Candidates:
+        """Run the decoder and rank what it offers, over all beams of a sentence."""
+        count, width = len(self._sentences), self._width
+        changed = self._changes()
+        log_probs, ids = self._state.step(self._wanted(changed))
+        if changed:
+            log_probs = _changed(log_probs, ids, changed)
+        totals = log_probs.reshape(count, width, -1) + self._log_probs[..., None]
+        each = totals.shape[2]
+        flat = totals.reshape(count, -1)
+        # Stable, and not a number first: both are what `step` relies on.
+        order = np.argsort(np.where(np.isnan(flat), -np.inf, -flat), axis=1, kind="stable")[:, : 2 * width]
+        token_ids = np.take_along_axis(ids.reshape(count, -1), order, 1)
+        return _Candidates(np.take_along_axis(flat, order, 1), order // each, token_ids)
 
-    def _end_hypotheses(
-        self, log_probs: npt.NDArray[np.float32], origins: npt.NDArray[np.int64], ends: npt.NDArray[np.bool_]
-    ) -> None:
+    def _wanted(self, changed: Mapping[int, Mapping[int, Change]]) -> int:
+        """Candidates to ask of each row: K that go on, and those that end, are impossible, or were made dearer."""
+        if self._width > 1:
+            needed = self._width + 1
+        else:  # the best token is all there is to a greedy step, but an output cannot end before it began
+            needed = 1 + bool((self._state.lengths[: len(self._sentences)] == 0).any())
+        return needed + max((len(row) for row in changed.values()), default=0)
+
+    def _changes(self) -> dict[int, dict[int, Change]]:
+        """By row: what the options of its sentence forbid or make dearer. Most sentences have nothing of it."""
+        found = {}
+        for slot, sentence in enumerate(self._sentences):
+            if sentence.options.is_constrained:
+                for beam in range(self._width):
+                    written = self._tokens[slot, beam, : self._state.lengths[slot, 0]].tolist()
+                    found[slot * self._width + beam] = changes(written, sentence.options)
+        return found
+
+    def _end_hypotheses(self, candidates: _Candidates, ends: npt.NDArray[np.bool_]) -> None:
         for slot, rank in np.argwhere(ends[:, : self._width]).tolist():
-            log_prob, length = float(log_probs[slot, rank]), int(self._state.lengths[slot, 0])
+            log_prob, length = float(candidates.log_probs[slot, rank]), int(self._state.lengths[slot, 0])
             # An output has at least one token: an end token in the first place is as good as forbidden.
             if length and log_prob > -np.inf:
-                self._sentences[slot].end(self._tokens[slot, origins[slot, rank], :length], log_prob, by_model=True)
+                origin = candidates.origins[slot, rank]
+                self._sentences[slot].end(self._tokens[slot, origin, :length], log_prob, by_model=True)
 
     def _remember(self, beam_indices: npt.NDArray[np.int64]) -> None:
         """Add the new last tokens to what each beam has written so far."""
@@ -199,8 +221,8 @@ class BeamGroup(Generic[Owner]):
             if len(sentence.ended) < self._width:
                 if length < sentence.options.max_output_tokens:
                     continue
-                for beam in np.flatnonzero(self._state.log_probs[slot] > -np.inf).tolist():
-                    log_prob = float(self._state.log_probs[slot, beam])
+                for beam in np.flatnonzero(self._log_probs[slot] > -np.inf).tolist():
+                    log_prob = float(self._log_probs[slot, beam])
                     sentence.end(self._tokens[slot, beam, :length], log_prob, by_model=False)
             done.append(slot)
         return done
@@ -211,5 +233,19 @@ class BeamGroup(Generic[Owner]):
             return None
         kept = self._state.leave(slots)
         self._tokens[: len(kept)] = self._tokens[kept]
+        self._log_probs = self._log_probs[kept]
         self._sentences = [self._sentences[slot] for slot in kept.tolist()]
         return kept
+
+
+def _changed(
+    log_probs: npt.NDArray[np.float32], ids: npt.NDArray[np.int64], changed: Mapping[int, Mapping[int, Change]]
+) -> npt.NDArray[np.float32]:
+    """log_probs [R, C] of the tokens ids [R, C] after the changes of each row; no longer in order."""
+    result = log_probs.copy()
+    for row, of_row in changed.items():
+        for place, token in enumerate(ids[row].tolist()):
+            if token in of_row:
+                factor, term = of_row[token]
+                result[row, place] = result[row, place] * factor + term
+    return result

@@ -3,7 +3,7 @@
 Buffers stay where they are between steps; the decoder reads and writes them in place. They grow by doubling and go
 back to their first size when the last sentence leaves.
 
-Shapes: N sentences running, K beams a sentence, R = N K rows, S source tokens (padded), C places a row, V vocabulary.
+Shapes: N sentences running, K beams a sentence, R = N K rows, S source tokens (padded), P places a row, C candidates.
 """
 
 from __future__ import annotations
@@ -42,31 +42,10 @@ class StepRuntime(Protocol):
         """A step over these arrays."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Adjustment:
-    """Changes to log-probabilities before a step chooses: p of `ids` [N, K, M] becomes p * factor + term.
-
-    An id occurs once in a row; a row with fewer ids than others is filled up with ids that are never chosen anyway.
-    """
-
-    ids: npt.NDArray[np.int64]
-    factors: npt.NDArray[np.float32]
-    terms: npt.NDArray[np.float32]
-
-    def of_first(self, sentences: int) -> Adjustment:
-        """For the first sentences only; sentences more than there are have nothing adjusted."""
-        missing = sentences - len(self.ids)
-        if missing <= 0:
-            return Adjustment(self.ids[:sentences], self.factors[:sentences], self.terms[:sentences])
-        rows = ((0, missing), (0, 0), (0, 0))
-        return Adjustment(np.pad(self.ids, rows), np.pad(self.factors, rows), np.pad(self.terms, rows))
-
-
 class Slots:
     """State of the running sentences of one beam size K; sentence n has slot n and the rows n K to n K + K - 1."""
 
     token_ids: npt.NDArray[np.int64]  # [*, K] the last token of each beam
-    log_probs: npt.NDArray[np.float32]  # [*, K] of each beam so far
     lengths: npt.NDArray[np.int32]  # [*, K] places each row has filled
 
     def __init__(self, runtime: StepRuntime, beam_size: int) -> None:
@@ -77,11 +56,10 @@ class Slots:
         self._replaced = [state for state in self._row_states if state.kind == "replaced"]
         self._longest = np.zeros((), np.int32)
         self.count = 0
-        self._first = {"N": max(_FIRST_SENTENCES, runtime.min_rows), "S": 0, "C": _FIRST_PLACES}
+        self._first = {"N": max(_FIRST_SENTENCES, runtime.min_rows), "S": 0, "P": _FIRST_PLACES}
         self._sizes = dict(self._first)
         self._states: dict[str, Array] = {}
         self.token_ids = np.zeros((0, beam_size), np.int64)
-        self.log_probs = np.zeros((0, beam_size), np.float32)
         self.lengths = np.zeros((0, beam_size), np.int32)
         self._source_mask = np.zeros((0, 0), np.int32)
         self._allocate()
@@ -90,21 +68,13 @@ class Slots:
         """Buffers of the sizes wanted, with what the running sentences have in the old ones."""
         sentences, beams = self._sizes["N"], self._beam_size
         self.token_ids = self._resized(self.token_ids, (sentences, beams))
-        self.log_probs = self._resized(self.log_probs, (sentences, beams))
         self.lengths = self._resized(self.lengths, (sentences, beams))
         self._source_mask = self._resized(self._source_mask, (sentences, self._sizes["S"]))
         for state in (*self._memory_states, *self._row_states):
             empty = np.zeros((0,) * len(state.shape), state.dtype)
             self._states[state.input] = self._resized(self._states.get(state.input, empty), self._shape(state))
         self._successors = {state.input: np.zeros_like(self._states[state.input]) for state in self._replaced}
-        self._candidate_log_probs = np.zeros((sentences, 2 * beams), np.float32)
-        self._candidate_indices = np.zeros((sentences, 2 * beams), np.int64)
-        self._steps: dict[int, Callable[[], None]] = {}
-        self._no_adjustment = Adjustment(
-            np.zeros((sentences, beams, 0), np.int64),
-            np.zeros((sentences, beams, 0), np.float32),
-            np.zeros((sentences, beams, 0), np.float32),
-        )
+        self._steps: dict[tuple[int, int], _BoundStep] = {}
 
     def _resized(self, old: Array, shape: tuple[int, ...]) -> Array:
         """A new buffer, zero where the old one had nothing; none of it is worth keeping when nobody runs."""
@@ -139,8 +109,8 @@ class Slots:
             sizes["N"] *= 2
         if "S" in wanted:
             sizes["S"] = max(sizes["S"], wanted["S"]) if self.count else wanted["S"]
-        while sizes["C"] < wanted.get("C", 0):
-            sizes["C"] = min(2 * sizes["C"], max(self._runtime.max_places, wanted["C"]))
+        while sizes["P"] < wanted.get("P", 0):
+            sizes["P"] = min(2 * sizes["P"], max(self._runtime.max_places, wanted["P"]))
         self._resize(sizes)
 
     def _resize(self, sizes: dict[str, int]) -> None:
@@ -166,7 +136,7 @@ class Slots:
 
     def _move(self, source: Array, target: Array) -> None:
         filled = int(self.lengths[: self.count].max(initial=0))
-        buffers: list[Array] = [self.token_ids, self.log_probs, self.lengths, self._source_mask]
+        buffers: list[Array] = [self.token_ids, self.lengths, self._source_mask]
         for buffer in buffers + [self._states[state.input] for state in self._memory_states]:
             buffer[target] = buffer[source]
         beams = np.arange(self._beam_size)
@@ -185,48 +155,43 @@ class Slots:
     def _copy_rows(self, source: Array, target: Array, filled: int) -> None:
         for state in self._row_states:
             buffer = self._states[state.input]
-            part: tuple[Any, ...] = _up_to(filled, state, "C") if state.kind == "growing" else ()
+            part: tuple[Any, ...] = _up_to(filled, state, "P") if state.kind == "growing" else ()
             buffer[(target, *part)] = buffer[(source, *part)]
 
-    def step(self, adjustment: Adjustment | None = None) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    def step(self, num_candidates: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """One token for every row.
 
         Returns:
-            Candidate log-probabilities [N, 2K], best first, and candidate indices [N, 2K] = beam * V + token; both are
-            overwritten by the next step.
+            Log-probabilities [R, C] of the best next tokens, best first, and their ids [R, C]; both are overwritten by
+            a later step.
         """
         longest = int(self.lengths[: self.count].max()) + 1
-        self._ensure(C=longest)
+        self._ensure(P=longest)
         self._longest[...] = longest
-        sentences = self.count
-        if sentences * self._beam_size < self._runtime.min_rows:
-            sentences = -(-self._runtime.min_rows // self._beam_size)
-        if adjustment is not None:
-            self._bind(sentences, adjustment.of_first(sentences))()
-        else:
-            if sentences not in self._steps:
-                self._steps[sentences] = self._bind(sentences, self._no_adjustment.of_first(sentences))
-            self._steps[sentences]()
+        # In floating point a lone row would be computed by another kernel: a free slot keeps it company.
+        sentences = max(self.count, -(-self._runtime.min_rows // self._beam_size))
+        key = (sentences, num_candidates)
+        if key not in self._steps:
+            self._steps[key] = self._bind(sentences, num_candidates)
+        step = self._steps[key]
+        step.run()
         for state in self._replaced:
             self._states[state.input][...] = self._successors[state.input]
-        return self._candidate_log_probs[: self.count], self._candidate_indices[: self.count]
+        rows = self.count * self._beam_size
+        return step.log_probs[:rows], step.ids[:rows]
 
-    def _bind(self, sentences: int, adjustment: Adjustment) -> Callable[[], None]:
+    def _bind(self, sentences: int, num_candidates: int) -> _BoundStep:
         rows = sentences * self._beam_size
+        log_probs = np.zeros((rows, num_candidates), np.float32)
+        ids = np.zeros((rows, num_candidates), np.int64)
         inputs: dict[str, Array] = {
             "token_ids": self.token_ids[:sentences],
-            "log_probs": self.log_probs[:sentences],
             "lengths": self.lengths.reshape(-1)[:rows],
             "longest": self._longest,
+            "num_candidates": np.array([num_candidates]),
             "source_mask": self._source_mask[:sentences],
-            "adjusted_ids": adjustment.ids,
-            "adjusted_factors": adjustment.factors,
-            "adjusted_terms": adjustment.terms,
         }
-        outputs: dict[str, Array] = {
-            "candidate_log_probs": self._candidate_log_probs[:sentences],
-            "candidate_indices": self._candidate_indices[:sentences],
-        }
+        outputs: dict[str, Array] = {"candidate_log_probs": log_probs, "candidate_ids": ids}
         for state in self._memory_states:
             inputs[state.input] = self._states[state.input][:sentences]
         for state in self._row_states:
@@ -234,7 +199,16 @@ class Slots:
             # Growing state is written where it lies; state that is replaced must not change while it is read.
             grows = state.kind == "growing"
             outputs[state.output] = (self._states if grows else self._successors)[state.input][:rows]
-        return self._runtime.bind_step(inputs, outputs)
+        return _BoundStep(self._runtime.bind_step(inputs, outputs), log_probs, ids)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _BoundStep:
+    """A step over fixed buffers, and where it leaves its results."""
+
+    run: Callable[[], None]
+    log_probs: npt.NDArray[np.float32]
+    ids: npt.NDArray[np.int64]
 
 
 def _up_to(size: int, state: StateSpec, axis: str) -> tuple[Any, ...]:

@@ -30,8 +30,6 @@ REPORT_SECONDS = 0.25
 class Decoder(Protocol):
     """What the engine needs to decode: the real one is `service.engine.loading.OnnxDecoder`."""
 
-    vocabulary_size: int
-
     def padded_length(self, source_tokens: int) -> int:
         """The length a source is padded to; only sources of one padded length are encoded together."""
 
@@ -201,7 +199,7 @@ class _Running:
         groups[beam_size].join(entries, [entry.job.options for entry in entries], memory)
 
     def _open_group(self, beam_size: int) -> BeamGroup[_Entry]:
-        return BeamGroup(self._decoder.open_slots(beam_size), beam_size, self._decoder.vocabulary_size)
+        return BeamGroup(self._decoder.open_slots(beam_size), beam_size)
 
     def _step(self, group: BeamGroup[_Entry]) -> None:
         self.finished["cancelled"] += len(group.drop(_Entry.is_cancelled))

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from model.vocabulary import EOS_ID
-from service.engine.slots import Adjustment
 
 Array = npt.NDArray[Any]
 
@@ -27,7 +26,6 @@ class TableSlots:
     def __init__(self, decoder: TableDecoder, beam_size: int) -> None:
         self.count = 0
         self.token_ids = np.zeros((0, beam_size), np.int64)
-        self.log_probs = np.zeros((0, beam_size), np.float32)
         self.lengths = np.zeros((0, beam_size), np.int32)
         self._which = np.zeros(0, np.int64)
         self._decoder = decoder
@@ -39,7 +37,7 @@ class TableSlots:
         added = len(memory["which"])
         self.count += added
         self._which = np.concatenate([self._which, memory["which"]])
-        for name in ("token_ids", "log_probs", "lengths"):
+        for name in ("token_ids", "lengths"):
             old = getattr(self, name)
             setattr(self, name, np.concatenate([old, np.zeros((added, self._beam_size), old.dtype)]))
         self.cache += [[[] for _ in range(self._beam_size)] for _ in range(added)]
@@ -49,7 +47,7 @@ class TableSlots:
         self.count = len(kept)
         self._which = self._which[kept]
         self.cache = [self.cache[slot] for slot in kept]
-        for name in ("token_ids", "log_probs", "lengths"):
+        for name in ("token_ids", "lengths"):
             setattr(self, name, getattr(self, name)[kept])
         return kept
 
@@ -58,7 +56,7 @@ class TableSlots:
             [list(rows[beam]) for beam in beams] for rows, beams in zip(self.cache, beam_indices, strict=True)
         ]
 
-    def step(self, adjustment: Adjustment | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def step(self, num_candidates: int) -> tuple[np.ndarray, np.ndarray]:
         self._decoder.before_step()
         for slot in range(self.count):
             for beam in range(self._beam_size):
@@ -68,14 +66,9 @@ class TableSlots:
         last = np.array([[beam[-1] for beam in rows] for rows in self.cache])
         before = np.array([[beam[-2] if len(beam) > 1 else 0 for beam in rows] for rows in self.cache])
         table = self._decoder.table[self._which[:, None], self.lengths, before, last]
-        if adjustment is not None:
-            table = table.copy()
-            for place in np.ndindex(adjustment.ids.shape):
-                at = (*place[:2], adjustment.ids[place])
-                table[at] = table[at] * adjustment.factors[place] + adjustment.terms[place]
-        flat = (table + self.log_probs[..., None]).reshape(self.count, -1)
-        best = np.argsort(-flat, axis=1, kind="stable")[:, : 2 * self._beam_size]
-        return np.take_along_axis(flat, best, 1).astype(np.float32), best
+        rows = table.reshape(self.count * self._beam_size, -1)
+        best = np.argsort(-rows, axis=1, kind="stable")[:, :num_candidates]
+        return np.take_along_axis(rows, best, 1).astype(np.float32), best
 
 
 class TableDecoder:

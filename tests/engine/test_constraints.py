@@ -100,7 +100,7 @@ def test_a_sentence_that_nothing_can_continue_fails_alone() -> None:
     decoder.table[0, 1:, ..., EOS_ID] = -math.inf
     options = [SearchOptions(no_repeat_ngram_size=1, max_output_tokens=8), SearchOptions(max_output_tokens=8)]
     expected = search(decoder, [1], options[1:])[0]
-    group: BeamGroup[int] = BeamGroup(decoder.open_slots(1), 1, decoder.vocabulary_size)
+    group: BeamGroup[int] = BeamGroup(decoder.open_slots(1), 1)
     group.join(range(2), options, decoder.encode([[0, EOS_ID], [1, EOS_ID]]))
     finished, failed = {}, []
     while group.rows:

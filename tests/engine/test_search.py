@@ -16,7 +16,7 @@ def search(
 ) -> list[tuple[Hypothesis, ...]]:
     """Search sentences of one beam size, at most `joins` joining before each step."""
     width = options[0].beam_size
-    group: BeamGroup[int] = BeamGroup(decoder.open_slots(width), width, decoder.vocabulary_size)
+    group: BeamGroup[int] = BeamGroup(decoder.open_slots(width), width)
     results: dict[int, tuple[Hypothesis, ...]] = {}
     waiting = list(range(len(sentences)))
     while waiting or group.rows:
@@ -108,7 +108,7 @@ def test_the_limit_cuts_and_says_so() -> None:
 def test_a_dropped_sentence_is_not_answered_and_the_others_are() -> None:
     decoder = TableDecoder(seed=10)
     options = [SearchOptions(beam_size=2, max_output_tokens=6)] * 6
-    group: BeamGroup[int] = BeamGroup(decoder.open_slots(2), 2, decoder.vocabulary_size)
+    group: BeamGroup[int] = BeamGroup(decoder.open_slots(2), 2)
     group.join(range(6), options, decoder.encode([[s, EOS_ID] for s in range(6)]))
     results = dict(group.step().finished)
     dropped = group.drop(lambda owner: owner in (1, 2, 4))
@@ -124,7 +124,7 @@ def test_a_score_that_is_no_number_fails_its_sentence_alone() -> None:
     decoder = TableDecoder(seed=12)
     expected = search(decoder, [0, 2], [SearchOptions(max_output_tokens=6)] * 2)
     decoder.table[1] = np.nan
-    group: BeamGroup[int] = BeamGroup(decoder.open_slots(1), 1, decoder.vocabulary_size)
+    group: BeamGroup[int] = BeamGroup(decoder.open_slots(1), 1)
     group.join(range(3), [SearchOptions(max_output_tokens=6)] * 3, decoder.encode([[s, EOS_ID] for s in range(3)]))
     first = group.step()
     assert first.failed == [1]
@@ -139,6 +139,7 @@ def test_a_score_that_is_no_number_fails_its_sentence_alone() -> None:
     [
         {"beam_size": 0},
         {"min_output_tokens": 0},
+        {"repetition_penalty": 0.9},
         {"beam_size": 2, "num_hypotheses": 3},
         {"num_hypotheses": 0},
         {"max_output_tokens": 0},

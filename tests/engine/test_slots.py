@@ -18,7 +18,7 @@ Array = npt.NDArray[Any]
 
 STATES = (
     StateSpec(kind="per_source", input="memory", output="memory", dtype="float32", shape=("N", 2, "S", 1)),
-    StateSpec(kind="growing", input="past", output="present", dtype="float32", shape=("R", 2, "C", 1)),
+    StateSpec(kind="growing", input="past", output="present", dtype="float32", shape=("R", 2, "P", 1)),
     StateSpec(kind="replaced", input="hidden", output="next_hidden", dtype="float32", shape=("R", 3)),
 )
 
@@ -39,7 +39,7 @@ class ArithmeticRuntime:
         def step() -> None:
             rows = inputs["lengths"].size
             assert rows >= self.min_rows
-            assert inputs["adjusted_ids"].shape[:2] == inputs["token_ids"].shape
+            assert outputs["candidate_ids"].shape == (rows, inputs["num_candidates"][0])
             assert np.shares_memory(outputs["present"], inputs["past"])
             assert not np.shares_memory(outputs["next_hidden"], inputs["hidden"])
             assert inputs["lengths"].max() < inputs["longest"] <= inputs["past"].shape[2]
@@ -48,11 +48,11 @@ class ArithmeticRuntime:
             outputs["next_hidden"][...] = inputs["hidden"] / 2 + tokens[:, None]
             beams = inputs["token_ids"].shape[1]
             for row in range(rows):
-                sentence, beam = divmod(row, beams)
+                sentence = row // beams
                 past = inputs["past"][row, 0, : inputs["lengths"][row] + 1, 0]
                 memory = inputs["memory"][sentence, 1, :, 0] * inputs["source_mask"][sentence]
                 value = memory.sum() + (past * np.arange(1, len(past) + 1)).sum() + outputs["next_hidden"][row, 2]
-                outputs["candidate_log_probs"][sentence, beam] = value
+                outputs["candidate_log_probs"][row] = value
 
         return step
 
@@ -86,10 +86,11 @@ def join(slots: Slots, known: list[Known], rng: random.Random, beams: int) -> No
 def step(slots: Slots, known: list[Known], rng: random.Random, beams: int) -> None:
     tokens = np.array([[rng.randint(1, 99) for _ in range(beams)] for _ in known])
     slots.token_ids[: slots.count] = tokens
-    values, _ = slots.step()
+    values, _ = slots.step(3)
     for sentence, row in zip(known, tokens.tolist(), strict=True):
         sentence.beams = [[*beam, token] for beam, token in zip(sentence.beams, row, strict=True)]
-    assert values[:, :beams] == pytest.approx(np.array([sentence.expected() for sentence in known]))
+    expected = np.array([sentence.expected() for sentence in known])
+    assert values[:, 0].reshape(expected.shape) == pytest.approx(expected)
     slots.lengths[: slots.count] += 1
 
 
