@@ -9,10 +9,11 @@ from pathlib import Path
 from model.bundle import VOCABULARY_FILE, Manifest
 from model.errors import BundleError
 from model.vocabulary import EOS_ID, Vocabulary
-from service.engine.jobs import Engine, Job, SearchOptions
+from service.engine.jobs import Engine, SearchOptions
 from service.engine.records import EngineReport
 from service.engine.runtime import Array, Device, Runtime, load_runtime, padded_length
 from service.engine.scheduler import Capacity
+from service.engine.search import BeamGroup
 from service.engine.slots import Slots
 from service.engine.worker import IterationEngine
 
@@ -71,18 +72,17 @@ def load_engine(
     vocabulary = Vocabulary.load(directory / VOCABULARY_FILE)
     if len(vocabulary) != runtime.manifest.vocabulary_size:
         raise BundleError(f"{directory}: {len(vocabulary)} pieces in the vocabulary, not as many as the manifest says")
-    engine = IterationEngine(OnnxDecoder(runtime), capacity_for(max_rows), on_report)
-    try:
-        _warm_up(engine)
-    except BaseException:
-        engine.close()  # its thread must not outlive a failed start
-        raise
+    decoder = OnnxDecoder(runtime)
+    _warm_up(decoder)
+    engine = IterationEngine(decoder, capacity_for(max_rows), on_report)
     return LoadedEngine(engine, runtime.manifest, vocabulary, runtime.provider)
 
 
-def _warm_up(engine: Engine) -> None:
+def _warm_up(decoder: OnnxDecoder) -> None:
     """First runs allocate and choose kernels: better now than under the first request."""
-    jobs = [Job((EOS_ID,) * 8, SearchOptions(beam_size=beam_size, max_output_tokens=4)) for beam_size in (1, 4)]
-    engine.submit(jobs)
-    for job in jobs:
-        job.future.result()
+    for beam_size in (1, 4):
+        group: BeamGroup[None] = BeamGroup(decoder.open_slots(beam_size), beam_size)
+        source = (EOS_ID,) * 8
+        group.join([None], [SearchOptions(beam_size=beam_size, max_output_tokens=4)], decoder.encode([source]))
+        while group.rows:
+            group.step()
