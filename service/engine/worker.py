@@ -91,8 +91,21 @@ class IterationEngine:
         self._thread.join()
 
     def _run(self) -> None:
-        while (admitted := self._admit()) is not None:
-            self._running.tick(admitted)
+        try:
+            while (admitted := self._admit()) is not None:
+                self._running.tick(admitted)
+        except BaseException as error:
+            # Nobody may wait for ever: whatever happened, every accepted job gets an end.
+            _log.critical("the engine has stopped", exc_info=error)
+            self._abandon(error)
+
+    def _abandon(self, error: BaseException) -> None:
+        with self._changed:
+            self._closing = True
+            left = [entry for queue in self._waiting.values() for entry in queue]
+            for queue in self._waiting.values():
+                queue.clear()
+        self._running.abandon(left, RuntimeError(f"the engine has stopped: {error}"))
 
     def _admit(self) -> dict[Lane, list[_Entry]] | None:
         """The jobs that start now; waits while there is nothing to do; None when the engine was closed and all is
@@ -225,6 +238,11 @@ class _Running:
                 if other is group:
                     groups[beam_size] = self._open_group(beam_size)
 
+    def abandon(self, waiting: Sequence[_Entry], error: Exception) -> None:
+        """Fail everything that runs or waits."""
+        running = [entry for groups in self._groups.values() for group in groups.values() for entry in group.owners]
+        self._fail([*running, *waiting], error)
+
     def _answer(self, entry: _Entry, hypotheses: tuple[Hypothesis, ...]) -> None:
         if entry.job.future.set_running_or_notify_cancel():
             entry.job.future.set_result(hypotheses)
@@ -235,6 +253,8 @@ class _Running:
     def _fail(self, entries: Iterable[_Entry], error: Exception) -> None:
         _log.error("sentences failed: %s", error, exc_info=error)
         for entry in entries:
+            if entry.job.future.done() and not entry.is_cancelled():
+                continue  # answered in the very step that failed
             if entry.job.future.set_running_or_notify_cancel():
                 entry.job.future.set_exception(error)
                 self.finished["error"] += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -11,7 +12,7 @@ from model.vocabulary import EOS_ID
 from service.engine.jobs import EngineClosedError, Job, SearchOptions
 from service.engine.records import EngineReport
 from service.engine.scheduler import Capacity
-from service.engine.worker import IterationEngine
+from service.engine.worker import REPORT_SECONDS, IterationEngine
 from tests.engine.fakes import Array, TableDecoder
 
 WAIT = 20.0
@@ -199,3 +200,26 @@ def test_submitting_returns_at_once() -> None:
     decoder.gate.set()
     engine.close()
     assert all(one.future.done() for one in jobs)
+
+
+def test_an_engine_that_stops_leaves_nobody_waiting() -> None:
+    decoder = GatedDecoder()
+
+    def refuse(report: EngineReport) -> None:
+        if decoder.steps:
+            raise RuntimeError("the report could not be written")
+
+    capacity = Capacity(max_rows=4, reserved_rows=1, encode_tokens=400, interactive_tokens=40)
+    engine = IterationEngine(decoder, capacity, refuse)
+    jobs = [job(sentence % 12, limit=8) for sentence in range(30)]
+    engine.submit(jobs)
+    assert decoder.stepping.wait(WAIT)
+    time.sleep(2 * REPORT_SECONDS)  # the next tick reports, and fails
+    decoder.gate.set()
+    for one in jobs:
+        assert one.future.exception(WAIT) is None or "the engine has stopped" in str(one.future.exception(0))
+    assert any(one.future.exception(0) for one in jobs)
+    engine.close()
+    assert not engine.is_alive()
+    with pytest.raises(EngineClosedError):
+        engine.submit([job()])
