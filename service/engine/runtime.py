@@ -115,6 +115,8 @@ def _session_options(threads: int) -> onnxruntime.SessionOptions:
     options.inter_op_num_threads = 1
     # It remembers an allocation plan for every combination of shapes ever seen: memory that only grows.
     options.enable_mem_pattern = False
+    # Encoder and decoder have a pool of threads each; the one that waits must not spin on the other's core.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     return options
 
