@@ -118,7 +118,7 @@ class _Rewriter:
     def _quantized(self, name: str) -> _Activation:
         if name not in self.activations:
             # x / max|x| lies in [-1, 1], so a constant scale of 1/127 serves every row. Unsigned with 128 for zero:
-            # on x86 ONNX Runtime has fast products of unsigned with signed numbers, and slow ones of signed with signed.
+            # on x86 ONNX Runtime multiplies unsigned with signed numbers fast, and signed with signed slowly.
             self._add("Abs", [name], f"{name}.abs")
             self._add(
                 "ReduceMax", [f"{name}.abs", self._constant("last_axis", np.array([-1], np.int64))], f"{name}.max"
