@@ -123,10 +123,13 @@ def test_one_scale_for_the_whole_batch_would_be_noticed(tmp_path: Path, monkeypa
 
 
 def _fused_matmul(self: quantization._Rewriter, node: onnx.NodeProto, matrix: quantization.Matrix) -> None:
+    addition, bias = self.biases.get(node.output[0], (node, ""))
+    output = addition.output[0]
     weights, scale = quantization.quantize_columns(matrix)
     inputs = [
         node.input[0],
-        self._constant(f"{node.output[0]}.weight", weights.copy()),
-        self._constant(f"{node.output[0]}.weight_scale", scale),
+        self._constant(f"{output}.weight", weights.copy()),
+        self._constant(f"{output}.weight_scale", scale),
+        *(("", bias) if bias else ()),
     ]
-    self._add("DynamicQuantizeMatMul", inputs, node.output[0], domain=quantization.CONTRIB)
+    self._add("DynamicQuantizeMatMul", inputs, output, domain=quantization.CONTRIB)

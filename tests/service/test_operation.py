@@ -206,7 +206,9 @@ def test_metrics_count_what_happened(loader: FakeLoader) -> None:
     assert counted['attend_truncated_total{side="target"}'] == 1
     assert counted['attend_finished_total{reason="eos"}'] == 20
     assert counted['attend_finished_total{reason="length"}'] == 1
-    assert counted["attend_batch_rows_count"] == counted["attend_queue_wait_seconds_count"] == 21
+    # The fake engine makes a step for each token of its answer.
+    assert counted["attend_batch_rows_count"] == counted["attend_decode_steps_total"] == 20 * pieces + 1
+    assert counted["attend_queue_wait_seconds_count"] == 21
     info = 'attend_model_info{name="tiny",precision="fp32",provider="CPUExecutionProvider",version="7"}'
     assert counted[info] == counted["attend_ready"] == 1
 
