@@ -4,8 +4,9 @@
 
 Everything counts: encoder, projection, choice of beams, reordering. Cases: 1 sentence at a time (latency), 64 and 512
 sentences at once; greedy and beam 4; the given model on real sentences to their natural end, and the paper's base size
-(6+6 layers, 512 wide, 2048, 32,000 words) with random weights and forced length. Every peer setting has its row; ratios
-are against the best of them. The last line of stdout is one JSON object.
+(6+6 layers, 512 wide, 2048, 8,000 words) with random weights and forced length. Every peer setting has its row; ratios
+are against the best of them. Beside the times: how many texts are the same at fp32, and how long the outputs are. The
+last line of stdout is one JSON object.
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ from benchmarks.ctranslate2_model import open_translator, write_ctranslate2
 from benchmarks.static_search import StaticDecoder, TorchDecoder, UnboundOnnxDecoder
 from benchmarks.static_search import decode as decode_statically
 from export.write import write_bundle
-from model.bundle import Limits
+from model.bundle import Limits, Precision
 from model.checkpoint import VOCABULARY_FILE, load_checkpoint, save_checkpoint
 from model.config import ModelConfig
 from model.corpus import read_lines
+from model.shortlist import SHORTLIST_FILE
 from model.transformer import Transformer
 from model.vocabulary import Vocabulary, train_vocabulary
 from service.engine.jobs import Job, SearchOptions
@@ -48,6 +50,7 @@ CASES = ((1, 1), (1, 4), (64, 1), (64, 4), (512, 1), (512, 4))
 THREADS = ((1, 2), (2, 1), (1, 1))
 """(batches at once, threads each) of the peer."""
 FORCED_TOKENS = 32
+MAX_ROWS = 512
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class System:
     name: str
     decode: Decode
     close: Callable[[], None]
+    is_ours: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -83,8 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         workloads = [_real(options.checkpoint, options.source, options.direction)]
         if not options.quick:
             workloads.append(_base(Path(scratch) / "base", workloads[0].sources))
+        agreement = _agreement(workloads[0], Path(scratch) / "agreement")
+        print(json.dumps({"agreement": agreement}), flush=True)
         rows = [row for workload in workloads for row in _measure(workload, Path(scratch) / workload.model, rounds)]
-    print(json.dumps({"rows": rows, "machine": _machine(), "rounds": rounds}))
+    print(json.dumps({"rows": rows, "agreement": agreement, "machine": _machine(), "rounds": rounds}))
     return 0
 
 
@@ -107,6 +113,27 @@ def _base(directory: Path, like: Sequence[Source]) -> Workload:
     )
     ids = torch.randint(300, config.vocabulary_size, (len(like[:512]), 24)).tolist()
     return Workload("base", directory, [(*row, 3) for row in ids], forced=True)
+
+
+def _agreement(workload: Workload, scratch: Path) -> dict[str, Any]:
+    """Whether the same work is measured: texts at fp32 equal CTranslate2's, and outputs at int8 are as long."""
+    checkpoint = load_checkpoint(workload.checkpoint)
+    ours = _ours(workload, scratch / "fp32", "fp32", shortlist=False)
+    quick = _ours(workload, scratch / "int8", "int8")
+    write_ctranslate2(checkpoint, scratch / "ctranslate2", None)
+    pieces = checkpoint.vocabulary.pieces(range(len(checkpoint.vocabulary)))
+    peer = _ctranslate2(scratch / "ctranslate2", "float32", 1, 2, pieces, forced=False)
+    found: dict[str, Any] = {"sentences": len(workload.sources)}
+    for name, beam_size in (("greedy", 1), ("beam4", 4)):
+        mine, theirs = ours.decode(workload.sources, beam_size), peer.decode(workload.sources, beam_size)
+        int8 = quick.decode(workload.sources, beam_size)
+        found[name] = {
+            "fp32 same text": round(sum(map(tuple.__eq__, mine, theirs)) / len(mine), 4),
+            "int8 length": round(sum(map(len, int8)) / sum(map(len, theirs)), 4),
+        }
+    for system in (ours, quick, peer):
+        system.close()
+    return found
 
 
 def _measure(workload: Workload, scratch: Path, rounds: int) -> list[dict[str, Any]]:
@@ -132,7 +159,9 @@ def _measure_case(
             if turn:  # the first round warms up
                 seconds[system.name].append(time.perf_counter() - began)
                 tokens[system.name] = sum(len(output) + 1 for output in outputs)
-    return _rows(workload.model, case, len(batches), seconds, tokens)
+    rows = _rows(workload.model, case, len(batches), seconds, tokens)
+    _mark_best(rows, {system.name for system in systems if not system.is_ours})
+    return rows
 
 
 def _batches(sources: Sequence[Source], count: int) -> list[Sequence[Source]]:
@@ -167,24 +196,33 @@ def _rows(
         }  # fmt: skip
         rows.append(row)
         print(json.dumps(row), flush=True)
-    best = min(rows, key=lambda row: float(row["ratio"]))
-    best["best_peer"] = True
-    print(f"{model} {name}: {best['ratio']} x {best['peer_name']}", file=sys.stderr, flush=True)
     return rows
+
+
+def _mark_best(rows: Sequence[dict[str, Any]], peers: set[str]) -> None:
+    best = min((row for row in rows if row["peer_name"] in peers), key=lambda row: float(row["ratio"]))
+    best["best_peer"] = True
+    print(f"{best['model']} {best['case']}: {best['ratio']} x {best['peer_name']}", file=sys.stderr, flush=True)
 
 
 def _systems(workload: Workload, scratch: Path) -> list[System]:
     """Ours first."""
     checkpoint = load_checkpoint(workload.checkpoint)
     pieces = checkpoint.vocabulary.pieces(range(len(checkpoint.vocabulary)))
-    systems = [_ours(workload, scratch / "int8")]
+    systems = [
+        _ours(workload, scratch / "int8", "int8"),
+        _ours(workload, scratch / "int8", "int8", sessions=1),
+    ]
+    if (workload.checkpoint / SHORTLIST_FILE).is_file():
+        systems.append(_ours(workload, scratch / "whole", "int8", shortlist=False))
     for quantization, compute_type in (("int8", "int8"), (None, "float32")):
         directory = scratch / f"ctranslate2-{compute_type}"
         write_ctranslate2(checkpoint, directory, quantization)
         for workers, threads in THREADS:
             systems.append(_ctranslate2(directory, compute_type, workers, threads, pieces, forced=workload.forced))
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    unbound = UnboundOnnxDecoder(scratch / "int8", torch.get_num_threads())
+    whole = scratch / ("whole" if (scratch / "whole").is_dir() else "int8")
+    unbound = UnboundOnnxDecoder(whole, torch.get_num_threads())
     systems.append(_static("PyTorch fp32 with cache", TorchDecoder(checkpoint.model), forced=workload.forced))
     systems.append(_static("ONNX Runtime int8 unbound", unbound, forced=workload.forced))
     return systems
@@ -205,15 +243,17 @@ def _static(name: str, decoder: StaticDecoder, *, forced: bool) -> System:
     return System(name, run, lambda: None)
 
 
-def _ours(workload: Workload, directory: Path) -> System:
-    write_bundle(
-        workload.checkpoint,
-        directory,
-        "int8",
-        bundle_version="bench",
-        limits=Limits(source_tokens=256, target_tokens=512),
+def _ours(
+    workload: Workload, directory: Path, precision: Precision, *, sessions: int = 0, shortlist: bool = True
+) -> System:
+    if not directory.is_dir():
+        limits = Limits(source_tokens=256, target_tokens=512)
+        write_bundle(
+            workload.checkpoint, directory, precision, bundle_version="bench", limits=limits, shortlist=shortlist
+        )
+    loaded = load_engine(
+        directory, device="cpu", sessions=sessions, threads=0, max_rows=MAX_ROWS, on_report=lambda report: None
     )
-    loaded = load_engine(directory, device="cpu", threads=0, max_rows=256, on_report=lambda report: None)
 
     def decode(sources: Sequence[Source], beam_size: int) -> list[tuple[int, ...]]:
         jobs = [
@@ -223,7 +263,8 @@ def _ours(workload: Workload, directory: Path) -> System:
         loaded.engine.submit(jobs)
         return [job.future.result()[0].target_ids for job in jobs]
 
-    return System("ours int8", decode, loaded.engine.close)
+    name = f"ours {precision}{' one session' if sessions else ''}{'' if shortlist else ' whole vocabulary'}"
+    return System(name, decode, loaded.engine.close, is_ours=True)
 
 
 def _ctranslate2(
@@ -249,7 +290,7 @@ def _ctranslate2(
 
 
 def _limit(source: Source, forced: bool) -> int:
-    return FORCED_TOKENS if forced else 2 * len(source) + 10
+    return FORCED_TOKENS if forced else Limits(source_tokens=256, target_tokens=512).output_tokens(len(source))
 
 
 def _machine() -> dict[str, Any]:

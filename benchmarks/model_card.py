@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sub.add_argument("--beam", type=int, default=4)
     options = parser.parse_args(arguments)
     loaded = load_engine(
-        options.bundle, device="auto", threads=options.threads, max_rows=128, on_report=lambda record: None
+        options.bundle, device="auto", sessions=0, threads=options.threads, max_rows=256, on_report=lambda record: None
     )
     options.run_command(options, loaded)
     loaded.engine.close()

@@ -154,7 +154,7 @@ class UnboundOnnxDecoder:
         ids = pad(sources).numpy()
         values = self._encoder.run(None, {"source_ids": ids, "source_mask": ids != PAD_ID})
         names = [output.name for output in self._encoder.get_outputs()]
-        self._mask = (ids != PAD_ID).astype(np.int32)
+        self._mask = ids != PAD_ID
         self._memory = dict(zip(names, values, strict=True))
         heads, width = values[0].shape[1], values[0].shape[3]
         empty = np.zeros((len(sources) * beams, heads, 0, width), np.float32)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from export.write import write_bundle
-from model.bundle import Limits
+from model.bundle import Limits, read_alignment
 from model.errors import ModelError
 
 
@@ -22,7 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", default="1", help="version of the bundle, shown in metrics and health")
     parser.add_argument("--source-tokens", type=int, default=256, help="longest sentence taken in one piece")
     parser.add_argument("--target-tokens", type=int, default=512, help="longest output of one sentence")
+    parser.add_argument(
+        "--whole-vocabulary", action="store_true", help="leave out the checkpoint's shortlist: slower, nothing excluded"
+    )
     parser.add_argument("--quality", type=Path, help="JSON lines of scores to store in the manifest")
+    parser.add_argument("--alignment", type=Path, help="what `python -m service align-eval --out` wrote")
     options = parser.parse_args(arguments)
     try:
         quality = _read_quality(options.quality) if options.quality else ()
@@ -33,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             bundle_version=options.version,
             limits=Limits(source_tokens=options.source_tokens, target_tokens=options.target_tokens),
             quality=quality,
+            shortlist=not options.whole_vocabulary,
+            alignment=read_alignment(options.alignment) if options.alignment else None,
             report=lambda line: print(line, file=sys.stderr, flush=True),
         )
     except ModelError as error:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from model.attention import MultiHeadAttention
+from export.calibrate import PROJECTION
+from export.quantize import ACTIVATION_ZERO, activation_scale, quantize_columns
+from model.attention import MultiHeadAttention, attend
 from model.bundle import StateSpec, TensorSpec
 from model.config import ModelConfig
 from model.reference_search import NEVER
-from model.transformer import DecoderLayer, EncoderLayer, Transformer
+from model.transformer import DecoderLayer, Embedding, EncoderLayer, Transformer
 
 
 class Encoder(nn.Module):
@@ -71,56 +73,83 @@ def _fused_attention(projected: Sequence[Tensor], mask: Tensor, num_heads: int) 
     return context
 
 
-class DecoderStep(nn.Module):
-    """One token for every beam of every running sentence, and the best next tokens of each.
+class WholeVocabulary(nn.Module):
+    """From the decoder's states to the best next tokens, all V of them considered."""
 
-    Sentences stand at different places: each row writes its key and value into its own next place of a cache that is
-    updated where it lies. The K beams of a sentence are K queries on one memory, which is neither repeated nor
-    reordered. Of a row's V log-probabilities only the best C leave the graph.
-    """
-
-    def __init__(self, model: Transformer) -> None:
+    def __init__(self, vocabulary_size: int) -> None:
         super().__init__()
-        self.model = model
-        self.register_buffer("suppressed", suppressed_ids(model.config.vocabulary_size))
+        self.register_buffer("suppressed", suppressed_ids(vocabulary_size))
 
     def forward(
-        self,
-        token_ids: Tensor,
-        lengths: Tensor,
-        longest: Tensor,
-        num_candidates: Tensor,
-        source_mask: Tensor,
-        memory: Sequence[Tensor],
-        past: Sequence[Tensor],
-    ) -> tuple[Tensor, ...]:
-        """One step for R = N K rows.
+        self, embedding: Embedding, states: Tensor, num_candidates: Tensor, shortlist: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """states [N, K, D] -> log-probabilities [R, C] and ids [R, C], best first. `shortlist` is empty."""
+        logits = embedding.project(states) + self.suppressed
+        return _best(logits.flatten(0, 1).float().log_softmax(dim=-1), num_candidates)
 
-        Args:
-            token_ids: [N, K] the last token of each beam.
-            lengths: [R] int32, entries of `past` each row already has; the same number is the position of its token.
-            longest: [] int32, the largest of `lengths` plus one.
-            num_candidates: [1], C.
-            source_mask: [N, S] int32, 1 at real tokens.
-            memory: what `Encoder` returned, 2 L of [N, H, S, d].
-            past: L keys, then L values [R, H, P, d], P places a row.
 
-        Returns:
-            candidate_log_probs [R, C] of the next token, best first, and candidate_ids [R, C];
-            present: `past` with one entry more a row; meant to be bound to the same memory.
+class ShortlistOnly(nn.Module):
+    """From the decoder's states to the best next tokens of each row's shortlist (`model.shortlist`).
+
+    The rows share one matrix whose U columns are what any of them needs; each row then looks at its own columns, in an
+    order of its own, so that the others change nothing, not even the order of a sum.
+    """
+
+    def __init__(self, peak: float | None) -> None:
+        """`peak`: the largest magnitude of a state, for int8; None leaves the product in floating point."""
+        super().__init__()
+        self.is_quantized = peak is not None
+        self.register_buffer("scale", torch.tensor(activation_scale(peak or 1.0)))
+        self.register_buffer("zero", torch.tensor(ACTIVATION_ZERO, dtype=torch.uint8))
+
+    def forward(
+        self, embedding: Embedding, states: Tensor, num_candidates: Tensor, shortlist: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """As `WholeVocabulary.forward`; the matrix is not the embedding's but what the shortlist brings.
+
+        `shortlist`: the rows' ids [R, L]; the column of each [R, L]; then for the columns their bias [U], which is -inf
+        in a column that stands for no token, their weights [D, U], and in int8 their scales [U].
         """
-        layers = len(self.model.decoder)
-        x = self.model.embedding(token_ids, lengths.view(token_ids.shape))
-        keys, values = [], []
-        for index, layer in enumerate(self.model.decoder):
-            cache = _Cache(past[index], past[layers + index], lengths, longest)
-            cross = _Memory(memory[index], memory[layers + index], source_mask)
-            x, key, value = _step_layer(layer, x, cache, cross)
-            keys.append(key)
-            values.append(value)
-        logits = self.model.embedding.project(self.model.decoder_norm(x)) + self.suppressed
-        log_probs, ids = _best(logits.flatten(0, 1).float().log_softmax(dim=-1), num_candidates)
-        return (log_probs, ids, *keys, *values)
+        ids, columns, bias, *weights = shortlist
+        logits = self._project(states.flatten(0, 1), bias, weights)
+        own = logits.gather(1, columns)
+        log_probs, places = _best(own.float().log_softmax(dim=-1), num_candidates)
+        return log_probs, ids.gather(1, places)
+
+    def _project(self, states: Tensor, bias: Tensor, weights: Sequence[Tensor]) -> Tensor:
+        if not self.is_quantized:
+            return states @ weights[0] + bias
+        values = torch.onnx.ops.symbolic(
+            "ai.onnx::QuantizeLinear", [states, self.scale, self.zero], dtype=torch.uint8, shape=states.shape
+        )
+        logits: Tensor = torch.onnx.ops.symbolic(
+            "com.microsoft::MatMulIntegerToFloat",
+            [values, weights[0], self.scale, weights[1], self.zero, None, bias],
+            dtype=torch.float32,
+            shape=(states.shape[0], bias.shape[0]),
+            version=1,
+        )
+        return logits
+
+
+class OutputColumns(nn.Module):
+    """Columns of the output projection, for `ShortlistOnly`."""
+
+    def __init__(self, model: Transformer, *, is_quantized: bool) -> None:
+        super().__init__()
+        table = model.embedding.tokens.weight.detach()
+        self.is_quantized = is_quantized
+        if is_quantized:
+            columns, scale = quantize_columns(table.T.numpy())
+            self.register_buffer("table", torch.from_numpy(np.ascontiguousarray(columns.T)))
+            self.register_buffer("scale", torch.from_numpy(scale))
+        else:
+            self.register_buffer("table", table)
+
+    def forward(self, ids: Tensor) -> tuple[Tensor, ...]:
+        """ids [U] -> weights [D, U], and in int8 scales [U]."""
+        weights = self.table[ids].T.contiguous()
+        return (weights, self.scale[ids]) if self.is_quantized else (weights,)
 
 
 def _best(scores: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,6 +165,61 @@ def _best(scores: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     return values, indices
 
 
+class DecoderStep(nn.Module):
+    """One token for every beam of every running sentence, and the best next tokens of each.
+
+    Sentences stand at different places: each row writes its key and value into its own next place of a cache that is
+    updated where it lies. The K beams of a sentence are K queries on one memory, which is neither repeated nor
+    reordered. Of a row's V log-probabilities only the best C leave the graph.
+    """
+
+    def __init__(self, model: Transformer, output: WholeVocabulary | ShortlistOnly) -> None:
+        super().__init__()
+        self.model = model
+        self.output = output
+        self.projections = nn.ModuleList(side_by_side(layer.self_attention) for layer in model.decoder)
+
+    def forward(
+        self,
+        token_ids: Tensor,
+        lengths: Tensor,
+        longest: Tensor,
+        num_candidates: Tensor,
+        source_mask: Tensor,
+        memory: Sequence[Tensor],
+        past: Sequence[Tensor],
+        shortlist: Sequence[Tensor],
+    ) -> tuple[Tensor, ...]:
+        """One step for R = N K rows.
+
+        Args:
+            token_ids: [N, K] the last token of each beam.
+            lengths: [R] int32, entries of `past` each row already has; the same number is the position of its token.
+            longest: [] int32, the largest of `lengths` plus one.
+            num_candidates: [1], C.
+            source_mask: [N, S], True at real tokens.
+            memory: what `Encoder` returned, 2 L of [N, H, S, d].
+            past: L keys, then L values [R, H, P, d], P places a row.
+            shortlist: what the output projection takes, see `ShortlistOnly`.
+
+        Returns:
+            candidate_log_probs [R, C] of the next token, best first, and candidate_ids [R, C];
+            present: `past` with one entry more a row; meant to be bound to the same memory.
+        """
+        layers = len(self.model.decoder)
+        x = self.model.embedding(token_ids, lengths.view(token_ids.shape))
+        keys, values = [], []
+        for index, layer in enumerate(self.model.decoder):
+            cache = _Cache(past[index], past[layers + index], lengths, longest, self.projections[index])
+            cross = _Memory(memory[index], memory[layers + index], source_mask[:, None, None, :])
+            x, key, value = _step_layer(layer, x, cache, cross)
+            keys.append(key)
+            values.append(value)
+        states = self.model.decoder_norm(x)
+        log_probs, ids = self.output(self.model.embedding, states, num_candidates, shortlist)
+        return (log_probs, ids, *keys, *values)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Cache:
     """Keys and values of one layer's self-attention [R, H, P, d], and how much of them is filled."""
@@ -144,11 +228,22 @@ class _Cache:
     value: Tensor
     lengths: Tensor
     longest: Tensor
+    projection: nn.Module
+    """Query, key and value of a new position in one product."""
+
+
+def side_by_side(attention: MultiHeadAttention) -> nn.Linear:
+    """One linear map for query, key and value [D, 3 D], as GroupQueryAttention takes them."""
+    parts = (attention.query, attention.key, attention.value)
+    joined = nn.Linear(attention.query.in_features, 3 * attention.query.out_features)
+    joined.weight = nn.Parameter(torch.cat([part.weight for part in parts]))
+    joined.bias = nn.Parameter(torch.cat([part.bias for part in parts]))
+    return joined
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Memory:
-    """Keys and values of one layer's encoder-decoder attention [N, H, S, d], and where they are real."""
+    """Keys and values of one layer's encoder-decoder attention [N, H, S, d], and where they are real [N, 1, 1, S]."""
 
     key: Tensor
     value: Tensor
@@ -178,10 +273,7 @@ def _step_layer(layer: DecoderLayer, x: Tensor, cache: _Cache, memory: _Memory) 
 def _cached_attention(attention: MultiHeadAttention, y: Tensor, cache: _Cache) -> tuple[Tensor, Tensor, Tensor]:
     """Self-attention of one new position a row, over its own past: each row reads only what it has filled."""
     sentences, beams, width = y.shape
-    # One product for query, key and value; the operator takes them side by side.
-    parts = (attention.query, attention.key, attention.value)
-    weight, bias = torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])
-    packed = functional.linear(y, weight, bias).reshape(sentences * beams, 1, 3 * width)
+    packed = cache.projection(y).reshape(sentences * beams, 1, 3 * width)
     context, key, value = torch.onnx.ops.symbolic_multi_out(
         "com.microsoft::GroupQueryAttention",
         [packed, None, None, cache.key, cache.value, cache.lengths, cache.longest],
@@ -194,8 +286,12 @@ def _cached_attention(attention: MultiHeadAttention, y: Tensor, cache: _Cache) -
 
 
 def _memory_attention(attention: MultiHeadAttention, y: Tensor, memory: _Memory) -> Tensor:
-    """Encoder-decoder attention of K queries on one memory."""
-    return _fused_attention([attention.query(y), memory.key, memory.value], memory.mask, attention.num_heads)
+    """Encoder-decoder attention of K queries on one memory.
+
+    Plain products: for a query or a few, ONNX Runtime's fused operator takes up to twice the time.
+    """
+    context, _ = attend(attention.split_heads(attention.query(y)), memory.key, memory.value, memory.mask)
+    return attention.merge_heads(context)
 
 
 class Scorer(nn.Module):
@@ -207,16 +303,17 @@ class Scorer(nn.Module):
         self.register_buffer("suppressed", suppressed_ids(model.config.vocabulary_size))
 
     def forward(
-        self, source_ids: Tensor, source_mask: Tensor, target_ids: Tensor, labels: Tensor
+        self, source_ids: Tensor, source_mask: Tensor, target_ids: Tensor, labels: Tensor, allowed: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Score `labels` [N, T] after `target_ids` [N, T] (BOS first).
+        """Score `labels` [N, T] after `target_ids` [N, T] (BOS first), among the `allowed` [N, V] tokens.
 
         Returns:
             token_log_probs [N, T]; attention of encoder [N, Le, H, S, S], decoder [N, L, H, T, T], cross [N, L, H, T,
             S].
         """
         logits, attention = self.model.with_attention(source_ids, source_mask, target_ids)
-        log_probs = (logits.float() + self.suppressed).log_softmax(dim=-1)
+        possible = (logits.float() + self.suppressed).masked_fill(~allowed[:, None], -math.inf)
+        log_probs = possible.log_softmax(dim=-1)
         chosen = log_probs.gather(-1, labels[..., None]).squeeze(-1)
         stacked = (torch.stack(kind, 1).float() for kind in (attention.encoder, attention.decoder, attention.cross))
         encoder, decoder, cross = stacked
@@ -242,14 +339,31 @@ class GraphExport:
     outputs: tuple[TensorSpec, ...]
 
 
-def graph_exports(model: Transformer, float_type: str) -> tuple[GraphExport, ...]:
-    """The three graphs of a model whose weights are `float_type` (`float32` or `float16`)."""
+def graph_exports(
+    model: Transformer, float_type: str, *, with_shortlist: bool, peaks: Mapping[str, float] | None = None
+) -> tuple[GraphExport, ...]:
+    """The graphs of a model whose weights are `float_type` (`float32` or `float16`).
+
+    `peaks` (`export.calibrate`) makes those that take a part of the weights as an input take int8.
+    """
     config = model.config
-    return (
-        _encoder_export(model, config, float_type),
-        _decoder_export(model, config, float_type),
-        _scorer_export(model, config),
-    )
+    whole = _encoder_export(model, config, float_type), _scorer_export(model, config)
+    if not with_shortlist:
+        return *whole, _decoder_export(model, WholeVocabulary(config.vocabulary_size), float_type, ())
+    columns = _columns_export(model, config, float_type, is_quantized=peaks is not None)
+    output = ShortlistOnly(peaks[PROJECTION] if peaks is not None else None)
+    return *whole, _decoder_export(model, output, float_type, _shortlist_inputs(columns, float_type)), columns
+
+
+def named_peaks(peaks: Mapping[str, float]) -> dict[str, float]:
+    """`peaks` of the inputs of the model's linear maps, by the names of biases, or else matrices, in the graphs."""
+    named = {f"model.{name}.bias": peak for name, peak in peaks.items() if name != PROJECTION}
+    joined = {
+        f"projections.{name.split('.')[1]}.bias": peak
+        for name, peak in peaks.items()
+        if name.startswith("decoder.") and name.endswith("self_attention.query")
+    }
+    return {**named, **joined, "model.embedding.tokens.weight": peaks[PROJECTION]}
 
 
 def state_specs(config: ModelConfig, float_type: str) -> tuple[StateSpec, ...]:
@@ -296,7 +410,32 @@ def _encoder_export(model: Transformer, config: ModelConfig, float_type: str) ->
     return GraphExport("encoder", Encoder(model), example, _dynamic(inputs), inputs, outputs)
 
 
-def _decoder_export(model: Transformer, config: ModelConfig, float_type: str) -> GraphExport:
+def _shortlist_inputs(columns: GraphExport, float_type: str) -> tuple[TensorSpec, ...]:
+    return (
+        TensorSpec(name="shortlist_ids", dtype="int64", shape=("R", "L")),
+        TensorSpec(name="shortlist_columns", dtype="int64", shape=("R", "L")),
+        TensorSpec(name="output_bias", dtype=float_type, shape=("U",)),
+        *columns.outputs,
+    )
+
+
+def _columns_export(model: Transformer, config: ModelConfig, float_type: str, *, is_quantized: bool) -> GraphExport:
+    weights = TensorSpec(
+        name="output_weights", dtype="int8" if is_quantized else float_type, shape=(config.d_model, "U")
+    )
+    scales = (TensorSpec(name="output_scales", dtype="float32", shape=("U",)),) if is_quantized else ()
+    inputs = (TensorSpec(name="ids", dtype="int64", shape=("U",)),)
+    module = OutputColumns(model, is_quantized=is_quantized)
+    return GraphExport("columns", module, (torch.arange(4, 9),), _dynamic(inputs), inputs, (weights, *scales))
+
+
+def _decoder_export(
+    model: Transformer,
+    output: WholeVocabulary | ShortlistOnly,
+    float_type: str,
+    shortlist_inputs: tuple[TensorSpec, ...],
+) -> GraphExport:
+    config = model.config
     layers = config.decoder_layers
     dtype = getattr(torch, float_type)
     memory_inputs = tuple(
@@ -310,7 +449,7 @@ def _decoder_export(model: Transformer, config: ModelConfig, float_type: str) ->
         TensorSpec(name="lengths", dtype="int32", shape=("R",)),
         TensorSpec(name="longest", dtype="int32", shape=()),
         TensorSpec(name="num_candidates", dtype="int64", shape=(1,)),
-        TensorSpec(name="source_mask", dtype="int32", shape=("N", "S")),
+        TensorSpec(name="source_mask", dtype="bool", shape=("N", "S")),
     )
     outputs = (
         TensorSpec(name="candidate_log_probs", dtype="float32", shape=("R", "C")),
@@ -326,20 +465,21 @@ def _decoder_export(model: Transformer, config: ModelConfig, float_type: str) ->
         torch.full((6,), 4, dtype=torch.int32),
         torch.tensor(5, dtype=torch.int32),
         torch.tensor([4]),
-        torch.ones(2, 5, dtype=torch.int32),
+        torch.ones(2, 5, dtype=torch.bool),
         [torch.zeros(2, heads, 5, width, dtype=dtype) for _ in range(2 * layers)],
         [torch.zeros(6, heads, 9, width, dtype=dtype) for _ in range(2 * layers)],
+        [_example(spec, R=6, L=7, U=11) for spec in shortlist_inputs],
     )
     shapes = (
         *_dynamic(step_inputs),
-        *(list(_dynamic(group)) for group in (memory_inputs, past_inputs)),
+        *(list(_dynamic(group)) for group in (memory_inputs, past_inputs, shortlist_inputs)),
     )
     return GraphExport(
         "decoder",
-        DecoderStep(model),
+        DecoderStep(model, output),
         example,
         shapes,
-        (*step_inputs, *memory_inputs, *past_inputs),
+        (*step_inputs, *memory_inputs, *past_inputs, *shortlist_inputs),
         outputs,
     )
 
@@ -350,6 +490,7 @@ def _scorer_export(model: Transformer, config: ModelConfig) -> GraphExport:
         TensorSpec(name="source_mask", dtype="bool", shape=("N", "S")),
         TensorSpec(name="target_ids", dtype="int64", shape=("N", "T")),
         TensorSpec(name="labels", dtype="int64", shape=("N", "T")),
+        TensorSpec(name="allowed", dtype="bool", shape=("N", config.vocabulary_size)),
     )
     heads, encoder_layers, layers = config.num_heads, config.encoder_layers, config.decoder_layers
     outputs = (
@@ -358,8 +499,14 @@ def _scorer_export(model: Transformer, config: ModelConfig) -> GraphExport:
         TensorSpec(name="decoder_attention", dtype="float32", shape=("N", layers, heads, "T", "T")),
         TensorSpec(name="cross_attention", dtype="float32", shape=("N", layers, heads, "T", "S")),
     )
-    example = (torch.full((2, 5), 7), torch.ones(2, 5, dtype=torch.bool), torch.full((2, 4), 7), torch.full((2, 4), 7))
+    mask, allowed = torch.ones(2, 5, dtype=torch.bool), torch.ones(2, config.vocabulary_size, dtype=torch.bool)
+    example = (torch.full((2, 5), 7), mask, torch.full((2, 4), 7), torch.full((2, 4), 7), allowed)
     return GraphExport("scorer", Scorer(model), example, _dynamic(inputs), inputs, outputs)
+
+
+def _example(spec: TensorSpec, **sizes: int) -> Tensor:
+    shape = [sizes[size] if isinstance(size, str) else size for size in spec.shape]
+    return torch.zeros(shape, dtype=getattr(torch, spec.dtype))
 
 
 def _dynamic(specs: Sequence[TensorSpec]) -> tuple[dict[int, object], ...]:

@@ -1,13 +1,13 @@
-"""int8 for the CPU: signed weights with one scale a column, activations with one scale a row.
+"""int8 for the CPU: signed weights with one scale a column, activations with one scale a product, fixed at export.
 
-One scale a row, not one for the batch, is what keeps a sentence's result independent of its neighbours: ONNX Runtime's
-fused DynamicQuantizeMatMul takes the largest activation of the whole batch. Integer accumulation is exact, so rows
-never touch.
+A scale that is fixed, not taken from the largest activation of the batch as ONNX Runtime's fused DynamicQuantizeMatMul
+does, keeps a sentence's result independent of its neighbours: integer accumulation is exact, so rows never touch.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +17,19 @@ from onnx import helper, numpy_helper
 CONTRIB = "com.microsoft"
 Matrix = npt.NDArray[np.float32]
 _SMALLEST_SCALE = 1e-12
-"""A row of zeros must not divide by zero."""
+"""A column of zeros must not divide by zero."""
+ACTIVATION_ZERO = 128
+"""The uint8 value that stands for zero, where both signs occur."""
+_HEADROOM = 1.1
+"""Real text may exceed the peaks that were measured; beyond this it is clipped."""
 
 
-def quantize(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Rewrite in place every MatMul with a constant matrix, and every Gather from one, to int8 weights."""
-    rewriter = _Rewriter(model.graph)
+def quantize(model: onnx.ModelProto, peaks: Mapping[str, float]) -> onnx.ModelProto:
+    """Rewrite in place every MatMul with a constant matrix, and every Gather from one, to int8 weights.
+
+    `peaks`: the largest magnitude of a product's input, by the name of its matrix or of the bias added to it.
+    """
+    rewriter = _Rewriter(model.graph, peaks)
     rewriter.run()
     if not any(entry.domain == CONTRIB for entry in model.opset_import):
         model.opset_import.append(helper.make_opsetid(CONTRIB, 1))
@@ -31,17 +38,19 @@ def quantize(model: onnx.ModelProto) -> onnx.ModelProto:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Activation:
-    """A quantised tensor: its uint8 values, 128 for zero, and the scale of each row."""
+    """A quantised tensor: its uint8 values, and the constants that say what they mean."""
 
     values: str
     scale: str
+    zero: str
 
 
 class _Rewriter:
     """One pass over one graph."""
 
-    def __init__(self, graph: onnx.GraphProto) -> None:
+    def __init__(self, graph: onnx.GraphProto, peaks: Mapping[str, float]) -> None:
         self.graph = graph
+        self.peaks = peaks
         self.constants = {tensor.name: tensor for tensor in graph.initializer}
         self.transposed = {
             node.output[0]: node.input[0]
@@ -51,7 +60,8 @@ class _Rewriter:
         self.nodes: list[onnx.NodeProto] = []
         self.activations: dict[str, _Activation] = {}
         self.new_constants: dict[str, onnx.TensorProto] = {}
-        self.biases = self._scale_free_biases()
+        self.rectified = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Relu"}
+        self.biases = self._biases()
 
     def run(self) -> None:
         """Replace nodes, then drop the constants nothing reads any more."""
@@ -85,8 +95,8 @@ class _Rewriter:
             and tensor.name.endswith("tokens.weight")
         )  # fmt: skip
 
-    def _scale_free_biases(self) -> dict[str, tuple[onnx.NodeProto, str]]:
-        """Products whose bias is 0 or -inf: it can be added before the rows are scaled back, inside the product.
+    def _biases(self) -> dict[str, tuple[onnx.NodeProto, str]]:
+        """Constants of one dimension that are added to a product: the product's operator adds them itself.
 
         By the product's output: the addition that disappears, and the name of its constant.
         """
@@ -95,42 +105,40 @@ class _Rewriter:
             if node.op_type == "Add":
                 for product, constant in (node.input, node.input[::-1]):
                     tensor = self.constants.get(constant)
-                    if tensor is not None and _is_scale_free(numpy_helper.to_array(tensor)):
+                    if tensor is not None and len(tensor.dims) == 1:
                         found[product] = node, constant
         return found
 
     def _matmul(self, node: onnx.NodeProto, matrix: Matrix) -> None:
         addition, bias = self.biases.get(node.output[0], (node, ""))
-        output = addition.output[0]
-        activation = self._quantized(node.input[0])
+        activation = self._quantized(node.input[0], self._peak(node, bias))
         weights, scale = quantize_columns(matrix)
         inputs = [
             activation.values,
-            self._constant(f"{output}.weight", np.ascontiguousarray(weights)),
-            self._constant("activation_unit", np.float32(1 / 127)),
-            self._constant(f"{output}.weight_scale", scale),
-            self._constant("activation_zero", np.uint8(128)),
+            self._constant(f"{node.output[0]}.weight", np.ascontiguousarray(weights)),
+            activation.scale,
+            self._constant(f"{node.output[0]}.weight_scale", scale),
+            activation.zero,
             *(("", bias) if bias else ()),
         ]
-        self._add("MatMulIntegerToFloat", inputs, f"{output}.unscaled", domain=CONTRIB)
-        self._add("Mul", [f"{output}.unscaled", activation.scale], output)
+        self._add("MatMulIntegerToFloat", inputs, addition.output[0], domain=CONTRIB)
 
-    def _quantized(self, name: str) -> _Activation:
+    def _peak(self, node: onnx.NodeProto, bias: str) -> float:
+        """The exporter transposes matrices beforehand and gives them new names; a bias keeps its own."""
+        matrix = self.transposed.get(node.input[1], node.input[1])
+        return self.peaks[matrix] if matrix in self.peaks else self.peaks[bias]
+
+    def _quantized(self, name: str, peak: float) -> _Activation:
+        """Unsigned with 128 for zero: on x86 ONNX Runtime multiplies unsigned with signed numbers fast, and signed with
+        signed slowly. What a ReLU lets through has no sign: all 256 values serve it, and clipping at 0 is the ReLU.
+        """
         if name not in self.activations:
-            # x / max|x| lies in [-1, 1], so a constant scale of 1/127 serves every row. Unsigned with 128 for zero:
-            # on x86 ONNX Runtime multiplies unsigned with signed numbers fast, and signed with signed slowly.
-            self._add("Abs", [name], f"{name}.abs")
-            self._add(
-                "ReduceMax", [f"{name}.abs", self._constant("last_axis", np.array([-1], np.int64))], f"{name}.max"
-            )
-            self._add("Max", [f"{name}.max", self._constant("smallest", np.float32(_SMALLEST_SCALE))], f"{name}.scale")
-            self._add("Div", [name, f"{name}.scale"], f"{name}.unit")
-            unit, zero = (
-                self._constant("activation_unit", np.float32(1 / 127)),
-                self._constant("activation_zero", np.uint8(128)),
-            )
-            self._add("QuantizeLinear", [f"{name}.unit", unit, zero], f"{name}.uint8")
-            self.activations[name] = _Activation(f"{name}.uint8", f"{name}.scale")
+            rectified = name in self.rectified
+            source = self.rectified.get(name, name)
+            scale = self._constant(f"{name}.scale", np.float32(activation_scale(peak, rectified=rectified)))
+            zero = self._constant(f"{name}.zero", np.uint8(0 if rectified else ACTIVATION_ZERO))
+            self._add("QuantizeLinear", [source, scale, zero], f"{name}.uint8")
+            self.activations[name] = _Activation(f"{name}.uint8", scale, zero)
         return self.activations[name]
 
     def _gather(self, node: onnx.NodeProto) -> None:
@@ -158,7 +166,6 @@ class _Rewriter:
         kept = [tensor for tensor in self.graph.initializer if tensor.name in used]
         del self.graph.initializer[:]
         self.graph.initializer.extend(kept)
-        del self.graph.value_info[:]
 
     def _reachable(self) -> list[onnx.NodeProto]:
         """Nodes some graph output needs, in order."""
@@ -171,11 +178,12 @@ class _Rewriter:
         return kept[::-1]
 
 
+def activation_scale(peak: float, *, rectified: bool = False) -> float:
+    """What one step of a quantised activation is worth."""
+    return _HEADROOM * max(peak, _SMALLEST_SCALE) / (255 if rectified else 127)
+
+
 def quantize_columns(matrix: Matrix) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
     """[inner, columns] -> int8 of the same shape in [-127, 127], and the scale of each column."""
     scale = np.maximum(np.abs(matrix).max(axis=0) / 127, _SMALLEST_SCALE).astype(np.float32)
     return np.rint(matrix / scale).astype(np.int8), scale
-
-
-def _is_scale_free(values: npt.NDArray[np.generic]) -> bool:
-    return bool(values.ndim == 1 and np.isneginf(values).any() and ((values == 0) | np.isneginf(values)).all())

@@ -110,6 +110,7 @@ def _name_faults(name: str, session: onnxruntime.InferenceSession, spec: GraphSp
 
 
 _ORT_TYPES = {
+    "int8": "tensor(int8)",
     "int32": "tensor(int32)",
     "int64": "tensor(int64)",
     "bool": "tensor(bool)",
@@ -141,9 +142,15 @@ def _compare(
     prefixes = rng.integers(4, model.config.vocabulary_size, (n, k, t))
     prefixes[:, :, 0] = BOS_ID
     expected, expected_cross = _torch_log_probs(model, source_ids, source_mask, prefixes)
-    found = _decoder_log_probs(sessions, source_ids, source_mask, prefixes)
+    found = _decoder_log_probs(sessions, source_ids, source_mask, prefixes, model.config.vocabulary_size)
     labels = np.concatenate([prefixes[:, 0, 1:], np.full((n, 1), EOS_ID)], axis=1)
-    inputs = {"source_ids": source_ids, "source_mask": source_mask, "target_ids": prefixes[:, 0], "labels": labels}
+    inputs = {
+        "source_ids": source_ids,
+        "source_mask": source_mask,
+        "target_ids": prefixes[:, 0],
+        "labels": labels,
+        "allowed": np.ones((n, model.config.vocabulary_size), np.bool_),
+    }
     scored, _, _, cross = sessions["scorer"].run(None, inputs)
     wanted = np.take_along_axis(expected[:, 0], labels[..., None], axis=-1)[..., 0]
     best, second = np.moveaxis(np.sort(expected, axis=-1)[..., -2:], -1, 0)[::-1]
@@ -194,11 +201,27 @@ class _Steps:
     best_log_probs: Array  # [N, K, T]
 
 
+def _everything(columns: onnxruntime.InferenceSession, rows: int, vocabulary_size: int) -> dict[str, Array]:
+    """The shortlist that leaves nothing out, which makes a step comparable with PyTorch's."""
+    ids = np.flatnonzero(suppressed_ids(vocabulary_size).numpy() == 0)
+    weights = columns.run(None, {"ids": np.concatenate([[PAD_ID], ids])})  # the first column stands for no token
+    named = {output.name: value for output, value in zip(columns.get_outputs(), weights, strict=True)}
+    bias = np.zeros(len(ids) + 1, np.float16 if named["output_weights"].dtype == np.float16 else np.float32)
+    bias[0] = -np.inf
+    return {
+        "shortlist_ids": np.tile(ids, (rows, 1)),
+        "shortlist_columns": np.tile(np.arange(1, len(ids) + 1), (rows, 1)),
+        "output_bias": bias,
+        **named,
+    }
+
+
 def _decoder_log_probs(
     sessions: dict[str, onnxruntime.InferenceSession],
     source_ids: Array,
     source_mask: Array,
     prefixes: Array,
+    vocabulary_size: int,
 ) -> _Steps:
     """Force `prefixes` through the decoder step by step."""
     n, k, t = prefixes.shape
@@ -212,6 +235,12 @@ def _decoder_log_probs(
         value.name: np.full((n * k, value.shape[1], t + 2, value.shape[3]), 7.0, memory_values[0].dtype)
         for value in past_inputs
     }
+    shortlist = {}
+    if "columns" in sessions:
+        shortlist = _everything(sessions["columns"], n * k, vocabulary_size)
+    shortlist = {}
+    if "columns" in sessions:
+        shortlist = _everything(sessions["columns"], n * k, vocabulary_size)
     for step in range(t):
         values = decoder.run(
             None,
@@ -220,9 +249,10 @@ def _decoder_log_probs(
                 "lengths": np.full(n * k, step, np.int32),
                 "longest": np.array(step + 1, np.int32),
                 "num_candidates": np.array([1]),
-                "source_mask": source_mask.astype(np.int32),
+                "source_mask": source_mask,
                 **memory,
                 **past,
+                **shortlist,
             },
         )
         best_log_probs[:, :, step] = values[0].reshape(n, k)

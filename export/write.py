@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,15 @@ import onnx
 import torch
 from onnx.external_data_helper import set_external_data
 
-from export.graphs import GraphExport, graph_exports, state_specs
+from export.calibrate import input_peaks
+from export.graphs import GraphExport, graph_exports, named_peaks, state_specs
 from export.quantize import quantize
+from export.self_test import self_tests
 from export.verify import Agreement, verify_bundle
 from model import bundle
-from model.bundle import GraphSpec, Limits, Manifest, Precision, SpecialIds
+from model.bundle import AlignmentMethod, GraphSpec, Limits, Manifest, Precision, SpecialIds
 from model.checkpoint import CONFIG_FILE, VOCABULARY_FILE, Checkpoint, load_checkpoint
+from model.shortlist import SHORTLIST_FILE, load_shortlist
 from model.transformer import Transformer
 from model.vocabulary import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 
@@ -42,9 +45,13 @@ def write_bundle(
     bundle_version: str,
     limits: Limits,
     quality: tuple[dict[str, Any], ...] = (),
+    alignment: Mapping[str, AlignmentMethod] | None = None,
+    shortlist: bool = True,
     report: Callable[[str], None] = lambda line: None,
 ) -> Agreement:
     """Export, verify and write; `destination` is replaced whole or left as it was.
+
+    `shortlist` False leaves out the checkpoint's shortlist: every step then considers the whole vocabulary.
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
@@ -55,8 +62,11 @@ def write_bundle(
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
-        graphs = _write_graphs(checkpoint, scratch, precision, report)
+        with_shortlist = shortlist and (checkpoint_directory / SHORTLIST_FILE).is_file()
+        graphs = _write_graphs(checkpoint, scratch, precision, report, with_shortlist=with_shortlist)
         shutil.copyfile(checkpoint_directory / VOCABULARY_FILE, scratch / bundle.VOCABULARY_FILE)
+        if with_shortlist:
+            shutil.copyfile(checkpoint_directory / SHORTLIST_FILE, scratch / SHORTLIST_FILE)
         card = checkpoint_directory / bundle.MODEL_CARD_FILE
         if card.is_file():
             shutil.copyfile(card, scratch / bundle.MODEL_CARD_FILE)
@@ -65,7 +75,9 @@ def write_bundle(
         manifest = _manifest(
             checkpoint, checkpoint_directory, scratch, graphs, precision, bundle_version, limits, agreement, quality
         )
-        bundle.write_manifest(scratch, manifest)
+        known = load_shortlist(scratch / SHORTLIST_FILE, checkpoint.vocabulary) if with_shortlist else None
+        measured = {"alignment": dict(alignment or {}), "self_tests": self_tests(checkpoint, known)}
+        bundle.write_manifest(scratch, manifest.model_copy(update=measured))
         _put_in_place(scratch, destination)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -83,17 +95,23 @@ def _put_in_place(scratch: Path, destination: Path) -> None:
 
 
 def _write_graphs(
-    checkpoint: Checkpoint, directory: Path, precision: Precision, report: Callable[[str], None]
+    checkpoint: Checkpoint,
+    directory: Path,
+    precision: Precision,
+    report: Callable[[str], None],
+    *,
+    with_shortlist: bool,
 ) -> dict[str, GraphSpec]:
     model = _half(checkpoint.model) if precision == "fp16" else checkpoint.model
+    peaks = input_peaks(model) if precision == "int8" else None
     specs: dict[str, GraphSpec] = {}
     with (directory / bundle.WEIGHTS_FILE).open("wb") as weights:
         store = _SharedWeights(weights)
-        for graph in graph_exports(model, _float_type(precision)):
+        for graph in graph_exports(model, _float_type(precision), with_shortlist=with_shortlist, peaks=peaks):
             report(f"exporting {graph.name}")
             proto = _trace(graph)
-            if precision == "int8":
-                quantize(proto)
+            if peaks is not None:
+                quantize(proto, named_peaks(peaks))
             _name_axes(proto, graph)
             _strip_origins(proto)
             store.move_out(proto)
@@ -149,7 +167,11 @@ def _quiet_exporter() -> Iterator[None]:
 
 
 def _name_axes(proto: onnx.ModelProto, graph: GraphExport) -> None:
-    """Give the inputs' and outputs' axes the names of the contract instead of the exporter's."""
+    """Give the inputs' and outputs' axes the names of the contract instead of the exporter's.
+
+    Sizes in between are forgotten: the exporter takes the number of candidates for the 1 it traced.
+    """
+    del proto.graph.value_info[:]
     specs = {spec.name: spec for spec in (*graph.inputs, *graph.outputs)}
     for value in (*proto.graph.input, *proto.graph.output):
         for dimension, size in zip(value.type.tensor_type.shape.dim, specs[value.name].shape, strict=True):

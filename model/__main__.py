@@ -1,4 +1,4 @@
-"""Commands: python -m model vocabulary | train | average | evaluate | translate | curves."""
+"""Commands: python -m model vocabulary | train | average | shortlist | evaluate | translate | curves."""
 
 from __future__ import annotations
 
@@ -54,6 +54,14 @@ def _parser() -> argparse.ArgumentParser:
     average.add_argument("--half", action="store_true", help="store fp16, half the size")
     average.add_argument("--out", type=Path, required=True, help="checkpoint folder to write")
     average.set_defaults(run_command=_average)
+
+    shortlist = commands.add_parser("shortlist", help="learn which target pieces a sentence may need")
+    _add_recipe(shortlist)
+    shortlist.add_argument("checkpoint", type=Path, help="checkpoint folder to add it to")
+    shortlist.add_argument("--pairs", type=int, default=150_000, help="sentence pairs a target language (150,000)")
+    shortlist.add_argument("--most", type=int, default=64, help="translations kept of a piece (64)")
+    shortlist.add_argument("--frequent", type=int, default=800, help="pieces every sentence may use (800)")
+    shortlist.set_defaults(run_command=_shortlist)
 
     evaluate = commands.add_parser("evaluate", help="score a checkpoint on line-aligned files")
     evaluate.add_argument("checkpoint", type=Path)
@@ -131,6 +139,23 @@ def _average(options: argparse.Namespace) -> None:
     average = newest_average(options.run, options.vocabulary, options.last)
     save_checkpoint(options.out, **average, dtype=torch.float16 if options.half else torch.float32)
     print(f"{options.out}: average of {len(average['training']['averaged_steps'])} saved weights")
+
+
+def _shortlist(options: argparse.Namespace) -> None:
+    from model.checkpoint import VOCABULARY_FILE
+    from model.preparation import load_vocabulary, sample_pairs
+    from model.recipe import load_recipe
+    from model.shortlist import SHORTLIST_FILE, build_lexicon, save_lexicons
+
+    recipe = load_recipe(options.recipe)
+    vocabulary = load_vocabulary(recipe, options.checkpoint / VOCABULARY_FILE)
+    lexicons = {}
+    for language in recipe.target_languages:
+        pairs = sample_pairs(recipe, options.root, vocabulary, language, options.pairs)
+        print(f"{language}: {len(pairs):,} pairs", file=sys.stderr)
+        lexicons[language] = build_lexicon(pairs, len(vocabulary), most=options.most, frequent=options.frequent)
+    save_lexicons(options.checkpoint / SHORTLIST_FILE, lexicons)
+    print(options.checkpoint / SHORTLIST_FILE)
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from model.errors import BundleError
 
@@ -76,6 +76,45 @@ class Limits(_Part):
     source_tokens: int = Field(ge=3)
     target_tokens: int = Field(ge=2)
 
+    def output_tokens(self, source_tokens: int) -> int:
+        """Most tokens an output has unless a caller says otherwise: twice the source and ten more, if there is room."""
+        return min(2 * source_tokens + 10, self.target_tokens)
+
+
+class SelfTest(_Part):
+    """A sentence, and what the graphs gave for it when the bundle was made: greedy, without options."""
+
+    source_ids: tuple[int, ...]
+    """Target-language tag, pieces, end token."""
+    target_ids: tuple[int, ...]
+    """Without the end token."""
+    log_prob: float
+    """Natural logarithm, summed over the tokens, the end token included."""
+
+
+class AlignmentMethod(_Part):
+    """How source and target words are linked; `python -m service align-eval` measures which way is best."""
+
+    evidence: Literal["attention", "erasure"]
+    """attention: how much the decoder looks at a source word. erasure: how much less likely a target word becomes when
+    the model does not see the source word."""
+    heads: tuple[tuple[int, int], ...] = ()
+    """(layer, head) of the encoder-decoder attentions that are averaged; for `attention` only."""
+    row: Literal["predicts", "consumes"] = "predicts"
+    """Which row of the attention belongs to a target token: the one that predicts it, or the next, which reads it."""
+    diagonal: float = Field(default=0.0, ge=0)
+    """How much evidence far from the diagonal counts for less: exp(-diagonal |i/I - j/J|) for word i of I, j of J."""
+    symmetrisation: Literal["target", "source", "intersection", "union", "grow-diag"] = "grow-diag"
+    """target: each target word's best source word. source: each source word's best target word. Others: of both."""
+    aer: float | None = None
+    """Alignment error rate on sentences it was not chosen on; None: never measured."""
+
+    @model_validator(mode="after")
+    def _attention_has_heads(self) -> AlignmentMethod:
+        if (self.evidence == "attention") != bool(self.heads):
+            raise ValueError("an alignment by attention names its heads, one by erasure has none")
+        return self
+
 
 class Manifest(_Part):
     """The whole description of a bundle."""
@@ -88,7 +127,7 @@ class Manifest(_Part):
     special_ids: SpecialIds
     vocabulary_size: int
     limits: Limits
-    graphs: dict[Literal["encoder", "decoder", "scorer"], GraphSpec]
+    graphs: dict[Literal["encoder", "decoder", "scorer", "columns"], GraphSpec]
     states: tuple[StateSpec, ...]
     architecture: dict[str, Any]
     provenance: dict[str, Any]
@@ -97,6 +136,10 @@ class Manifest(_Part):
     """Measured against PyTorch at export."""
     quality: tuple[dict[str, Any], ...] = ()
     """Scores with signatures, as `python -m service evaluate` prints them."""
+    self_tests: tuple[SelfTest, ...] = ()
+    """What whoever loads the bundle can try before trusting it."""
+    alignment: dict[str, AlignmentMethod] = {}
+    """What is best for each direction, as `python -m service align-eval` wrote it."""
     files: dict[str, str]
     """SHA-256 of every other file in the directory."""
 
@@ -128,6 +171,21 @@ def read_manifest(directory: Path) -> Manifest:
     if manifest.format != FORMAT:
         raise BundleError(f"{path}: format {manifest.format}, this version reads format {FORMAT}; export it again")
     return manifest
+
+
+_ALIGNMENTS = TypeAdapter(dict[str, AlignmentMethod])
+
+
+def read_alignment(path: Path) -> dict[str, AlignmentMethod]:
+    """A method for each direction, from what `python -m service align-eval --out` wrote.
+
+    Raises:
+        BundleError: missing, or something else.
+    """
+    try:
+        return _ALIGNMENTS.validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        raise BundleError(f"{path}: not what align-eval wrote: {error}") from error
 
 
 def check_files(directory: Path, manifest: Manifest) -> None:

@@ -109,6 +109,25 @@ def _encode(
     return corpus, len(pairs) - len(kept)
 
 
+def sample_pairs(
+    recipe: Recipe, root: Path, vocabulary: Vocabulary, target_language: str, most: int
+) -> list[tuple[list[int], list[int]]]:
+    """Pieces (source, target) of at most `most` training pairs into one language, each text by its share of them."""
+    texts = [
+        read_pairs(files, direction, root)
+        for files in recipe.data
+        for direction in files.directions
+        if split_direction(direction)[1] == target_language
+    ]
+    share = min(1.0, most / sum(map(len, texts)))
+    rng = random.Random(recipe.seed)
+    pairs = [pair for text in texts for pair in rng.sample(text, round(share * len(text)))]
+    sources = vocabulary.encode_batch([source for source, _ in pairs])
+    targets = vocabulary.encode_batch([target for _, target in pairs])
+    longest = recipe.training.longest
+    return [(s, t) for s, t in zip(sources, targets, strict=True) if s and t and max(len(s), len(t)) < longest]
+
+
 def read_validation(recipe: Recipe, root: Path, vocabulary: Vocabulary) -> list[ValidationSet]:
     """The recipe's held-out sets, one a direction."""
     sets = []

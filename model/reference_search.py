@@ -30,14 +30,23 @@ class ReferenceHypothesis:
     finished: bool
 
 
-def next_log_probs(model: Transformer, prefixes: Tensor, memory: Tensor, source_mask: Tensor) -> Tensor:
+def next_log_probs(
+    model: Transformer,
+    prefixes: Tensor,
+    memory: Tensor,
+    source_mask: Tensor,
+    shortlist: Tensor | None = None,
+) -> Tensor:
     """Log-probabilities of the token after each prefix. prefixes [B, T] -> [B, V].
 
-    An output has at least one token: after the start alone the end token is impossible.
+    An output has at least one token: after the start alone the end token is impossible. With a `shortlist` [L] of ids
+    all others are.
     """
     states = model.decode(prefixes, memory, source_mask)[:, -1]
     logits = model.embedding.project(states).float()
     logits[:, NEVER] = -torch.inf
+    if shortlist is not None:
+        logits += torch.full_like(logits[0], -torch.inf).index_fill_(0, shortlist, 0.0)
     log_probs = logits.log_softmax(dim=-1)
     if prefixes.shape[1] == 1:
         log_probs[:, EOS_ID] = -torch.inf
@@ -63,7 +72,13 @@ def greedy_search(
 
 @torch.inference_mode()
 def beam_search(
-    model: Transformer, source_ids: Tensor, *, beam_size: int, max_output_tokens: int, length_penalty: float = 1.0
+    model: Transformer,
+    source_ids: Tensor,
+    *,
+    beam_size: int,
+    max_output_tokens: int,
+    length_penalty: float = 1.0,
+    shortlist: Tensor | None = None,
 ) -> list[ReferenceHypothesis]:
     """The best hypotheses of one source [S], best first; ties keep the earlier beam and the smaller id."""
     source_mask = torch.ones(1, len(source_ids), dtype=torch.bool, device=source_ids.device)
@@ -73,7 +88,8 @@ def beam_search(
     for length in range(1, max_output_tokens + 1):
         prefixes = torch.tensor([ids for _, ids in beams], device=source_ids.device)
         rows = len(beams)
-        log_probs = next_log_probs(model, prefixes, memory.expand(rows, -1, -1), source_mask.expand(rows, -1))
+        mask = source_mask.expand(rows, -1)
+        log_probs = next_log_probs(model, prefixes, memory.expand(rows, -1, -1), mask, shortlist)
         totals = log_probs + torch.tensor([log_prob for log_prob, _ in beams], device=source_ids.device)[:, None]
         values, order = (part[: 2 * beam_size] for part in totals.flatten().sort(descending=True, stable=True))
         previous, beams = beams, []

@@ -7,15 +7,11 @@ from collections.abc import Sequence
 import torch
 
 from model.batches import pad
+from model.bundle import Limits
 from model.evaluation import by_length
 from model.reference_search import beam_search, greedy_search
 from model.transformer import Transformer
 from model.vocabulary import PAD_ID, Vocabulary
-
-
-def output_limit(source_tokens: int, max_positions: int) -> int:
-    """Most tokens an output may have: room for twice the source and a little more."""
-    return min(2 * source_tokens + 10, max_positions - 1)
 
 
 def translate_greedily(
@@ -23,12 +19,12 @@ def translate_greedily(
 ) -> list[str]:
     """Greedy translations of single sentences, in order. The model must be in evaluation mode."""
     device = next(model.parameters()).device
-    limit = model.config.max_positions
-    sources = [vocabulary.encode_source(text, target_language)[:limit] for text in texts]
+    limits = _limits(model)
+    sources = [vocabulary.encode_source(text, target_language)[: limits.source_tokens] for text in texts]
     outputs = [""] * len(texts)
     for group in by_length([len(source) for source in sources], batch_tokens):
         source_ids = pad([sources[index] for index in group]).to(device)
-        most = output_limit(source_ids.shape[1], limit)
+        most = limits.output_tokens(source_ids.shape[1])
         for index, ids in zip(group, greedy_search(model, source_ids, source_ids != PAD_ID, most), strict=True):
             outputs[index] = vocabulary.decode(ids)
     return outputs
@@ -45,12 +41,19 @@ def translate_with_beam(
 ) -> str:
     """The best beam-search translation of one sentence."""
     device = next(model.parameters()).device
-    source = vocabulary.encode_source(text, target_language)[: model.config.max_positions]
+    limits = _limits(model)
+    source = vocabulary.encode_source(text, target_language)[: limits.source_tokens]
     best = beam_search(
         model,
         torch.tensor(source, device=device),
         beam_size=beam_size,
-        max_output_tokens=output_limit(len(source), model.config.max_positions),
+        max_output_tokens=limits.output_tokens(len(source)),
         length_penalty=length_penalty,
     )[0]
     return vocabulary.decode(best.target_ids)
+
+
+def _limits(model: Transformer) -> Limits:
+    """What the position tables have room for; an output's first place is the starting token's."""
+    positions = model.config.max_positions
+    return Limits(source_tokens=positions, target_tokens=positions - 1)

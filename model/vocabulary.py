@@ -101,6 +101,28 @@ class Vocabulary:
         text: str = self._processor.DecodeIds([int(i) for i in ids])
         return text
 
+    def encode_spans(self, text: str) -> list[tuple[int, int]]:
+        """Where each piece of `encode(text)` stands in `text`: half-open, in Unicode code points, in order.
+
+        `text` has no half of a surrogate pair. A piece that begins a word begins with the space before it. The bytes
+        of one character all have its span.
+        """
+        mapping = self._processor.Encode(text, return_type="offset_mapping")
+        return self._share_bytes(mapping["ids"], mapping["offsets"])
+
+    def decode_spans(self, ids: Sequence[int]) -> list[tuple[int, int]]:
+        """Where each of `ids` stands in `decode(ids)`, as with `encode_spans`; special tokens and tags are empty."""
+        mapping = self._processor.Decode([int(i) for i in ids], return_type="offset_mapping")
+        return self._share_bytes(ids, mapping["offsets"])
+
+    def _share_bytes(self, ids: Sequence[int], spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """SentencePiece gives a character to its last byte and leaves the bytes before it empty."""
+        for index in reversed(range(len(spans) - 1)):
+            start, end = spans[index]
+            if start == end and self._processor.IsByte(int(ids[index])):
+                spans[index] = spans[index + 1]
+        return spans
+
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The piece of each id as the model sees it, e.g. `▁suis`, `</s>`, `<2en>`."""
         return [str(self._processor.IdToPiece(int(i))) for i in ids]

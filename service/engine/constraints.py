@@ -1,4 +1,4 @@
-"""Repetition and length under control: which log-probabilities to change before the next token is chosen.
+"""Repetition, length and beginning under control: which log-probabilities to change before the next token is chosen.
 
 The semantics are those of Hugging Face's logits processors in beam search: they act on log-probabilities, which are not
 normalised again, and the token that starts the output counts as one the output already has.
@@ -32,6 +32,11 @@ def changes(target_ids: Sequence[int], options: SearchOptions) -> dict[int, Chan
     if len(target_ids) < options.min_output_tokens:
         found[EOS_ID] = FORBIDDEN
     return found
+
+
+def forced_token(num_tokens: int, options: SearchOptions) -> int | None:
+    """The only token possible after `num_tokens`, if the output is still within its prefix. Nothing else changes it."""
+    return options.target_prefix[num_tokens] if num_tokens < len(options.target_prefix) else None
 
 
 def ends_of_repeated_ngrams(ids: Sequence[int], size: int) -> set[int]:

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Literal
 
-FinishedAs = Literal["eos", "length", "cancelled", "error"]
+FinishedAs = Literal["eos", "length", "cancelled", "deadline", "error"]
+Stage = Literal["queue", "decode"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,5 +40,7 @@ class EngineReport:
     """From submission to the start of encoding, one entry a job."""
     finished: Mapping[FinishedAs, int]
     """How jobs ended; reasons that did not occur may be absent."""
+    cancelled: Mapping[Stage, int]
+    """Where those were that ended as `cancelled`; stages that did not occur may be absent."""
     running_rows: int
     """Rows that are being decoded now."""

@@ -5,6 +5,8 @@ Shapes: N sentences, K beams a sentence, R = N K rows, S source tokens (padded),
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +22,10 @@ from onnxruntime import OrtValue
 from model.bundle import Manifest, StateSpec, check_files, read_manifest
 from model.errors import BundleError
 from model.vocabulary import PAD_ID
+from service.engine.cpu import int8_saturates
+from service.engine.shortlist import ShortlistColumns
+
+_log = logging.getLogger(__name__)
 
 Array = npt.NDArray[Any]
 Device = Literal["auto", "cpu", "cuda"]
@@ -51,8 +57,39 @@ class Runtime:
         self._decoder = onnxruntime.InferenceSession(directory / manifest.graphs["decoder"].file, options, providers)
         self.provider: str = self._decoder.get_providers()[0]
         _require_device(device, self.provider)
+        self._columns = self._open_columns(directory, options, providers)
+        self._has_seven_bits = manifest.precision == "int8" and int8_saturates()
+        if self._has_seven_bits:
+            _log.warning("this processor has no VNNI: int8 runs slower, and its output projection with 7 bits")
         self._encoder_outputs = [output.name for output in manifest.graphs["encoder"].outputs]
         self._memory_inputs = {state.output: state.input for state in manifest.states if state.kind == "per_source"}
+
+    def _open_columns(
+        self, directory: Path, options: onnxruntime.SessionOptions, providers: Sequence[str]
+    ) -> onnxruntime.InferenceSession | None:
+        spec = self.manifest.graphs.get("columns")
+        return spec and onnxruntime.InferenceSession(directory / spec.file, options, providers)
+
+    @property
+    def needs_shortlist(self) -> bool:
+        """Whether a step considers only the tokens of each sentence's shortlist."""
+        return self._columns is not None
+
+    def open_columns(self, beam_size: int) -> ShortlistColumns | None:
+        """What the output projection reads for running sentences; None if it considers every token."""
+        if self._columns is None:
+            return None
+        return ShortlistColumns(self._columns_of, self.manifest.vocabulary_size, beam_size)
+
+    def _columns_of(self, ids: Array) -> dict[str, Array]:
+        session = self._columns
+        assert session is not None
+        names = [output.name for output in session.get_outputs()]
+        columns = dict(zip(names, session.run(names, {"ids": ids}), strict=True))
+        if self._has_seven_bits:  # what is an input ONNX Runtime cannot convert beforehand
+            columns["output_weights"] = np.rint(columns["output_weights"] / 2).astype(np.int8)
+            columns["output_scales"] = columns["output_scales"] * 2
+        return columns
 
     @property
     def states(self) -> tuple[StateSpec, ...]:
@@ -63,6 +100,11 @@ class Runtime:
     def max_places(self) -> int:
         """Longest output, in tokens."""
         return self.manifest.limits.target_tokens
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V."""
+        return self.manifest.vocabulary_size
 
     @property
     def min_rows(self) -> int:
@@ -78,7 +120,7 @@ class Runtime:
         mask = source_ids != PAD_ID
         outputs = self._encoder.run(self._encoder_outputs, {"source_ids": source_ids, "source_mask": mask})
         memory = {self._memory_inputs[name]: value for name, value in zip(self._encoder_outputs, outputs, strict=True)}
-        return {"source_mask": mask.astype(np.int32), **memory}
+        return {"source_mask": mask, **memory}
 
     def bind_step(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> Callable[[], None]:
         """A decoder step that reads and writes these arrays where they lie; call it as often as their content
@@ -117,6 +159,8 @@ def _session_options(threads: int) -> onnxruntime.SessionOptions:
     options.enable_mem_pattern = False
     # Encoder and decoder have a pool of threads each; the one that waits must not spin on the other's core.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Where 8-bit sums may saturate (see `cpu`), constant weights are converted for a kernel in which they do not.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     options.log_severity_level = 3
     return options
 
@@ -137,3 +181,26 @@ def _require_device(device: Device, provider: str) -> None:
     """ONNX Runtime falls back to the CPU without an exception when CUDA cannot start."""
     if device == "cuda" and provider != CUDA:
         raise DeviceError("CUDA was asked for but could not start: check the driver and the CUDA and cuDNN libraries")
+
+
+class ScorerGraph:
+    """The graph that scores whole targets, in a session of its own. Not thread-safe: one thread owns it."""
+
+    def __init__(self, directory: Path, manifest: Manifest, *, device: Device, threads: int) -> None:
+        self._spec = manifest.graphs["scorer"]
+        self.vocabulary_size = manifest.vocabulary_size
+        self._session = onnxruntime.InferenceSession(
+            directory / self._spec.file, _session_options(threads), _providers(device, manifest)
+        )
+
+    def score(self, inputs: Mapping[str, Array], attention: Sequence[str]) -> tuple[Array, dict[str, Array]]:
+        """token_log_probs [N, T], and the attention of these kinds by kind."""
+        names = ["token_log_probs", *(f"{kind}_attention" for kind in attention)]
+        log_probs, *weights = self._session.run(names, dict(inputs))
+        return log_probs, dict(zip(attention, weights, strict=True))
+
+    def numbers(self, source_length: int, target_length: int) -> int:
+        """How many numbers the outputs of one row are, with the log-probabilities of the whole vocabulary."""
+        sizes = {"N": 1, "S": source_length, "T": target_length}
+        shapes = [[sizes[size] if isinstance(size, str) else size for size in out.shape] for out in self._spec.outputs]
+        return sum(math.prod(shape) for shape in shapes) + target_length * self.vocabulary_size

@@ -1,15 +1,16 @@
 """Who runs next: pure decisions over plain values, no model, no clock, no thread.
 
 Jobs wait in two lanes, each first come first served. A small request is interactive, a large one is bulk. Interactive
-jobs are admitted first and keep some rows that bulk jobs never take; while both lanes run, bulk steps get at most as
-much time as interactive ones, so that one sentence is not held up by a document of a thousand.
+jobs are admitted first and keep some rows that bulk jobs never take; while both lanes run, bulk steps get at most half
+as much time as interactive ones, so that one sentence is not held up by a document of a thousand.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping
 
 
 class Lane(enum.Enum):
@@ -30,6 +31,10 @@ class Capacity:
     """Padded source tokens encoded between two steps; running sentences wait meanwhile."""
     interactive_tokens: int
     """A request with more source tokens than this is bulk."""
+    waiting_tokens: int = sys.maxsize
+    """Source tokens that may wait in the interactive lane."""
+    bulk_waiting_tokens: int = sys.maxsize
+    """Source tokens that may wait in the bulk lane: a document must not keep single sentences out."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,12 +50,38 @@ def lane_of(source_tokens: int, capacity: Capacity) -> Lane:
     return Lane.INTERACTIVE if source_tokens <= capacity.interactive_tokens else Lane.BULK
 
 
+def has_room(lane: Lane, waiting_tokens: int, tokens: int, capacity: Capacity) -> bool:
+    """Whether a request of `tokens` may wait in a lane where `waiting_tokens` do."""
+    limit = capacity.waiting_tokens if lane is Lane.INTERACTIVE else capacity.bulk_waiting_tokens
+    return waiting_tokens + tokens <= limit
+
+
+def expected_wait(waiting_tokens: int, tokens_per_second: float | None) -> float:
+    """Seconds until what waits has started, at the pace at which the lane was seen to empty; 0 if it never was."""
+    return waiting_tokens / tokens_per_second if tokens_per_second else 0.0
+
+
+def smoothed_pace(before: float | None, tokens: int, seconds: float) -> float:
+    """Tokens a second that leave a lane in which there is always somebody waiting; the newest counts a quarter."""
+    now = tokens / seconds
+    return now if before is None else before + (now - before) / 4
+
+
+def fair_share(rows: int, decoders: int) -> int:
+    """How many of `rows`, running and waiting, each of several decoders should have."""
+    return -(-rows // decoders)
+
+
 def admit(
-    waiting: Mapping[Lane, Sequence[Demand]], running_rows: Mapping[Lane, int], capacity: Capacity
+    waiting: Mapping[Lane, Iterable[Demand]],
+    running_rows: Mapping[Lane, int],
+    capacity: Capacity,
+    share: int = sys.maxsize,
 ) -> dict[Lane, int]:
     """How many jobs to take from the head of each lane now.
 
-    A job never overtakes another of its lane. One that would not fit even alone is taken when nothing else runs.
+    A job never overtakes another of its lane. One that would not fit even alone is taken when nothing else runs. A
+    decoder that has its `share` of rows leaves the rest to the others.
     """
     rows = sum(running_rows.values())
     tokens = 0
@@ -58,12 +89,12 @@ def admit(
     for lane in Lane:
         limit = capacity.max_rows - (capacity.reserved_rows if lane is Lane.BULK else 0)
         count = 0
-        for demand in waiting[lane]:
+        for demand in waiting.get(lane, ()):
             fits = rows + demand.rows <= limit and tokens + demand.encode_tokens <= capacity.encode_tokens
             alone = rows == 0
             # The encoder always takes one: a sentence longer than the budget must start some day.
             first_to_encode = tokens == 0 and rows + demand.rows <= limit
-            if not (fits or alone or first_to_encode):
+            if rows >= share or not (fits or alone or first_to_encode):
                 break
             rows += demand.rows
             tokens += demand.encode_tokens
@@ -81,10 +112,10 @@ def lanes_to_step(running_rows: Mapping[Lane, int], bulk_owes_seconds: float) ->
 
 
 def bulk_debt(owed: float, seconds: Mapping[Lane, float], running_rows: Mapping[Lane, int]) -> float:
-    """What bulk owes after a tick that spent `seconds` on each lane: its time less interactive's, never below 0.
+    """What bulk owes after a tick that spent `seconds` on each lane: twice its time less interactive's, never below 0.
 
     With no interactive row nobody was held up, and nothing is owed.
     """
     if not running_rows[Lane.INTERACTIVE]:
         return 0.0
-    return max(0.0, owed + seconds.get(Lane.BULK, 0.0) - seconds.get(Lane.INTERACTIVE, 0.0))
+    return max(0.0, owed + 2 * seconds.get(Lane.BULK, 0.0) - seconds.get(Lane.INTERACTIVE, 0.0))

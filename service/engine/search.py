@@ -5,7 +5,7 @@ candidates of its step; a sentence is done when K hypotheses have ended (Hugging
 its output limit.
 `model/reference_search.py` says the same without a cache and without batches.
 
-Shapes: N sentences running, K beams a sentence, C = 2K candidates, P places.
+Shapes: N sentences running, K beams a sentence, R = N K rows, C candidates a row, P places.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from model.vocabulary import BOS_ID, EOS_ID
-from service.engine.constraints import Change, changes
+from model.vocabulary import BOS_ID, EOS_ID, PAD_ID
+from service.engine.constraints import Change, changes, forced_token
 from service.engine.jobs import Hypothesis, SearchOptions
+from service.engine.shortlist import pad_rows
 
 Array = npt.NDArray[np.generic]
 Owner = TypeVar("Owner")
@@ -33,6 +34,10 @@ class RunningState(Protocol):
     count: int
     token_ids: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.int32]
+
+    @property
+    def max_candidates(self) -> int:
+        """All the tokens a row may choose from."""
 
     def join(self, memory: Mapping[str, Array]) -> None:
         """Add sentences."""
@@ -77,12 +82,12 @@ class StepResult(Generic[Owner]):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Candidates:
+class _Continuations:
     """The best continuations of each sentence, best first; equal ones in the order of beams, then of ids."""
 
-    log_probs: npt.NDArray[np.float32]  # [N, C] of the whole hypothesis
-    origins: npt.NDArray[np.int64]  # [N, C] the beam each continues
-    token_ids: npt.NDArray[np.int64]  # [N, C]
+    log_probs: npt.NDArray[np.float32]  # [N, 2K] of the whole hypothesis
+    origins: npt.NDArray[np.int64]  # [N, 2K] the beam each continues
+    token_ids: npt.NDArray[np.int64]  # [N, 2K]
 
 
 class BeamGroup(Generic[Owner]):
@@ -94,6 +99,12 @@ class BeamGroup(Generic[Owner]):
         self._sentences: list[Sentence[Owner]] = []
         self._log_probs = np.zeros((0, beam_size), np.float32)  # of each beam so far; -inf for a beam that is none
         self._tokens = np.zeros((0, beam_size, _FIRST_PLACES), np.int64)
+        self._limits = np.zeros(0, np.int64)  # tokens an output may have
+        self._ended = np.zeros(0, np.int64)  # hypotheses that have ended
+        self._constrained = 0  # sentences some of whose log-probabilities change
+        self._row_numbers = np.zeros((0, 1), np.int64)
+        self._no_origins = np.zeros((0, 2), np.int64)
+        self._leading = np.arange(beam_size)[None, :]
 
     @property
     def rows(self) -> int:
@@ -108,14 +119,17 @@ class BeamGroup(Generic[Owner]):
     def join(self, owners: Sequence[Owner], options: Sequence[SearchOptions], memory: Mapping[str, Array]) -> None:
         """Start sentences whose memory the encoder made."""
         state, before = self._state, len(self._sentences)
-        state.join(memory)
+        state.join(_with_prefixes(memory, options))
         self._sentences += [Sentence(owner, option) for owner, option in zip(owners, options, strict=True)]
         new = slice(before, len(self._sentences))
         state.token_ids[new] = BOS_ID
         alone = np.full((len(owners), self._width), -np.inf, np.float32)
         alone[:, 0] = 0.0  # all beams are equal at first: only one of them counts
         self._log_probs = np.concatenate([self._log_probs, alone])
+        self._constrained += sum(option.is_constrained for option in options)
         self._grow_history(len(self._sentences), 1)
+        self._limits[new] = [option.max_output_tokens for option in options]
+        self._ended[new] = 0
 
     def drop(self, is_gone: Callable[[Owner], bool]) -> list[Owner]:
         """Stop working on the sentences whose owners are gone; returns those."""
@@ -126,81 +140,91 @@ class BeamGroup(Generic[Owner]):
 
     def step(self) -> StepResult[Owner]:
         """One token for every running sentence."""
-        count = len(self._sentences)
-        candidates = self._candidates()
-        ends = candidates.token_ids == EOS_ID
+        best = self._continuations()
+        count, width = len(self._sentences), self._width
+        lengths = self._state.lengths[:count, 0]
+        ends = best.token_ids == EOS_ID
+        some_end = bool(ends.any())
+        if some_end:
+            self._end_hypotheses(best, ends, lengths)
+        # At most one continuation of a beam ends, so K of these 2K go on.
+        going_on = np.argsort(ends, axis=1, kind="stable")[:, :width] if some_end else self._leading
         # No number at all, or no token that is possible: there is nothing to go on with.
-        best = candidates.log_probs[:, 0]
-        failed = np.flatnonzero(np.isnan(best) | (best == -np.inf)).tolist()
-        self._end_hypotheses(candidates, ends)
-        # At most one candidate of a beam ends, so K that go on are among those asked for; a greedy one may have ended.
-        going_on = np.argsort(ends, axis=1, kind="stable")[:, : self._width]
-        beam_indices = np.take_along_axis(candidates.origins, going_on, 1)
-        self._state.token_ids[:count] = np.take_along_axis(candidates.token_ids, going_on, 1)
-        self._log_probs = np.take_along_axis(candidates.log_probs, going_on, 1)
-        self._remember(beam_indices)
-        self._state.lengths[:count] += 1
-        finished = self._finished(exclude=failed)
+        leading = best.log_probs[:, 0]
+        failed = [] if leading.min() > -np.inf else np.flatnonzero(~(leading > -np.inf)).tolist()
+        rows = self._row_numbers[:count]
+        beam_indices = best.origins[rows, going_on]
+        self._state.token_ids[:count] = best.token_ids[rows, going_on]
+        self._log_probs = best.log_probs[rows, going_on]
+        self._remember(beam_indices, lengths)
+        lengths = self._state.lengths[:count]
+        lengths += 1
+        finished = self._finished(lengths[:, 0], failed)
         result = StepResult(
             [(self._sentences[slot].owner, self._sentences[slot].best()) for slot in finished],
             [self._sentences[slot].owner for slot in failed],
         )
         kept = self._leave(sorted(finished + failed))
-        if self._width > 1 and self._sentences:
+        if width > 1 and self._sentences:
             self._state.reorder(beam_indices if kept is None else beam_indices[kept])
         return result
 
-    def _candidates(self) -> _Candidates:
+    def _continuations(self) -> _Continuations:
         """Run the decoder and rank what it offers, over all beams of a sentence."""
         count, width = len(self._sentences), self._width
-        changed = self._changes()
-        log_probs, ids = self._state.step(self._wanted(changed))
-        if changed:
+        changed, forced = self._constraints() if self._constrained else ({}, {})
+        # Of K beams no more than 2K continuations are ever needed: K that end and K that go on; one of a row may end.
+        wanted = width + 1 + max(map(len, changed.values()), default=0)
+        most = self._state.max_candidates
+        log_probs, ids = self._state.step(most if forced else min(wanted, most))
+        if changed or forced:
             log_probs = _changed(log_probs, ids, changed)
-        totals = log_probs.reshape(count, width, -1) + self._log_probs[..., None]
-        each = totals.shape[2]
-        flat = totals.reshape(count, -1)
+            for row, token in forced.items():
+                log_probs[row, ids[row] != token] = -np.inf
+        totals = (log_probs.reshape(count, width, -1) + self._log_probs[..., None]).reshape(count, -1)
+        ids = ids.reshape(count, -1)
+        if width == 1 and not changed and not forced:  # ranked already
+            return _Continuations(totals, self._no_origins[:count, : ids.shape[1]], ids)
         # Stable, and not a number first: both are what `step` relies on.
-        order = np.argsort(np.where(np.isnan(flat), -np.inf, -flat), axis=1, kind="stable")[:, : 2 * width]
-        token_ids = np.take_along_axis(ids.reshape(count, -1), order, 1)
-        return _Candidates(np.take_along_axis(flat, order, 1), order // each, token_ids)
+        order = np.argsort(np.where(np.isnan(totals), -np.inf, -totals), axis=1, kind="stable")[:, : 2 * width]
+        rows = self._row_numbers[:count]
+        return _Continuations(totals[rows, order], order // log_probs.shape[-1], ids[rows, order])
 
-    def _wanted(self, changed: Mapping[int, Mapping[int, Change]]) -> int:
-        """Candidates to ask of each row: K that go on, and those that end, are impossible, or were made dearer."""
-        if self._width > 1:
-            needed = self._width + 1
-        else:  # the best token is all there is to a greedy step, but an output cannot end before it began
-            needed = 1 + bool((self._state.lengths[: len(self._sentences)] == 0).any())
-        return needed + max((len(row) for row in changed.values()), default=0)
-
-    def _changes(self) -> dict[int, dict[int, Change]]:
-        """By row: what the options of its sentence forbid or make dearer. Most sentences have nothing of it."""
-        found = {}
+    def _constraints(self) -> tuple[dict[int, dict[int, Change]], dict[int, int]]:
+        """By row: what the options of its sentence forbid or make dearer, and the tokens that are without choice."""
+        changed, forced = {}, {}
         for slot, sentence in enumerate(self._sentences):
-            if sentence.options.is_constrained:
-                for beam in range(self._width):
-                    written = self._tokens[slot, beam, : self._state.lengths[slot, 0]].tolist()
-                    found[slot * self._width + beam] = changes(written, sentence.options)
-        return found
+            if not sentence.options.is_constrained:
+                continue
+            length = int(self._state.lengths[slot, 0])
+            token = forced_token(length, sentence.options)
+            for beam in range(self._width):
+                row = slot * self._width + beam
+                if token is None:
+                    changed[row] = changes(self._tokens[slot, beam, :length].tolist(), sentence.options)
+                else:
+                    forced[row] = token
+        return changed, forced
 
-    def _end_hypotheses(self, candidates: _Candidates, ends: npt.NDArray[np.bool_]) -> None:
-        for slot, rank in np.argwhere(ends[:, : self._width]).tolist():
-            log_prob, length = float(candidates.log_probs[slot, rank]), int(self._state.lengths[slot, 0])
+    def _end_hypotheses(
+        self, best: _Continuations, ends: npt.NDArray[np.bool_], lengths: npt.NDArray[np.int32]
+    ) -> None:
+        for slot, rank in zip(*map(np.ndarray.tolist, ends[:, : self._width].nonzero()), strict=True):
+            log_prob, length = float(best.log_probs[slot, rank]), int(lengths[slot])
             # An output has at least one token: an end token in the first place is as good as forbidden.
             if length and log_prob > -np.inf:
-                origin = candidates.origins[slot, rank]
-                self._sentences[slot].end(self._tokens[slot, origin, :length], log_prob, by_model=True)
+                written = self._tokens[slot, best.origins[slot, rank], :length]
+                self._sentences[slot].end(written, log_prob, by_model=True)
+                self._ended[slot] += 1
 
-    def _remember(self, beam_indices: npt.NDArray[np.int64]) -> None:
+    def _remember(self, beam_indices: npt.NDArray[np.int64], lengths: npt.NDArray[np.int32]) -> None:
         """Add the new last tokens to what each beam has written so far."""
-        count = len(beam_indices)
-        lengths = self._state.lengths[:count, 0]
-        longest = int(lengths.max())
+        count, longest = len(beam_indices), int(lengths.max())
         self._grow_history(count, longest + 1)
         if self._width > 1:
             written = self._tokens[:count, :, :longest]
             self._tokens[:count, :, :longest] = np.take_along_axis(written, beam_indices[..., None], 1)
-        self._tokens[np.arange(count), :, lengths] = self._state.token_ids[:count]
+        self._tokens[self._row_numbers[:count, 0], :, lengths] = self._state.token_ids[:count]
 
     def _grow_history(self, sentences: int, places: int) -> None:
         have = self._tokens.shape
@@ -208,34 +232,52 @@ class BeamGroup(Generic[Owner]):
             return
         wanted = (max(2 * have[0], sentences) if have[0] < sentences else have[0], self._width,
                   max(2 * have[2], places) if have[2] < places else have[2])  # fmt: skip
-        tokens = np.zeros(wanted, np.int64)
-        tokens[: have[0], :, : have[2]] = self._tokens
-        self._tokens = tokens
+        self._tokens = _enlarged(self._tokens, wanted)
+        self._limits, self._ended = _enlarged(self._limits, wanted[:1]), _enlarged(self._ended, wanted[:1])
+        self._row_numbers = np.arange(wanted[0])[:, None]
+        self._no_origins = np.zeros((wanted[0], 2), np.int64)
 
-    def _finished(self, exclude: Sequence[int]) -> list[int]:
-        done = []
-        for slot, sentence in enumerate(self._sentences):
-            length = int(self._state.lengths[slot, 0])
-            if slot in exclude:
-                continue
-            if len(sentence.ended) < self._width:
-                if length < sentence.options.max_output_tokens:
-                    continue
+    def _finished(self, lengths: npt.NDArray[np.int32], failed: Sequence[int]) -> list[int]:
+        """Slots of sentences with K ended hypotheses, or at their output limit."""
+        count = len(lengths)
+        full = lengths >= self._limits[:count]
+        full |= self._ended[:count] >= self._width
+        if not full.any():
+            return []
+        done = full.nonzero()[0].tolist()
+        for slot in done:
+            if self._ended[slot] < self._width:
                 for beam in np.flatnonzero(self._log_probs[slot] > -np.inf).tolist():
-                    log_prob = float(self._log_probs[slot, beam])
-                    sentence.end(self._tokens[slot, beam, :length], log_prob, by_model=False)
-            done.append(slot)
-        return done
+                    written = self._tokens[slot, beam, : lengths[slot]]
+                    self._sentences[slot].end(written, float(self._log_probs[slot, beam]), by_model=False)
+        return [slot for slot in done if slot not in failed]
 
     def _leave(self, slots: Sequence[int]) -> npt.NDArray[np.int64] | None:
         """Take sentences out; the former slots of the others, or None if nobody left."""
         if not slots:
             return None
         kept = self._state.leave(slots)
-        self._tokens[: len(kept)] = self._tokens[kept]
+        for values in (self._tokens, self._limits, self._ended):
+            values[: len(kept)] = values[kept]
         self._log_probs = self._log_probs[kept]
+        self._constrained -= sum(self._sentences[slot].options.is_constrained for slot in slots)
         self._sentences = [self._sentences[slot] for slot in kept.tolist()]
         return kept
+
+
+def _with_prefixes(memory: Mapping[str, Array], options: Sequence[SearchOptions]) -> Mapping[str, Array]:
+    """What an output must begin with belongs to its shortlist."""
+    if "shortlist" not in memory or not any(option.target_prefix for option in options):
+        return memory
+    rows = [np.union1d(row, option.target_prefix) for row, option in zip(memory["shortlist"], options, strict=True)]
+    return {**memory, "shortlist": pad_rows([row[row != PAD_ID].astype(np.int64) for row in rows])}
+
+
+def _enlarged(values: npt.NDArray[np.int64], shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """`values` with zeros after them on every axis."""
+    larger = np.zeros(shape, np.int64)
+    larger[tuple(map(slice, values.shape))] = values
+    return larger
 
 
 def _changed(

@@ -1,7 +1,6 @@
 """Memory of the running rows of one beam size: who joins gets the next slot, who leaves is replaced by the last.
 
-Buffers stay where they are between steps; the decoder reads and writes them in place. They grow by doubling and go
-back to their first size when the last sentence leaves.
+Buffers stay where they are between steps; the decoder reads and writes them in place. They grow by doubling.
 
 Shapes: N sentences running, K beams a sentence, R = N K rows, S source tokens (padded), P places a row, C candidates.
 """
@@ -9,6 +8,7 @@ Shapes: N sentences running, K beams a sentence, R = N K rows, S source tokens (
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -16,11 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from model.bundle import StateSpec
+from service.engine.shortlist import ShortlistColumns
 
 Array = npt.NDArray[Any]
 
 _FIRST_SENTENCES = 8
 _FIRST_PLACES = 32
+_KEPT_BYTES = 128 * 2**20
+"""Buffers larger than this together are given back when the last sentence leaves."""
 
 
 class StepRuntime(Protocol):
@@ -37,6 +40,13 @@ class StepRuntime(Protocol):
     @property
     def max_places(self) -> int:
         """Longest output, in tokens."""
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V."""
+
+    def open_columns(self, beam_size: int) -> ShortlistColumns | None:
+        """What the output projection reads for the running sentences; None if it considers every token."""
 
     def bind_step(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> Callable[[], None]:
         """A step over these arrays."""
@@ -55,43 +65,49 @@ class Slots:
         self._row_states = [state for state in runtime.states if state.kind != "per_source"]
         self._replaced = [state for state in self._row_states if state.kind == "replaced"]
         self._longest = np.zeros((), np.int32)
+        self._columns = runtime.open_columns(beam_size)
         self.count = 0
-        self._first = {"N": max(_FIRST_SENTENCES, runtime.min_rows), "S": 0, "P": _FIRST_PLACES}
-        self._sizes = dict(self._first)
-        self._states: dict[str, Array] = {}
-        self.token_ids = np.zeros((0, beam_size), np.int64)
-        self.lengths = np.zeros((0, beam_size), np.int32)
-        self._source_mask = np.zeros((0, 0), np.int32)
-        self._allocate()
+        self._sizes = {"N": max(_FIRST_SENTENCES, runtime.min_rows), "S": 0, "P": _FIRST_PLACES}
+        self._arena = _Arena()
+        self._lay_out()
 
-    def _allocate(self) -> None:
+    def _lay_out(self) -> None:
         """Buffers of the sizes wanted, with what the running sentences have in the old ones."""
-        sentences, beams = self._sizes["N"], self._beam_size
-        self.token_ids = self._resized(self.token_ids, (sentences, beams))
-        self.lengths = self._resized(self.lengths, (sentences, beams))
-        self._source_mask = self._resized(self._source_mask, (sentences, self._sizes["S"]))
-        for state in (*self._memory_states, *self._row_states):
-            empty = np.zeros((0,) * len(state.shape), state.dtype)
-            self._states[state.input] = self._resized(self._states.get(state.input, empty), self._shape(state))
+        sentences, beams, rows = self._sizes["N"], self._beam_size, self.count * self._beam_size
+        place = self._arena.place
+        self.token_ids = place("token_ids", np.int64, (sentences, beams), self.count)
+        self.lengths = place("lengths", np.int32, (sentences, beams), self.count)
+        self._source_lengths = place("source_lengths", np.int64, (sentences,), self.count)
+        self._source_mask = place("source_mask", np.bool_, (sentences, self._sizes["S"]), self.count)
+        per_sentence = {
+            state.input: place(state.input, state.dtype, self._shape(state), self.count)
+            for state in self._memory_states
+        }
+        per_row = {state.input: place(state.input, state.dtype, self._shape(state), rows) for state in self._row_states}
+        self._states: dict[str, Array] = {**per_sentence, **per_row}
         self._successors = {state.input: np.zeros_like(self._states[state.input]) for state in self._replaced}
         self._steps: dict[tuple[int, int], _BoundStep] = {}
-
-    def _resized(self, old: Array, shape: tuple[int, ...]) -> Array:
-        """A new buffer, zero where the old one had nothing; none of it is worth keeping when nobody runs."""
-        new = np.zeros(shape, old.dtype)
-        if self.count:
-            new[tuple(slice(size) for size in old.shape)] = old
-        return new
 
     def _shape(self, state: StateSpec) -> tuple[int, ...]:
         sizes = {**self._sizes, "R": self._sizes["N"] * self._beam_size}
         return tuple(sizes[size] if isinstance(size, str) else size for size in state.shape)
+
+    @property
+    def max_candidates(self) -> int:
+        """All the tokens a row may choose from: padding of a shortlist has no probability."""
+        return self._runtime.vocabulary_size if self._columns is None else self._columns.width
+
+    @property
+    def num_output_columns(self) -> int:
+        """Columns of the output projection that a step computes."""
+        return self._runtime.vocabulary_size if self._columns is None else self._columns.num_columns
 
     def join(self, memory: Mapping[str, Array]) -> None:
         """Sentences with the memory [n, ...] that `Runtime.encode` made take the next slots; their rows are empty."""
         added, source = memory["source_mask"].shape
         self._ensure(N=self.count + added, S=source)
         new = slice(self.count, self.count + added)
+        self._source_lengths[new] = source
         self._source_mask[new] = 0
         self._source_mask[new, :source] = memory["source_mask"]
         for state in self._memory_states:
@@ -101,22 +117,23 @@ class Slots:
         for state in self._replaced:
             self._states[state.input][new.start * self._beam_size : new.stop * self._beam_size] = 0
         self.count += added
+        if self._columns is not None and self._columns.join(memory["shortlist"]):
+            self._steps.clear()
 
     def _ensure(self, **wanted: int) -> None:
-        """Grow what is too small: sentences and places by doubling, the source to just what is needed."""
+        """Grow what is too small: sentences and places by doubling, sources to the longest of those that run."""
         sizes = dict(self._sizes)
         while sizes["N"] < wanted.get("N", 0):
             sizes["N"] *= 2
         if "S" in wanted:
-            sizes["S"] = max(sizes["S"], wanted["S"]) if self.count else wanted["S"]
+            sizes["S"] = max(wanted["S"], int(self._source_lengths[: self.count].max(initial=0)))
         while sizes["P"] < wanted.get("P", 0):
             sizes["P"] = min(2 * sizes["P"], max(self._runtime.max_places, wanted["P"]))
-        self._resize(sizes)
-
-    def _resize(self, sizes: dict[str, int]) -> None:
+        if not self.count:
+            sizes["P"] = max(_FIRST_PLACES, wanted.get("P", 0))
         if sizes != self._sizes:
             self._sizes = sizes
-            self._allocate()
+            self._lay_out()
 
     def leave(self, gone: Sequence[int]) -> npt.NDArray[np.int64]:
         """Free the slots `gone`; returns, for each slot that remains, the slot its sentence had before."""
@@ -125,18 +142,22 @@ class Slots:
         holes = [slot for slot in gone if slot < left]
         movers = sorted(set(range(left, self.count)) - set(gone))
         kept[holes] = movers
+        if self._columns is not None:
+            self._columns.leave(kept, gone)
         if holes:
             self._move(np.array(movers), np.array(holes))
         # A step may take a free slot along as company: it must not seem longer than the rows that run.
         self.lengths[left : self.count] = 0
         self.count = left
-        if not left:
-            self._resize({**self._first, "S": self._sizes["S"]})
+        if not left and self._arena.size > _KEPT_BYTES:
+            self._sizes["N"] = max(_FIRST_SENTENCES, self._runtime.min_rows)
+            self._arena = _Arena()
+            self._lay_out()
         return kept
 
     def _move(self, source: Array, target: Array) -> None:
         filled = int(self.lengths[: self.count].max(initial=0))
-        buffers: list[Array] = [self.token_ids, self.lengths, self._source_mask]
+        buffers: list[Array] = [self.token_ids, self.lengths, self._source_lengths, self._source_mask]
         for buffer in buffers + [self._states[state.input] for state in self._memory_states]:
             buffer[target] = buffer[source]
         beams = np.arange(self._beam_size)
@@ -166,7 +187,8 @@ class Slots:
             a later step.
         """
         longest = int(self.lengths[: self.count].max()) + 1
-        self._ensure(P=longest)
+        if longest > self._sizes["P"]:
+            self._ensure(P=longest)
         self._longest[...] = longest
         # In floating point a lone row would be computed by another kernel: a free slot keeps it company.
         sentences = max(self.count, -(-self._runtime.min_rows // self._beam_size))
@@ -191,6 +213,8 @@ class Slots:
             "num_candidates": np.array([num_candidates]),
             "source_mask": self._source_mask[:sentences],
         }
+        if self._columns is not None:
+            inputs |= self._columns.inputs(sentences)
         outputs: dict[str, Array] = {"candidate_log_probs": log_probs, "candidate_ids": ids}
         for state in self._memory_states:
             inputs[state.input] = self._states[state.input][:sentences]
@@ -200,6 +224,34 @@ class Slots:
             grows = state.kind == "growing"
             outputs[state.output] = (self._states if grows else self._successors)[state.input][:rows]
         return _BoundStep(self._runtime.bind_step(inputs, outputs), log_probs, ids)
+
+
+class _Arena:
+    """Memory for buffers that change their shape: it is asked of the system once, not at every change."""
+
+    def __init__(self) -> None:
+        self._flat: dict[str, Array] = {}
+        self._views: dict[str, Array] = {}
+
+    @property
+    def size(self) -> int:
+        """Bytes held."""
+        return sum(flat.nbytes for flat in self._flat.values())
+
+    def place(self, name: str, dtype: npt.DTypeLike, shape: tuple[int, ...], kept: int) -> Array:
+        """The buffer of this name in a new shape; its first `kept` rows keep what they have, as far as it fits."""
+        needed = math.prod(shape)
+        old = self._views.get(name)
+        rows = old[:kept].copy() if old is not None and kept and old.shape != shape else None
+        if name not in self._flat or self._flat[name].size < needed:
+            self._flat[name] = np.zeros(needed, dtype)
+        view = self._flat[name][:needed].reshape(shape)
+        if rows is not None:
+            common = tuple(map(slice, map(min, rows.shape, shape)))
+            view[:kept] = 0
+            view[common] = rows[common]
+        self._views[name] = view
+        return view
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

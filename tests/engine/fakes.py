@@ -33,6 +33,10 @@ class TableSlots:
         # What a real cache would hold: every row's tokens so far, to see that rows follow their beams.
         self.cache: list[list[list[int]]] = []
 
+    @property
+    def max_candidates(self) -> int:
+        return self._decoder.table.shape[-1]
+
     def join(self, memory: Mapping[str, Array]) -> None:
         added = len(memory["which"])
         self.count += added

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
+import numpy as np
 import onnxruntime
 import pytest
 import torch
 
-from model.bundle import MANIFEST_FILE, WEIGHTS_FILE
+from model.bundle import (
+    MANIFEST_FILE,
+    VOCABULARY_FILE,
+    WEIGHTS_FILE,
+    Manifest,
+    check_files,
+    read_manifest,
+    sha256,
+    write_manifest,
+)
 from model.checkpoint import Checkpoint, load_checkpoint
 from model.errors import BundleError
 from model.reference_search import beam_search
-from model.vocabulary import BOS_ID, EOS_ID
+from model.vocabulary import BOS_ID, EOS_ID, Vocabulary
+from service.app import create_app
 from service.engine.jobs import Hypothesis, Job, SearchOptions
 from service.engine.loading import LoadedEngine, load_engine
 from service.engine.runtime import DeviceError, load_runtime
+from service.settings import Settings
 from tests.bundles import PRETRAINED, ROOT, SHIPPED_BUNDLE
+from tests.service.fakes import running
 
 SENTENCES = (
     ("我爱你。", "en"),
@@ -126,6 +143,67 @@ def test_a_damaged_bundle_is_refused_by_name(tmp_path: Path) -> None:
     (directory / WEIGHTS_FILE).write_bytes(data)
     with pytest.raises(BundleError, match=r"weights\.bin: damaged"):
         load_runtime(directory, device="cpu", threads=1)
+
+
+def test_a_bundle_holds_sentences_to_try_in_every_direction(shipped_fp32_bundle: Path) -> None:
+    manifest = read_manifest(shipped_fp32_bundle)
+    vocabulary = Vocabulary.load(shipped_fp32_bundle / VOCABULARY_FILE)
+    tags = [test.source_ids[0] for test in manifest.self_tests]
+    assert all(tags.count(vocabulary.tag_id(language)) >= 2 for language in ("en", "fr"))
+    assert {vocabulary.decode(test.target_ids) for test in manifest.self_tests} >= {"I love you.", "Tom est ici."}
+
+
+def rewritten(directory: Path, change: Callable[[Manifest], dict[str, Any]]) -> None:
+    manifest = read_manifest(directory)
+    write_manifest(directory, manifest.model_copy(update=change(manifest)))
+
+
+@pytest.fixture
+def wrong_bundle(shipped_fp32_bundle: Path, tmp_path: Path) -> Path:
+    """Other weights, and the hashes of those: only a translation can show it."""
+    directory = copied(shipped_fp32_bundle, tmp_path / "bundle")
+    weights = np.fromfile(directory / WEIGHTS_FILE, np.float32)
+    np.roll(weights, len(weights) // 2).tofile(directory / WEIGHTS_FILE)
+    hashed = {WEIGHTS_FILE: sha256(directory / WEIGHTS_FILE)}
+    rewritten(directory, lambda manifest: {"files": {**manifest.files, **hashed}})
+    check_files(directory, read_manifest(directory))
+    return directory
+
+
+def test_weights_that_are_wrong_though_their_hash_is_right_are_refused(wrong_bundle: Path) -> None:
+    with pytest.raises(BundleError, match=r"self-test of this bundle fails, it gives .* instead of tokens \[\d+, "):
+        load(wrong_bundle)
+
+
+def test_a_probability_that_is_wrong_though_the_tokens_are_right_is_refused(
+    shipped_fp32_bundle: Path, tmp_path: Path
+) -> None:
+    directory = copied(shipped_fp32_bundle, tmp_path / "bundle")
+
+    def less_sure(manifest: Manifest) -> dict[str, Any]:
+        first, *others = manifest.self_tests
+        return {"self_tests": (first.model_copy(update={"log_prob": first.log_prob - 0.6}), *others)}
+
+    rewritten(directory, less_sure)
+    with pytest.raises(BundleError, match="self-test"):
+        load(directory)
+
+
+def test_a_bundle_that_fails_its_self_test_never_becomes_ready_and_says_why(wrong_bundle: Path) -> None:
+    stopped = threading.Event()
+    app = create_app(Settings(bundle=wrong_bundle, sessions=1, threads=1), on_failure=stopped.set)
+
+    async def scenario() -> list[httpx.Response]:
+        async with running(app, until_ready=False) as client:
+            seen = [await client.get("/health/ready")]
+            while not stopped.is_set():
+                seen.append(await client.get("/health/ready"))
+                await asyncio.sleep(0.01)
+            return [*seen, await client.get("/health/ready"), await client.get("/health/live")]
+
+    replies = asyncio.run(scenario())
+    assert {reply.status_code for reply in replies} == {503}
+    assert all("the self-test of this bundle fails" in reply.json()["error"] for reply in replies[-2:])
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def requests(loaded: LoadedEngine, count: int) -> list[Request]:
 
 
 def open_engine(bundle: Path, reports: list[EngineReport]) -> LoadedEngine:
-    return load_engine(bundle, device="cpu", threads=2, max_rows=256, on_report=reports.append)
+    return load_engine(bundle, device="cpu", sessions=2, threads=1, max_rows=256, on_report=reports.append)
 
 
 def alone(loaded: LoadedEngine, wanted: Sequence[Request]) -> list[tuple[Hypothesis, ...]]:

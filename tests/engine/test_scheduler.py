@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.engine.scheduler import Capacity, Demand, Lane, admit, bulk_debt, lane_of, lanes_to_step
+from service.engine.scheduler import (
+    Capacity,
+    Demand,
+    Lane,
+    admit,
+    bulk_debt,
+    expected_wait,
+    fair_share,
+    has_room,
+    lane_of,
+    lanes_to_step,
+    smoothed_pace,
+)
 
 FAST, BULK = Lane.INTERACTIVE, Lane.BULK
 CAPACITY = Capacity(max_rows=16, reserved_rows=4, encode_tokens=100, interactive_tokens=50)
@@ -55,6 +70,29 @@ def test_small_requests_are_interactive() -> None:
     assert lane_of(51, CAPACITY) is BULK
 
 
+def test_each_lane_has_its_own_room() -> None:
+    bounded = dataclasses.replace(CAPACITY, waiting_tokens=100, bulk_waiting_tokens=1000)
+    assert has_room(FAST, 60, 40, bounded)
+    assert not has_room(FAST, 61, 40, bounded)
+    assert has_room(BULK, 600, 400, bounded)
+    assert not has_room(BULK, 601, 400, bounded)
+    assert has_room(BULK, 10**9, 10**9, CAPACITY)
+
+
+def test_a_wait_is_expected_once_the_pace_is_known() -> None:
+    assert expected_wait(1000, None) == 0.0
+    assert expected_wait(1000, 500.0) == 2.0
+    assert expected_wait(0, 500.0) == 0.0
+
+
+def test_the_pace_follows_what_is_measured() -> None:
+    assert smoothed_pace(None, 100, 0.5) == 200.0
+    pace = 200.0
+    for _ in range(40):
+        pace = smoothed_pace(pace, 300, 0.5)
+    assert pace == pytest.approx(600.0, rel=1e-3)
+
+
 def test_lanes_with_rows_step() -> None:
     assert lanes_to_step(IDLE, 0.0) == ()
     assert lanes_to_step({FAST: 1, BULK: 0}, 0.0) == (FAST,)
@@ -66,22 +104,45 @@ def test_bulk_waits_while_it_owes_time_to_interactive() -> None:
     assert lanes_to_step({FAST: 0, BULK: 9}, 0.1) == (BULK,)
 
 
-def test_debt_is_bulk_time_less_interactive_time_and_ends_with_the_last_interactive_row() -> None:
+def test_debt_is_twice_bulk_time_less_interactive_time_and_ends_with_the_last_interactive_row() -> None:
     both = {FAST: 1, BULK: 1}
-    assert bulk_debt(0.0, {BULK: 3.0, FAST: 1.0}, both) == 2.0
+    assert bulk_debt(0.0, {BULK: 1.5, FAST: 1.0}, both) == 2.0
     assert bulk_debt(2.0, {FAST: 1.5}, both) == 0.5
     assert bulk_debt(0.5, {FAST: 1.5}, both) == 0.0
     assert bulk_debt(9.0, {BULK: 1.0}, {FAST: 0, BULK: 1}) == 0.0
 
 
-def test_with_steady_load_on_both_lanes_each_gets_half_the_time() -> None:
+def test_with_steady_load_on_both_lanes_bulk_gets_a_third_of_the_time() -> None:
     both, owed, spent = {FAST: 1, BULK: 1}, 0.0, {FAST: 0.0, BULK: 0.0}
     for _ in range(1000):
         seconds = {lane: {FAST: 0.5, BULK: 4.0}[lane] for lane in lanes_to_step(both, owed)}
         owed = bulk_debt(owed, seconds, both)
         for lane, value in seconds.items():
             spent[lane] += value
-    assert abs(spent[BULK] / spent[FAST] - 1) < 0.05
+    assert abs(2 * spent[BULK] / spent[FAST] - 1) < 0.05
+
+
+def test_decoders_share_rows_evenly_and_none_is_left_out() -> None:
+    assert [fair_share(rows, 2) for rows in range(6)] == [0, 1, 1, 2, 2, 3]
+    assert fair_share(9, 1) == 9
+
+
+@given(st.integers(0, 1000), st.integers(1, 64))
+def test_shares_are_enough_for_all_rows_and_no_larger_than_needed(rows: int, decoders: int) -> None:
+    share = fair_share(rows, decoders)
+    assert share * decoders >= rows
+    assert (share - 1) * decoders < rows or rows == 0
+
+
+def test_a_decoder_with_its_share_leaves_the_rest_to_others() -> None:
+    small = [Demand(1, 10)] * 9
+    assert admit({FAST: small, BULK: []}, IDLE, CAPACITY, share=4) == {FAST: 4, BULK: 0}
+    assert admit({FAST: small, BULK: small}, {FAST: 3, BULK: 0}, CAPACITY, share=4) == {FAST: 1, BULK: 0}
+    assert admit({FAST: small, BULK: []}, {FAST: 4, BULK: 0}, CAPACITY, share=4) == {FAST: 0, BULK: 0}
+
+
+def test_the_last_job_of_a_share_may_be_wider_than_what_is_left_of_it() -> None:
+    assert admit({FAST: [Demand(4, 10)] * 3, BULK: []}, IDLE, CAPACITY, share=6) == {FAST: 2, BULK: 0}
 
 
 demands = st.lists(st.builds(Demand, rows=st.integers(1, 8), encode_tokens=st.integers(1, 300)), max_size=30)

@@ -28,10 +28,14 @@ class ArithmeticRuntime:
 
     states = STATES
     max_places = 64
+    vocabulary_size = 100
 
     def __init__(self, min_rows: int) -> None:
         self.min_rows = min_rows
         self.binds = 0
+
+    def open_columns(self, beam_size: int) -> None:
+        return None
 
     def bind_step(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> Callable[[], None]:
         self.binds += 1
@@ -138,13 +142,21 @@ def test_a_step_of_the_same_sentences_is_bound_once() -> None:
     assert runtime.binds == 1
 
 
-def test_buffers_go_back_to_their_first_size_when_the_last_sentence_leaves() -> None:
+@pytest.mark.parametrize("kept_bytes", [0, 2**20])
+def test_only_large_buffers_are_given_back_when_the_last_sentence_leaves(
+    kept_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.engine.slots._KEPT_BYTES", kept_bytes)
     slots = Slots(ArithmeticRuntime(1), 1)
     first = slots.token_ids.shape
     known: list[Known] = []
     rng = random.Random(1)
     while len(known) < 40:
         join(slots, known, rng, 1)
-    assert slots.token_ids.shape[0] >= 40
+    full = slots.token_ids.shape
+    assert full[0] >= 40
     slots.leave(list(range(len(known))))
-    assert slots.token_ids.shape == first
+    assert slots.token_ids.shape == (full if kept_bytes else first)
+    known = []
+    join(slots, known, rng, 1)
+    step(slots, known, rng, 1)

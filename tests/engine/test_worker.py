@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from model.vocabulary import EOS_ID
-from service.engine.jobs import EngineClosedError, Job, SearchOptions
+from service.engine.jobs import DeadlineError, EngineClosedError, Job, QueueFullError, SearchOptions, Ticket
 from service.engine.records import EngineReport
 from service.engine.scheduler import Capacity
-from service.engine.worker import REPORT_SECONDS, IterationEngine
+from service.engine.worker import PACE_SECONDS, REPORT_SECONDS, STALL_SECONDS, IterationEngine
 from tests.engine.fakes import Array, TableDecoder
 
 WAIT = 20.0
@@ -23,24 +28,41 @@ def job(sentence: int = 0, beam_size: int = 1, limit: int = 6) -> Job:
 
 
 def engine_of(
-    decoder: TableDecoder, reports: list[EngineReport] | None = None, max_rows: int = 64, interactive_tokens: int = 40
+    decoder: TableDecoder | Sequence[TableDecoder],
+    reports: list[EngineReport] | None = None,
+    max_rows: int = 64,
+    **limits: Any,
 ) -> IterationEngine:
-    capacity = Capacity(
-        max_rows=max_rows, reserved_rows=max_rows // 4, encode_tokens=400, interactive_tokens=interactive_tokens
-    )
-    return IterationEngine(decoder, capacity, (lambda report: None) if reports is None else reports.append)
+    """An engine with one decoder or several, each with room for `max_rows`."""
+    decoders = [decoder] if isinstance(decoder, TableDecoder) else decoder
+    sizes = {"reserved_rows": max_rows // 4, "encode_tokens": 400, "interactive_tokens": 40, **limits}
+    stall = sizes.pop("stall_seconds", STALL_SECONDS)
+    capacity = Capacity(max_rows=max_rows, **sizes)
+    return IterationEngine(decoders, capacity, (lambda report: None) if reports is None else reports.append, stall)
+
+
+def ended_as(reports: Sequence[EngineReport]) -> dict[str, int]:
+    """How all jobs ended, and where those were that were cancelled."""
+    total: collections.Counter[str] = collections.Counter()
+    for report in reports:
+        total.update(report.finished)
+        total.update({f"cancelled in {stage}": count for stage, count in report.cancelled.items()})
+    return dict(total)
 
 
 class GatedDecoder(TableDecoder):
-    """Waits before every step until the gate is open; cannot encode sentence 13; fails its steps while `broken`."""
+    """Waits before every step until the gate is open; cannot encode sentence 13; fails steps when told to."""
 
     def __init__(self) -> None:
         super().__init__(seed=11)
         self.gate = threading.Event()
         self.stepping = threading.Event()
-        self.broken = False
+        self.failures = 0
+        """Steps that still fail."""
+        self.encoded = 0
 
     def encode(self, sources: Sequence[Sequence[int]]) -> Mapping[str, Array]:
+        self.encoded += len(sources)
         if any(source[0] == 13 for source in sources):
             raise RuntimeError("unlucky")
         return super().encode(sources)
@@ -50,7 +72,8 @@ class GatedDecoder(TableDecoder):
         self.stepping.set()
         if not self.gate.wait(WAIT):
             raise TimeoutError("the test never opened the gate")
-        if self.broken:
+        if self.failures:
+            self.failures -= 1
             raise RuntimeError("a step failed")
 
 
@@ -77,7 +100,8 @@ def test_jobs_join_a_running_batch_at_the_next_step() -> None:
     assert reports[-1].running_rows == 0
 
 
-def test_jobs_of_all_beam_sizes_and_limits_give_what_they_give_alone() -> None:
+@pytest.mark.parametrize("decoders", [1, 2])
+def test_jobs_of_all_beam_sizes_and_limits_give_what_they_give_alone(decoders: int) -> None:
     options = [
         SearchOptions(beam_size=beam, num_hypotheses=beam, length_penalty=penalty, max_output_tokens=limit)
         for beam in (1, 2, 4, 8) for penalty in (0.0, 1.0) for limit in (2, 7)
@@ -90,7 +114,7 @@ def test_jobs_of_all_beam_sizes_and_limits_give_what_they_give_alone() -> None:
         engine.submit([copy])
         alone.append((one, copy.future.result(WAIT)))
         engine.close()
-    engine = engine_of(TableDecoder(seed=4), max_rows=40)
+    engine = engine_of([TableDecoder(seed=4) for _ in range(decoders)], max_rows=40)
     for one in jobs:
         engine.submit([one])
     engine.close()
@@ -116,14 +140,13 @@ def test_a_failing_step_fails_its_group_and_the_engine_goes_on() -> None:
     reports: list[EngineReport] = []
     decoder = GatedDecoder()
     engine = engine_of(decoder, reports)
-    decoder.broken = True
+    decoder.failures = 1
     jobs = [job(sentence, beam_size=2) for sentence in range(3)]
     engine.submit(jobs)
     decoder.gate.set()
     for one in jobs:
         with pytest.raises(RuntimeError, match="a step failed"):
             one.future.result(WAIT)
-    decoder.broken = False
     again = job(1, beam_size=2)
     engine.submit([again])
     assert again.future.result(WAIT)
@@ -131,36 +154,239 @@ def test_a_failing_step_fails_its_group_and_the_engine_goes_on() -> None:
     assert sum(report.finished.get("error", 0) for report in reports) == 3
 
 
-def test_a_job_cancelled_while_it_runs_leaves_at_the_next_step() -> None:
+def test_an_engine_that_only_fails_stops_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    decoder = GatedDecoder()
+    decoder.failures = 2  # the step, and the one that should show that others succeed
+    engine = engine_of(decoder)
+    jobs, waiting = [job(sentence) for sentence in range(3)], job(1, beam_size=2)
+    engine.submit(jobs)
+    assert decoder.stepping.wait(WAIT)
+    engine.submit([waiting])
+    decoder.gate.set()
+    for one in (*jobs, waiting):
+        assert isinstance(one.future.exception(WAIT), RuntimeError)
+    engine.close()
+    assert not engine.is_alive()
+    assert "the engine has stopped" in caplog.text
+
+
+def test_an_encoder_that_only_fails_stops_the_engine_and_nobody_waits_for_ever() -> None:
+    class Broken(TableDecoder):
+        def encode(self, sources: Sequence[Sequence[int]]) -> Mapping[str, Array]:
+            raise RuntimeError("no device")
+
+    engine = engine_of(Broken())
+    jobs = [job(sentence, beam_size=beam) for sentence in range(5) for beam in (1, 2)]
+    engine.submit(jobs)
+    for one in jobs:
+        assert "no device" in str(one.future.exception(WAIT))
+    engine.close()
+    assert not engine.is_alive()
+
+
+def test_an_engine_that_spends_too_long_on_a_step_is_not_alive() -> None:
+    decoder = GatedDecoder()
+    engine = engine_of(decoder, stall_seconds=0.0)
+    assert engine.is_alive()
+    engine.submit([job(limit=8)])
+    assert decoder.stepping.wait(WAIT)
+    assert not engine.is_alive()
+    decoder.gate.set()
+    engine.close()
+
+
+def test_withdrawn_jobs_leave_the_batch_before_the_next_step() -> None:
     reports: list[EngineReport] = []
     decoder = GatedDecoder()
     engine = engine_of(decoder, reports)
-    jobs = [job(sentence, limit=8) for sentence in range(4)]
-    engine.submit(jobs)
+    kept, dropped, ticket = [job(s, limit=8) for s in range(3)], [job(s, limit=8) for s in range(3, 7)], Ticket()
+    engine.submit(kept)
     assert decoder.stepping.wait(WAIT)
-    assert jobs[2].future.cancel()
+    engine.submit(dropped, ticket)
+    decoder.stepping.clear()
+    decoder.gate.set()
+    assert decoder.stepping.wait(WAIT)
+    engine.withdraw(ticket)
+    engine.close()
+    assert all(one.future.result(0) for one in kept)
+    assert all(one.future.done() for one in dropped)
+    # Those that were quick may have ended before.
+    ends = ended_as(reports)
+    assert ends.get("cancelled", 0) == sum(one.future.cancelled() for one in dropped)
+    assert sum(count for reason, count in ends.items() if " in " not in reason) == 7
+
+
+def test_a_withdrawn_request_frees_its_rows_and_no_other() -> None:
+    reports: list[EngineReport] = []
+    decoder = GatedDecoder()
+    engine = engine_of(decoder, reports)
+    kept, dropped, ticket = [job(s, limit=8) for s in range(3)], [job(s, limit=8) for s in range(3)], Ticket()
+    engine.submit(dropped, ticket)
+    engine.submit(kept)
+    assert decoder.stepping.wait(WAIT)
+    engine.withdraw(ticket)
     decoder.gate.set()
     engine.close()
-    assert jobs[2].future.cancelled()
-    assert all(jobs[index].future.result(0) for index in (0, 1, 3))
-    assert sum(report.finished.get("cancelled", 0) for report in reports) == 1
-    steps = [step.rows for report in reports for step in report.steps]
-    assert max(steps[1:], default=0) <= 3
+    rows = [step.rows for report in reports for step in report.steps]
+    first = rows[0]  # both requests, or the first alone if its step began before the second came
+    assert first in (3, 6)
+    assert all(count <= 3 for count in rows[1:])
+    assert ended_as(reports)["cancelled in decode"] == sum(one.future.cancelled() for one in dropped) > 0
+    assert all(one.future.result(0) for one in kept)
 
 
-def test_a_job_cancelled_while_it_waits_costs_nothing() -> None:
+def test_a_request_withdrawn_while_it_waits_costs_nothing() -> None:
+    reports: list[EngineReport] = []
     decoder = GatedDecoder()
-    engine = engine_of(decoder, max_rows=4)
-    running, waiting = [job(s, limit=8) for s in range(4)], [job(s) for s in range(4)]
+    engine = engine_of(decoder, reports, max_rows=4)
+    running, waiting, ticket = [job(s, limit=8) for s in range(4)], [job(s) for s in range(4)], Ticket()
     engine.submit(running)
     assert decoder.stepping.wait(WAIT)
-    engine.submit(waiting)
-    for one in waiting:
-        assert one.future.cancel()
+    engine.submit(waiting, ticket)
+    assert engine.waiting_tokens() == 8
+    engine.withdraw(ticket)
     decoder.gate.set()
     engine.close()
     assert decoder.steps <= 8
+    assert all(one.future.cancelled() for one in waiting)
     assert all(one.future.result(0) for one in running)
+    assert ended_as(reports)["cancelled in queue"] == 4
+    assert engine.waiting_tokens() == 0
+
+
+def test_what_was_withdrawn_before_it_was_submitted_is_cancelled() -> None:
+    engine = engine_of(TableDecoder())
+    late, ticket = [job(s) for s in range(3)], Ticket()
+    engine.withdraw(ticket)
+    engine.submit(late, ticket)
+    engine.close()
+    assert all(one.future.cancelled() for one in late)
+
+
+def test_a_deadline_that_passes_ends_what_runs_and_what_waits() -> None:
+    reports: list[EngineReport] = []
+    decoder = GatedDecoder()
+    engine = engine_of(decoder, reports, max_rows=4)
+    ticket = Ticket(time.monotonic() + WAIT)
+    late, kept = [job(s, limit=8) for s in range(8)], job(1, limit=8)
+    engine.submit(late, ticket)
+    assert decoder.stepping.wait(WAIT)
+    engine.submit([kept], Ticket(time.monotonic() + WAIT))
+    # Earlier than the engine was told: it looks when the next deadline that it knows has come.
+    ticket.deadline = time.monotonic()
+    engine.submit([], Ticket(time.monotonic() + 0.001))
+    time.sleep(0.002)
+    decoder.gate.set()
+    engine.close()
+    assert kept.future.result(0)
+    failed = [one for one in late if one.future.exception(0) is not None]
+    assert all(isinstance(one.future.exception(0), DeadlineError) for one in failed)
+    assert len(failed) >= 4  # those that waited; of those that ran all but the ones that ended with their first token
+    assert ended_as(reports)["deadline"] == len(failed)
+
+
+def test_a_deadline_that_has_passed_is_refused() -> None:
+    engine = engine_of(TableDecoder())
+    with pytest.raises(DeadlineError):
+        engine.submit([job()], Ticket(time.monotonic()))
+    engine.close()
+
+
+def test_a_deadline_the_queue_is_too_long_for_is_refused_early() -> None:
+    decoder = GatedDecoder()
+    engine = engine_of(decoder, max_rows=4)
+    engine.submit([job(s % 12, limit=8) for s in range(400)])
+    assert decoder.stepping.wait(WAIT)
+    waited = engine.waiting_tokens()
+    time.sleep(1.5 * PACE_SECONDS)  # a slow engine
+    decoder.gate.set()
+    while engine.waiting_tokens() == waited:
+        time.sleep(0.001)
+    decoder.gate.clear()
+    another = [job(s % 12) for s in range(30)]
+    with pytest.raises(DeadlineError) as refused:
+        engine.submit(another, Ticket(time.monotonic() + 0.1))
+    assert refused.value.retry_after_seconds > 0.1
+    engine.submit(another, Ticket(time.monotonic() + 10_000.0))
+    engine.abort()
+    decoder.gate.set()
+    engine.close()
+
+
+def test_each_lane_has_room_for_so_many_tokens_and_no_more() -> None:
+    decoder = GatedDecoder()
+    engine = engine_of(decoder, max_rows=4, waiting_tokens=20, bulk_waiting_tokens=100)
+    engine.submit([job(s, limit=8) for s in range(4)])
+    assert decoder.stepping.wait(WAIT)
+    engine.submit([job() for _ in range(10)])
+    with pytest.raises(QueueFullError):
+        engine.submit([job()])
+    document = [job() for _ in range(45)]
+    engine.submit(document)
+    with pytest.raises(QueueFullError):
+        engine.submit([job() for _ in range(45)])
+    with pytest.raises(QueueFullError):
+        engine.submit([job()])
+    further = job()
+    engine.submit([further], bounded=False)
+    assert engine.waiting_tokens() == 20 + 90 + 2
+    decoder.gate.set()
+    engine.close()
+    assert further.future.result(0)
+    assert all(one.future.result(0) for one in document)
+
+
+def test_an_aborted_engine_fails_what_it_had_accepted() -> None:
+    reports: list[EngineReport] = []
+    decoder = GatedDecoder()
+    engine = engine_of(decoder, reports, max_rows=4)
+    jobs = [job(s, limit=8) for s in range(10)]
+    engine.submit(jobs)
+    assert decoder.stepping.wait(WAIT)
+    engine.abort()
+    decoder.gate.set()
+    engine.close()
+    failed = [one for one in jobs if one.future.exception(0) is not None]
+    assert len(failed) >= 6
+    assert all(isinstance(one.future.exception(0), EngineClosedError) for one in failed)
+    assert ended_as(reports)["error"] == len(failed)
+    with pytest.raises(EngineClosedError):
+        engine.submit([job()])
+
+
+def test_a_job_knows_when_things_happened_to_it() -> None:
+    engine = engine_of(TableDecoder())
+    one = job()
+    before = time.monotonic()
+    engine.submit([one])
+    engine.close()
+    times = one.times
+    assert before <= times.submitted <= times.started <= times.encoded <= times.finished <= time.monotonic()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 12), st.booleans(), st.booleans()), min_size=1, max_size=12), st.integers(1, 3)
+)
+def test_every_job_has_exactly_one_end_and_nothing_is_left_behind(
+    requests: list[tuple[int, bool, bool]], num_decoders: int
+) -> None:
+    reports: list[EngineReport] = []
+    decoders = [TableDecoder(seed=3) for _ in range(num_decoders)]
+    engine = engine_of(decoders, reports, max_rows=6, waiting_tokens=30, bulk_waiting_tokens=60)
+    accepted: list[Job] = []
+    for size, withdraw, hurried in requests:
+        ticket = Ticket(time.monotonic() + (0.002 if hurried else WAIT))
+        jobs = [job(sentence % 12, limit=7) for sentence in range(size)]
+        with contextlib.suppress(QueueFullError, DeadlineError):
+            engine.submit(jobs, ticket)
+            accepted += jobs
+        if withdraw:
+            engine.withdraw(ticket)
+    engine.close()
+    assert all(one.future.done() for one in accepted)
+    assert sum(count for report in reports for count in report.finished.values()) == len(accepted)
+    assert engine.waiting_tokens() == reports[-1].running_rows == 0
 
 
 def test_one_sentence_does_not_wait_for_a_document() -> None:
@@ -210,7 +436,7 @@ def test_an_engine_that_stops_leaves_nobody_waiting() -> None:
             raise RuntimeError("the report could not be written")
 
     capacity = Capacity(max_rows=4, reserved_rows=1, encode_tokens=400, interactive_tokens=40)
-    engine = IterationEngine(decoder, capacity, refuse)
+    engine = IterationEngine([decoder], capacity, refuse)
     jobs = [job(sentence % 12, limit=8) for sentence in range(30)]
     engine.submit(jobs)
     assert decoder.stepping.wait(WAIT)
@@ -223,3 +449,122 @@ def test_an_engine_that_stops_leaves_nobody_waiting() -> None:
     assert not engine.is_alive()
     with pytest.raises(EngineClosedError):
         engine.submit([job()])
+
+
+def gated_pair() -> list[GatedDecoder]:
+    return [GatedDecoder(), GatedDecoder()]
+
+
+def stepping(decoders: Sequence[GatedDecoder]) -> None:
+    """Wait until every decoder stands at its gate."""
+    assert all(decoder.stepping.wait(WAIT) for decoder in decoders)
+
+
+def open_gates(decoders: Sequence[GatedDecoder]) -> None:
+    for decoder in decoders:
+        decoder.gate.set()
+
+
+@pytest.mark.parametrize(("jobs", "beam_size", "shares"), [(16, 1, [8, 8]), (17, 1, [8, 9]), (7, 2, [3, 4])])
+def test_a_burst_is_shared_by_the_decoders(jobs: int, beam_size: int, shares: list[int]) -> None:
+    decoders = gated_pair()
+    engine = engine_of(decoders)
+    burst = [job(sentence % 12, beam_size) for sentence in range(jobs)]
+    engine.submit(burst)
+    stepping(decoders)
+    assert sorted(decoder.encoded for decoder in decoders) == shares
+    open_gates(decoders)
+    engine.close()
+    assert all(one.future.result(0) for one in burst)
+
+
+def test_an_idle_decoder_takes_what_comes_while_another_is_busy() -> None:
+    decoders = gated_pair()
+    engine = engine_of(decoders)
+    first, second = job(limit=8), job(1)
+    engine.submit([first])
+    while not any(decoder.stepping.is_set() for decoder in decoders):
+        time.sleep(0.001)
+    busy, idle = sorted(decoders, key=lambda decoder: not decoder.stepping.is_set())
+    idle.gate.set()
+    engine.submit([second])
+    assert second.future.result(WAIT)
+    assert not first.future.done()
+    assert (busy.encoded, idle.encoded) == (1, 1)
+    busy.gate.set()
+    engine.close()
+    assert first.future.result(0)
+
+
+def test_a_withdrawn_request_leaves_every_decoder_before_its_next_step() -> None:
+    reports: list[EngineReport] = []
+    decoders = gated_pair()
+    engine = engine_of(decoders, reports, max_rows=4)
+    jobs, ticket = [job(sentence % 12, limit=8) for sentence in range(16)], Ticket()
+    engine.submit(jobs, ticket)
+    stepping(decoders)
+    engine.withdraw(ticket)
+    open_gates(decoders)
+    engine.close()
+    assert [decoder.steps for decoder in decoders] == [1, 1]
+    ends = ended_as(reports)
+    assert ends["cancelled in queue"] == 8
+    assert ends["cancelled in queue"] + ends["cancelled in decode"] == sum(one.future.cancelled() for one in jobs)
+    assert reports[-1].running_rows == 0
+
+
+def test_a_deadline_that_passes_ends_what_runs_on_every_decoder() -> None:
+    reports: list[EngineReport] = []
+    decoders = gated_pair()
+    engine = engine_of(decoders, reports)
+    jobs, ticket = [job(sentence % 12, limit=8) for sentence in range(16)], Ticket(time.monotonic() + WAIT)
+    engine.submit(jobs, ticket)
+    stepping(decoders)
+    # Earlier than the engine was told: it looks when the next deadline that it knows has come.
+    ticket.deadline = time.monotonic()
+    engine.submit([], Ticket(time.monotonic() + 0.001))
+    time.sleep(0.002)
+    open_gates(decoders)
+    engine.close()
+    assert [decoder.steps for decoder in decoders] == [1, 1]
+    failed = [one.future.exception(0) for one in jobs if one.future.exception(0) is not None]
+    assert all(isinstance(error, DeadlineError) for error in failed)
+    assert ended_as(reports)["deadline"] == len(failed) > 0
+
+
+def test_when_one_decoder_dies_the_other_finishes_what_it_runs_and_nobody_waits() -> None:
+    decoders = broken, healthy = gated_pair()
+    broken.failures = 2  # the step, and the one that should show that others succeed
+    engine = engine_of(decoders, max_rows=4)
+    jobs = [job(sentence % 12, limit=8) for sentence in range(16)]
+    engine.submit(jobs)
+    stepping(decoders)
+    broken.gate.set()
+    failed = 0
+    while failed < 12:
+        failed = sum(one.future.done() and one.future.exception(0) is not None for one in jobs)
+        time.sleep(0.001)
+    assert not engine.is_alive()
+    with pytest.raises(EngineClosedError):
+        engine.submit([job()])
+    healthy.gate.set()
+    engine.close()
+    assert sum(one.future.exception(0) is None for one in jobs) == healthy.encoded == 4
+
+
+def test_one_decoder_that_hangs_is_seen_though_the_other_runs() -> None:
+    decoders = gated_pair()
+    engine = engine_of(decoders, stall_seconds=0.05)
+    first, second = job(limit=8), job(1)
+    engine.submit([first])
+    while not any(decoder.stepping.is_set() for decoder in decoders):
+        time.sleep(0.001)
+    _, idle = sorted(decoders, key=lambda decoder: not decoder.stepping.is_set())
+    idle.gate.set()
+    engine.submit([second])
+    assert second.future.result(WAIT)
+    while engine.is_alive():
+        time.sleep(0.001)
+    open_gates(decoders)
+    engine.close()
+    assert first.future.result(0)

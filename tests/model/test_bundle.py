@@ -53,6 +53,12 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_an_output_may_be_twice_its_source_and_a_little_more() -> None:
+    limits = Limits(source_tokens=600, target_tokens=999)
+    assert limits.output_tokens(5) == 20
+    assert limits.output_tokens(600) == 999
+
+
 def test_round_trip(directory: Path) -> None:
     assert read_manifest(directory) == manifest()
     check_files(directory, manifest())

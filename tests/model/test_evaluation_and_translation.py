@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from model.config import ModelConfig
 from model.evaluation import by_length, score
-from model.translation import output_limit, translate_greedily, translate_with_beam
+from model.translation import translate_greedily, translate_with_beam
 from model.validation import ValidationSet, validate
 from model.vocabulary import Vocabulary
 from tests.model.tiny import tiny_model
@@ -68,11 +68,6 @@ def test_a_text_longer_than_the_model_is_cut_not_refused(model, vocabulary: Voca
 
 def test_nothing_to_translate(model, vocabulary: Vocabulary) -> None:
     assert translate_greedily(model, vocabulary, [], "en") == []
-
-
-def test_output_limit() -> None:
-    assert output_limit(5, 1000) == 20
-    assert output_limit(600, 1000) == 999
 
 
 def test_validation_rows_and_that_training_goes_on_untouched(model, vocabulary: Vocabulary) -> None:

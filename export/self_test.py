@@ -1,0 +1,55 @@
+"""Sentences whose translation is beyond doubt, for whoever loads a bundle to try: see `model.bundle.SelfTest`."""
+
+from __future__ import annotations
+
+import torch
+
+from model.bundle import SelfTest
+from model.checkpoint import Checkpoint
+from model.reference_search import next_log_probs
+from model.shortlist import Shortlist
+from model.vocabulary import BOS_ID, EOS_ID
+
+CLEAR_LEAD = 1.0
+"""Nats that the best token must have before the second at every step, so that rounding cannot change the output."""
+_LONGEST = 40
+_SENTENCES = {
+    "en": ("I don't know.", "She has two cats.", "I am happy.", "Tom is here."),
+    "fr": ("Je ne sais pas.", "Elle a deux chats.", "Je suis fatigué.", "Tom est ici."),
+    "zh": ("我爱你。", "她有两只猫。", "我喜欢咖啡。", "汤姆在这里。"),
+}
+
+
+def self_tests(checkpoint: Checkpoint, shortlist: Shortlist | None) -> tuple[SelfTest, ...]:
+    """What PyTorch makes of a few sentences in each direction, choosing among what the bundle chooses among; none where
+    the model is sure of nothing."""
+    found = []
+    for direction in checkpoint.directions:
+        source, _, target = direction.partition("-")
+        tests = (_translated(checkpoint, shortlist, text, target) for text in _SENTENCES.get(source, _SENTENCES["en"]))
+        found += [test for test in tests if test is not None]
+    return tuple(found)
+
+
+@torch.inference_mode()
+def _translated(
+    checkpoint: Checkpoint, shortlist: Shortlist | None, text: str, target_language: str
+) -> SelfTest | None:
+    """The greedy translation; None if a step of it was not clear, or it does not end."""
+    model = checkpoint.model
+    source = checkpoint.vocabulary.encode_source(text, target_language)
+    source_ids = torch.tensor([source])
+    source_mask = torch.ones_like(source_ids, dtype=torch.bool)
+    memory = model.encode(source_ids, source_mask)
+    allowed = None if shortlist is None else torch.from_numpy(shortlist.of(source))
+    prefix, log_prob = [BOS_ID], 0.0
+    while len(prefix) <= _LONGEST:
+        log_probs = next_log_probs(model, torch.tensor([prefix]), memory, source_mask, allowed)[0]
+        (best, second), (token, _) = (values.tolist() for values in log_probs.topk(2))
+        if best - second < CLEAR_LEAD:
+            return None
+        log_prob += best
+        if token == EOS_ID:
+            return SelfTest(source_ids=tuple(source), target_ids=tuple(prefix[1:]), log_prob=round(log_prob, 4))
+        prefix.append(token)
+    return None

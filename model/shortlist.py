@@ -1,0 +1,138 @@
+"""Which target pieces a sentence may need: far fewer than the vocabulary holds.
+
+A sentence's shortlist is the pieces that translate its own pieces (IBM Model 1, Brown et al. 1993, section 4.4, learned
+from the training pairs), the pieces most frequent in the target language, its own pieces (names and numbers are
+copied), and the end token. It depends on the sentence alone, so batching changes nothing. The decoder then projects
+onto a few hundred columns instead of all, and probabilities are those of the model among the shortlist.
+
+Shapes: V pieces in the vocabulary, P pairs, M most likely translations of a piece.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from model.errors import BundleError
+from model.vocabulary import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Vocabulary
+
+IntArray = npt.NDArray[np.int64]
+Pair = tuple[Sequence[int], Sequence[int]]
+
+SHORTLIST_FILE = "shortlist.npz"
+_ROUNDS = 4
+_LEAST_PROBABILITY = 5e-4
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Lexicon:
+    """What one target language needs."""
+
+    likely: IntArray  # [V, M] pieces that translate each piece, the most likely first; EOS where there are fewer
+    frequent: IntArray  # pieces that every sentence may use
+
+
+class Shortlist:
+    """Shortlists of sentences, by the target-language tag they begin with."""
+
+    def __init__(self, lexicons: Mapping[str, Lexicon], vocabulary: Vocabulary) -> None:
+        self._likely = {vocabulary.tag_id(language): lexicon.likely for language, lexicon in lexicons.items()}
+        self._always = {}
+        for language, lexicon in lexicons.items():
+            always = np.zeros(len(vocabulary), np.bool_)
+            always[lexicon.frequent] = True
+            self._always[vocabulary.tag_id(language)] = always
+        self._size = len(vocabulary)
+        self._never = [PAD_ID, UNK_ID, BOS_ID, *map(vocabulary.tag_id, vocabulary.languages)]
+
+    def of(self, source_ids: Sequence[int]) -> IntArray:
+        """The shortlist of one source (tag, pieces, end token), in ascending order; without a tag that has a lexicon,
+        everything."""
+        tag = source_ids[0]
+        if tag in self._always:
+            wanted = self._always[tag].copy()
+            wanted[self._likely[tag][np.asarray(source_ids)]] = True
+            wanted[list(source_ids)] = True
+        else:
+            wanted = np.ones(self._size, np.bool_)
+        wanted[EOS_ID] = True
+        wanted[self._never] = False
+        return np.flatnonzero(wanted)
+
+
+def build_lexicon(pairs: Sequence[Pair], vocabulary_size: int, *, most: int, frequent: int) -> Lexicon:
+    """Learn from (source pieces, target pieces): `most` translations a piece, and the `frequent` target pieces."""
+    links, probabilities = _model_1(pairs, vocabulary_size)
+    source, target = np.divmod(links, vocabulary_size)
+    kept = probabilities > _LEAST_PROBABILITY
+    source, target, probabilities = source[kept], target[kept], probabilities[kept]
+    order = np.lexsort((-probabilities, source))
+    source, target = source[order], target[order]
+    rank = np.arange(len(source)) - np.searchsorted(source, source)
+    likely = np.full((vocabulary_size, most), EOS_ID, np.int64)
+    likely[source[rank < most], rank[rank < most]] = target[rank < most]
+    counts = np.bincount(np.concatenate([np.asarray(t, np.int64) for _, t in pairs]), minlength=vocabulary_size)
+    by_count = np.argsort(-counts, kind="stable")[:frequent]
+    return Lexicon(likely, np.sort(by_count[counts[by_count] > 0]))
+
+
+def _model_1(pairs: Sequence[Pair], vocabulary_size: int) -> tuple[IntArray, npt.NDArray[np.float64]]:
+    """Translation probabilities of IBM Model 1 by expectation maximisation.
+
+    Returns:
+        Links as source * V + target, ascending, and the probability of the target given the source.
+    """
+    together, tokens, seen = [], [], 0
+    for source, target in pairs:
+        pieces, written = np.unique(np.asarray(source, np.int64)), np.asarray(target, np.int64)
+        together.append((pieces[None, :] * vocabulary_size + written[:, None]).ravel())
+        tokens.append(np.repeat(np.arange(seen, seen + len(written)), len(pieces)))
+        seen += len(written)
+    links, of_link = np.unique(np.concatenate(together), return_inverse=True)
+    of_token, source_of = np.concatenate(tokens), links // vocabulary_size
+    probabilities = 1.0 / np.bincount(source_of, minlength=vocabulary_size)[source_of]
+    for _ in range(_ROUNDS):
+        expected = probabilities[of_link]
+        expected /= np.bincount(of_token, expected, minlength=seen)[of_token]
+        counts = np.bincount(of_link, expected, minlength=len(links))
+        probabilities = counts / np.bincount(source_of, counts, minlength=vocabulary_size)[source_of]
+    return links, probabilities
+
+
+def save_lexicons(path: Path, lexicons: Mapping[str, Lexicon]) -> None:
+    """Write one file; it appears whole or not at all."""
+    arrays = {
+        f"{language}.{part}": getattr(lexicon, part).astype(np.int32)
+        for language, lexicon in lexicons.items()
+        for part in ("likely", "frequent")
+    }
+    scratch = path.with_name(path.name + ".partial")
+    with scratch.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    os.replace(scratch, path)
+
+
+def load_shortlist(path: Path, vocabulary: Vocabulary) -> Shortlist:
+    """Read what `save_lexicons` wrote.
+
+    Raises:
+        BundleError: missing, damaged, or made for another vocabulary.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            values = {name: arrays[name].astype(np.int64) for name in arrays.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise BundleError(f"{path}: not a shortlist: {error}") from error
+    languages = sorted({name.rpartition(".")[0] for name in values})
+    lexicons = {
+        language: Lexicon(values[f"{language}.likely"], values[f"{language}.frequent"]) for language in languages
+    }
+    if any(len(lexicon.likely) != len(vocabulary) for lexicon in lexicons.values()):
+        raise BundleError(f"{path}: made for another vocabulary")
+    return Shortlist(lexicons, vocabulary)

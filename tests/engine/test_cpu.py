@@ -1,0 +1,61 @@
+"""Which processors add 8-bit products exactly, and what is done on the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.engine import runtime
+from service.engine.cpu import int8_saturates
+from service.engine.jobs import Job, SearchOptions
+from service.engine.loading import load_engine
+from tests.bundles import SHIPPED_BUNDLE
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "expected"),
+    [
+        ("x86_64", "fpu sse4_2 avx2 avx512f avx512bw", True),
+        ("x86_64", "fpu avx2 avx512f avx512_vnni", False),
+        ("x86_64", "fpu avx2 avx_vnni", False),
+        ("AMD64", "fpu avx2 amx_int8", False),
+        ("aarch64", "fp asimd", False),
+    ],
+)
+def test_saturation_is_told_from_the_flags(tmp_path: Path, machine: str, flags: str, expected: bool) -> None:
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\n\nprocessor\t: 1\nflags\t\t: {flags}\n")
+    assert int8_saturates(machine, tmp_path / "cpuinfo") is expected
+
+
+def test_a_silent_x86_is_not_trusted(tmp_path: Path) -> None:
+    assert int8_saturates("x86_64", tmp_path / "none")
+
+
+def test_where_sums_saturate_the_shortlists_columns_have_seven_bits(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    columns = []
+    for saturates in (False, True):
+        monkeypatch.setattr(runtime, "int8_saturates", lambda saturates=saturates: saturates)
+        loaded = runtime.load_runtime(SHIPPED_BUNDLE, device="cpu", threads=1)
+        opened = loaded.open_columns(1)
+        assert opened is not None
+        opened.join(np.arange(300, 340)[None])
+        inputs = opened.inputs(1)
+        assert np.abs(inputs["output_weights"].astype(int)).max() <= (64 if saturates else 127)
+        columns.append(inputs["output_weights"] * inputs["output_scales"])
+    assert np.abs(columns[0] - columns[1]).max() <= np.abs(columns[0]).max() / 126
+    assert "VNNI" in caplog.text
+
+
+def test_seven_bits_translate_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "int8_saturates", lambda: True)
+    loaded = load_engine(SHIPPED_BUNDLE, device="cpu", threads=1, max_rows=8, on_report=lambda report: None)
+    try:
+        job = Job(tuple(loaded.vocabulary.encode_source("我爱你", "en")), SearchOptions(max_output_tokens=20))
+        loaded.engine.submit([job])
+        assert loaded.vocabulary.decode(job.future.result(60)[0].target_ids).startswith("I love you")
+    finally:
+        loaded.engine.close()
