@@ -1,0 +1,322 @@
+"""What is told of a sentence beside its translation: where it stands, its tokens and how likely they are, which words
+belong together, and where the model looked.
+
+First `inspect` makes the scoring jobs of a sentence; when they are done, `Inspection.details` reads them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from model.bundle import AlignmentMethod, Manifest
+from model.shortlist import Shortlist
+from model.vocabulary import EOS_ID, Vocabulary
+from service.engine.jobs import FinishReason, Hypothesis
+from service.engine.scoring import AttentionKind, ScoringJob
+from service.errors import InvalidFieldError
+from service.explain.alignment import (
+    UNMEASURED,
+    attention_evidence,
+    erasure_evidence,
+    link,
+    membership,
+    near_diagonal,
+    shares,
+)
+from service.explain.attention import AttentionSelection, attention_stacks, select, to_json
+from service.text.sentences import Span, trim
+from service.text.words import word_spans
+
+Array = npt.NDArray[Any]
+
+MAX_SCORED_TOKENS = 200_000
+"""Source and target tokens that one request may have scored, each source word's erasure counting as a sentence of its
+own: about 12 s of two cores with the shipped model."""
+MAX_HELD_NUMBERS = 16 * 2**20
+"""Attention weights computed for one request before layers and heads are chosen: 64 MiB."""
+MAX_SENT_NUMBERS = 2_000_000
+"""Attention weights in one reply: about 20 MB of JSON."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Side:
+    """One sentence, in one language: its text, where that begins in the text it is part of, and its pieces."""
+
+    text: str
+    start: int
+    ids: tuple[int, ...]
+    """Without tag and end token."""
+    spans: tuple[Span, ...]
+    """Of the pieces, in `text`, without the space before a word."""
+
+    @classmethod
+    def of_source(cls, text: str, start: int, vocabulary: Vocabulary) -> Side:
+        """A sentence as the model reads it."""
+        spans = (trim(text, *span) for span in vocabulary.encode_spans(text))
+        return cls(text, start, tuple(vocabulary.encode(text)), tuple(spans))
+
+    @classmethod
+    def of_target(cls, ids: Sequence[int], start: int, vocabulary: Vocabulary) -> Side:
+        """A sentence as the model wrote it, without the whitespace around it, which is the document's."""
+        decoded = vocabulary.decode(ids)
+        first, last = trim(decoded, 0, len(decoded))
+        spans = (trim(decoded, *span) for span in vocabulary.decode_spans(ids))
+        inside = ((min(max(a, first), last) - first, min(max(b, first), last) - first) for a, b in spans)
+        return cls(decoded[first:last], start, tuple(ids), tuple(inside))
+
+    @property
+    def span(self) -> Span:
+        """Of the sentence, in the text it is part of."""
+        return self.start, self.start + len(self.text)
+
+    def words(self) -> list[Span]:
+        """Spans of its words, in `text`."""
+        return word_spans(self.text, self.spans)
+
+    def placed(self, span: Span) -> Span:
+        """A span of `text` as one of the text it is part of."""
+        return self.start + span[0], self.start + span[1]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a caller wants beside tokens, spans and log-probabilities."""
+
+    alignment: bool = False
+    attention: AttentionSelection | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AlignedWords:
+    """A source word and a target word that belong together, by their spans in the texts of the request."""
+
+    source: Span
+    target: Span
+    weight: float
+    """The source word's share, from 0 to 1, of the evidence for the target word."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WordEvidence:
+    """The words of a sentence and of its translation, by their spans in each, and what links them."""
+
+    sources: tuple[Span, ...]
+    targets: tuple[Span, ...]
+    evidence: Array
+    """[targets, sources], see `service.explain.alignment`."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentDetails:
+    """All that is told of one sentence. Spans are half-open, in Unicode code points."""
+
+    source_span: Span
+    target_span: Span
+    source_tokens: tuple[str, ...]
+    """As the encoder reads them: tag, pieces, end token."""
+    target_tokens: tuple[str, ...]
+    """Pieces, and the end token if the model wrote one."""
+    log_prob: float
+    score: float
+    token_log_probs: tuple[float, ...]
+    """One for each of `target_tokens`."""
+    finish_reason: FinishReason
+    alignment: tuple[AlignedWords, ...] | None
+    attention: dict[str, Any] | None
+    """JSON-ready, see `service.explain.attention.to_json`."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in a reply; what was not asked for is absent."""
+        # Not asdict: it would copy every number of the attention.
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if self.alignment is not None:
+            values["alignment"] = [dataclasses.asdict(words) for words in self.alignment]
+        values["truncated"] = self.finish_reason == "length"
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Inspection:
+    """A sentence, and the jobs whose results are its details."""
+
+    source: Side
+    target: Side
+    source_tokens: tuple[str, ...]
+    target_tokens: tuple[str, ...]
+    """With the end token."""
+    wanted: Wanted
+    method: AlignmentMethod
+    hypothesis: Hypothesis | None
+    """What the engine found; None for a translation that came from outside."""
+    jobs: tuple[ScoringJob, ...]
+    """The sentence as it is, then, for alignment by erasure, without each of its words."""
+
+    def at(self, start: int) -> Inspection:
+        """The same with the translation beginning at `start` of another text; the jobs are shared."""
+        return dataclasses.replace(self, target=dataclasses.replace(self.target, start=start))
+
+    def details(self) -> SegmentDetails:
+        """The jobs must be done; raises what one of them failed with."""
+        score = self.jobs[0].future.result()
+        hypothesis = self.hypothesis or _forced(self.target.ids, score.token_log_probs)
+        shown = len(self.target_tokens) - (hypothesis.finish_reason == "length")
+        selection = self.wanted.attention
+        return SegmentDetails(
+            source_span=self.source.span,
+            target_span=self.target.span,
+            source_tokens=self.source_tokens,
+            target_tokens=self.target_tokens[:shown],
+            log_prob=hypothesis.log_prob,
+            score=hypothesis.score,
+            token_log_probs=tuple(float(value) for value in score.token_log_probs[:shown]),
+            finish_reason=hypothesis.finish_reason,
+            alignment=self._alignment() if self.wanted.alignment else None,
+            attention=self._attention(score.attention, selection, shown) if selection else None,
+        )
+
+    def _attention(
+        self, attention: Mapping[AttentionKind, Array], selection: AttentionSelection, shown: int
+    ) -> dict[str, Any]:
+        """Without the row of an end token that was not written."""
+        sizes: dict[AttentionKind, int] = {"encoder": len(self.source_tokens), "decoder": shown, "cross": shown}
+        columns: dict[AttentionKind, int] = {**sizes, "cross": len(self.source_tokens)}
+        chosen = select(attention, selection)
+        cut = {kind: weights[:, :, : sizes[kind], : columns[kind]] for kind, weights in chosen.items()}
+        return to_json(cut, self.source_tokens, self.target_tokens[:shown], selection)
+
+    def words(self) -> WordEvidence:
+        """The words of both sides and what links them; the jobs must be done, and alignment must have been wanted."""
+        sources, targets = self.source.words(), self.target.words()
+        return WordEvidence(tuple(sources), tuple(targets), self._evidence(sources, targets))
+
+    def _alignment(self) -> tuple[AlignedWords, ...]:
+        words = self.words()
+        evidence = near_diagonal(words.evidence, self.method.diagonal)
+        weights = shares(evidence)
+        return tuple(
+            AlignedWords(
+                self.source.placed(words.sources[i]), self.target.placed(words.targets[j]), float(weights[j, i])
+            )
+            for i, j in sorted(link(evidence, self.method.symmetrisation))
+        )
+
+    def _evidence(self, sources: Sequence[Span], targets: Sequence[Span]) -> Array:
+        """[target words, source words]."""
+        target = membership([*self.target.spans, (0, 0)], targets)
+        scores = [job.future.result() for job in self.jobs]
+        if self.method.evidence == "erasure":
+            return erasure_evidence(np.stack([score.token_log_probs for score in scores]), target)
+        source = membership([(0, 0), *self.source.spans, (0, 0)], sources)
+        return attention_evidence(scores[0].attention["cross"], source, target, self.method)
+
+
+def inspect(
+    source: Side,
+    target: Side,
+    hypothesis: Hypothesis | None,
+    *,
+    direction: str,
+    wanted: Wanted,
+    manifest: Manifest,
+    vocabulary: Vocabulary,
+    shortlist: Shortlist | None = None,
+) -> Inspection:
+    """The jobs that tell what is wanted of one sentence and its translation; `direction` is e.g. `zh-en`.
+
+    `shortlist` is what the engine decoded with: the probability of what it found is shared among the same tokens. That
+    of a translation from outside is shared among the whole vocabulary, which it is made of.
+    """
+    method = manifest.alignment.get(direction, UNMEASURED)
+    source_ids = (vocabulary.tag_id(direction.partition("-")[2]), *source.ids, EOS_ID)
+    hidden: list[tuple[int, ...]] = [()]
+    if wanted.alignment and method.evidence == "erasure":
+        hidden.extend(places_of(source.spans, word) for word in source.words())
+    kinds = _kinds(wanted, method)
+    allowed = None
+    if hypothesis is not None and shortlist is not None:
+        # All its tokens are in the shortlist already, but for those that the caller made it begin with.
+        allowed = np.union1d(shortlist.of(source_ids), np.array(target.ids, np.int64))
+    jobs = [ScoringJob(source_ids, target.ids, some, allowed, () if some else kinds) for some in hidden]
+    return Inspection(
+        source=source,
+        target=target,
+        source_tokens=tuple(vocabulary.pieces(source_ids)),
+        target_tokens=tuple(vocabulary.pieces((*target.ids, EOS_ID))),
+        wanted=wanted,
+        method=method,
+        hypothesis=hypothesis,
+        jobs=tuple(jobs),
+    )
+
+
+def _kinds(wanted: Wanted, method: AlignmentMethod) -> tuple[AttentionKind, ...]:
+    """What the scorer must give."""
+    kinds = dict.fromkeys(wanted.attention.kinds if wanted.attention else ())
+    if wanted.alignment and method.evidence == "attention":
+        kinds["cross"] = None
+    return tuple(sorted(kinds))
+
+
+def places_of(spans: Sequence[Span], word: Span) -> tuple[int, ...]:
+    """Places, in the source with its tag, of the pieces at `spans` that have a character of the word."""
+    return tuple(place for place, (start, end) in enumerate(spans, 1) if max(start, word[0]) < min(end, word[1]))
+
+
+def _forced(target_ids: tuple[int, ...], token_log_probs: Array) -> Hypothesis:
+    """A translation from outside as if the engine had found it, with a length penalty of 1."""
+    log_prob = float(token_log_probs.sum(dtype=np.float64))
+    return Hypothesis(target_ids, log_prob, log_prob / len(token_log_probs), "eos")
+
+
+def jobs_of(inspections: Sequence[Inspection]) -> list[ScoringJob]:
+    """Each of their jobs once: a sentence that stands in several texts has been scored for all of them."""
+    return list(dict.fromkeys(job for inspection in inspections for job in inspection.jobs))
+
+
+def check_size(inspections: Sequence[Inspection], manifest: Manifest) -> None:
+    """Refuse what would take too long, too much memory, or too large a reply.
+
+    Raises:
+        InvalidFieldError: the sentence says what is too much.
+    """
+    jobs = jobs_of(inspections)
+    tokens = sum(job.tokens for job in jobs)
+    if tokens > MAX_SCORED_TOKENS:
+        raise InvalidFieldError(
+            f"details and alignment of these texts take {tokens} tokens of scoring, more than {MAX_SCORED_TOKENS}; "
+            "send fewer sentences at once"
+        )
+    held = sum(_held_numbers(job, manifest) for job in jobs if job.attention)
+    if held > MAX_HELD_NUMBERS:
+        raise InvalidFieldError(
+            f"these texts have {held} attention weights of these kinds, more than {MAX_HELD_NUMBERS}; "
+            "send fewer sentences at once or ask for fewer kinds"
+        )
+    sent = sum(_sent_numbers(inspection, manifest) for inspection in inspections)
+    if sent > MAX_SENT_NUMBERS:
+        raise InvalidFieldError(
+            f"the reply would have {sent} attention weights, more than {MAX_SENT_NUMBERS}; send fewer sentences at "
+            "once or choose kinds, layers or heads, or their mean"
+        )
+
+
+def _matrix_sizes(job: ScoringJob) -> dict[AttentionKind, int]:
+    source, target = len(job.source_ids), len(job.target_ids) + 1
+    return {"encoder": source * source, "decoder": target * target, "cross": source * target}
+
+
+def _held_numbers(job: ScoringJob, manifest: Manifest) -> int:
+    stacks, sizes = attention_stacks(manifest), _matrix_sizes(job)
+    return sum(stacks[kind][0] * stacks[kind][1] * sizes[kind] for kind in job.attention)
+
+
+def _sent_numbers(inspection: Inspection, manifest: Manifest) -> int:
+    if inspection.wanted.attention is None:
+        return 0
+    counts, sizes = inspection.wanted.attention.counts(attention_stacks(manifest)), _matrix_sizes(inspection.jobs[0])
+    return sum(count * sizes[kind] for kind, count in counts.items())
