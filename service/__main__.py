@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import logging
 import sys
 from collections.abc import Sequence
-
-import uvicorn
 
 from model.bundle import read_manifest
 from model.errors import ModelError
 from service.app import create_app
-from service.settings import Settings, SettingsError, load_settings
+from service.logs import configure_logging
+from service.server import Server
+from service.settings import Settings, SettingsError, load_settings, settings_table
 
 EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT = 0, 1, 2
 
@@ -26,6 +24,9 @@ def main(arguments: Sequence[str]) -> int:
     except (ModelError, SettingsError) as error:
         print(error, file=sys.stderr)
         return EXIT_BAD_INPUT
+    except ModuleNotFoundError as error:
+        print(f"this needs {error.name}, which serving does not install: pip install '.[train]'", file=sys.stderr)
+        return EXIT_BAD_INPUT
     return EXIT_OK
 
 
@@ -35,22 +36,43 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands")
     serve = commands.add_parser("serve", help="serve a bundle (default); every setting is an ATTEND_* variable")
     serve.set_defaults(run_command=_serve)
-    if arguments[:1] == ["evaluate"]:
-        # Only now: it needs packages that serving does not.
+    settings = commands.add_parser("settings", help="print every setting, as docs/settings.md has them")
+    settings.set_defaults(run_command=_print_settings)
+    _add_tools(commands, arguments[:1])
+    return parser
+
+
+def _add_tools(commands: argparse._SubParsersAction[argparse.ArgumentParser], called: Sequence[str]) -> None:
+    """The commands beside serving. Only the one that is called is imported: they need packages that serving does
+    not."""
+    if called == ["evaluate"]:
         from service.evaluate import add_evaluate_command
 
         add_evaluate_command(commands)
+    elif called == ["align-eval"]:
+        from service.explain.align_eval import add_align_eval_command
+
+        add_align_eval_command(commands)
+    elif called == ["attention"]:
+        from service.explain.picture import add_attention_command
+
+        add_attention_command(commands)
     else:
         commands.add_parser("evaluate", help="score a bundle on line-aligned files")
-    return parser
+        commands.add_parser("align-eval", help="measure and choose alignments against gold links")
+        commands.add_parser("attention", help="draw where the model looks as it translates a sentence")
 
 
 def _serve(options: argparse.Namespace) -> None:
     settings = load_settings()
     # A wrong path is worth a sentence now; what only loading can find is logged when it is found.
     read_manifest(settings.bundle)
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure_logging(settings.log_level, settings.log_format)
     _run(settings)
+
+
+def _print_settings(options: argparse.Namespace) -> None:
+    print(settings_table(), end="")
 
 
 def _run(settings: Settings) -> None:
@@ -62,13 +84,8 @@ def _run(settings: Settings) -> None:
         server.should_exit = True
 
     app = create_app(settings, on_failure=stop)
-    config = uvicorn.Config(
-        app, host=settings.host, port=settings.port, log_level=settings.log_level, access_log=False, lifespan="on"
-    )
-    server = uvicorn.Server(config)
-    # After its own graceful shutdown uvicorn raises the signal again, which for Ctrl-C is this.
-    with contextlib.suppress(KeyboardInterrupt):
-        server.run()
+    server = Server(app, app.state.service, settings)
+    server.run()
     if not loaded:
         sys.exit(EXIT_FAILED)
 

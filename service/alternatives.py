@@ -10,12 +10,12 @@ from service.engine.jobs import Hypothesis
 ScoredText = tuple[str, float]
 
 
-def distinct_texts(hypotheses: Sequence[Hypothesis], texts: Sequence[str]) -> list[ScoredText]:
-    """Texts with the scores of their hypotheses, best first, each text once: many token sequences spell the same."""
-    scored: dict[str, float] = {}
+def distinct_texts(hypotheses: Sequence[Hypothesis], texts: Sequence[str]) -> dict[str, Hypothesis]:
+    """Texts with their hypotheses, best first, each text once: many token sequences spell the same."""
+    found: dict[str, Hypothesis] = {}
     for hypothesis, text in zip(hypotheses, texts, strict=True):
-        scored.setdefault(text, hypothesis.score)
-    return list(scored.items())
+        found.setdefault(text, hypothesis)
+    return found
 
 
 def ranked_versions(sentences: Sequence[Sequence[ScoredText]], alternatives: int) -> Iterator[list[str]]:

@@ -1,40 +1,66 @@
 """Puts the parts together. Nothing here decides anything but how an error looks on the wire."""
 
+from __future__ import annotations
+
 import asyncio
 import logging
-import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from service.api import docs, health, languages, metrics, translate
+from service.api import docs, health, languages, metrics, score, translate
 from service.api.boundary import Boundary
 from service.engine.records import EngineReport
 from service.errors import InternalError, InvalidRequestError, MethodNotAllowedError, NotFoundError, ServiceError, shown
+from service.logs import request_id
 from service.settings import Device, Settings
-from service.state import EngineFactory, LoadedEngine, ServiceState
+from service.state import EngineFactory, ServiceState
+
+if TYPE_CHECKING:
+    from service.engine.loading import LoadedEngine
 
 _log = logging.getLogger("attend")
 
 
 def load_bundle(
-    directory: Path, *, device: Device, threads: int, max_rows: int, on_report: Callable[[EngineReport], None]
+    directory: Path,
+    *,
+    device: Device,
+    sessions: int,
+    threads: int,
+    max_rows: int,
+    waiting_tokens: int,
+    bulk_waiting_tokens: int,
+    on_report: Callable[[EngineReport], None],
 ) -> LoadedEngine:
     """The real engine: see `service.engine.loading.load_engine`."""
     # Not at the top: importing the runtime takes longer than the rest of the service, and this runs beside it.
     from service.engine.loading import load_engine
 
-    return load_engine(directory, device=device, threads=threads, max_rows=max_rows, on_report=on_report)
+    return load_engine(
+        directory,
+        device=device,
+        sessions=sessions,
+        threads=threads,
+        max_rows=max_rows,
+        waiting_tokens=waiting_tokens,
+        bulk_waiting_tokens=bulk_waiting_tokens,
+        on_report=on_report,
+    )
 
 
 def create_app(
     settings: Settings, engine_factory: EngineFactory = load_bundle, on_failure: Callable[[], None] = lambda: None
 ) -> FastAPI:
-    """The service for one bundle; `on_failure` is called if the bundle cannot be loaded."""
+    """The service for one bundle; `on_failure` is called if the bundle cannot be loaded.
+
+    Its `state.service` is the `ServiceState`, for whoever runs the app.
+    """
     state = ServiceState(settings, engine_factory)
     app = FastAPI(
         title="Attend",
@@ -45,7 +71,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.service = state
-    for module in (translate, languages, health, metrics, docs):
+    for module in (translate, score, languages, health, metrics, docs):
         app.include_router(module.router)
     app.mount("/docs", docs.vendored_files())
     for kind in (ServiceError, HTTPException):
@@ -74,6 +100,8 @@ def _lifespan(
 
 
 async def _handle(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, ServiceError) and error.rejection is not None:
+        request.app.state.service.metrics.count_rejection(error.rejection)
     return _answer_to(error, request)
 
 
@@ -95,6 +123,5 @@ def _problem(error: Exception, request: Request | None) -> ServiceError:
             allowed = headers.get("Allow", "another method")
             return MethodNotAllowedError(f"{where}: this endpoint takes {allowed}", headers)
         return InvalidRequestError(shown(error.detail), headers)
-    request_id = uuid.uuid4().hex
-    _log.error("request %s failed", request_id, exc_info=error)
-    return InternalError(request_id)
+    _log.error("request %s failed", request_id.get(), exc_info=error)
+    return InternalError(request_id.get())

@@ -4,27 +4,39 @@ ServiceError
 ├── InvalidRequestError 400      what LibreTranslate refuses, in its words
 │   ├── NotJsonError             the body is not a JSON object
 │   ├── MissingFieldError        q, source or target is absent or empty
-│   ├── TextLimitError           too many texts or characters
+│   ├── TextLimitError           too many texts, characters or tokens
 │   └── UnsupportedPairError     no such language, or no such direction
 ├── NotFoundError 404
 ├── MethodNotAllowedError 405
+├── SlowBodyError 408            the body did not arrive in time
 ├── BodyTooLargeError 413
 ├── UnsupportedMediaTypeError 415
 ├── InvalidFieldError 422        a field of our own is wrong, or nobody knows the field
+├── TruncatedError 422           a translation was cut, and the caller wanted none that is
 ├── ClientGoneError 499          the caller hung up; nobody reads the reply
 ├── InternalError 500            a defect; the caller gets an id, the log the rest
-└── UnavailableError 503         loading, stopping or failed; worth another try later
+├── UnavailableError 503         loading, stopping or failed; worth another try later
+│   └── RejectedError            refused at the door: too much to do
+└── DeadlineExceededError 504    not done within the caller's time
+    └── DeadlineRefusedError     refused at the door: it would not be
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import Literal
+
+Rejection = Literal["queue_full", "too_many_requests", "deadline", "draining"]
+"""Why a request was refused before anything was done for it."""
 
 
 class ServiceError(Exception):
     """Root: `status` is the HTTP status, `str(error)` the sentence."""
 
     status = 500
+    rejection: Rejection | None = None
+    """Set if the request was refused for what is going on, not for what it is."""
 
     def __init__(self, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -54,8 +66,8 @@ class MissingFieldError(InvalidRequestError):
 class TextLimitError(InvalidRequestError):
     """More texts or characters than one request may hold."""
 
-    def __init__(self, size: int, limit: int) -> None:
-        super().__init__(f"Invalid request: request ({size}) exceeds text limit ({limit})")
+    def __init__(self, size: int, limit: int, unit: str = "") -> None:
+        super().__init__(f"Invalid request: request ({size}{unit}) exceeds text limit ({limit}{unit})")
 
 
 class UnsupportedPairError(InvalidRequestError):
@@ -76,6 +88,15 @@ class MethodNotAllowedError(ServiceError):
     """The path exists, the method does not."""
 
     status = 405
+
+
+class SlowBodyError(ServiceError):
+    """The body did not arrive in time; the rest of it is not waited for."""
+
+    status = 408
+
+    def __init__(self, milliseconds: int) -> None:
+        super().__init__(f"the request body did not arrive within {milliseconds} ms", {"Connection": "close"})
 
 
 class BodyTooLargeError(ServiceError):
@@ -102,6 +123,17 @@ class InvalidFieldError(ServiceError):
     status = 422
 
 
+class TruncatedError(ServiceError):
+    """A translation reached its length limit before it was complete."""
+
+    status = 422
+
+    def __init__(self, start: int, end: int) -> None:
+        super().__init__(
+            f"the translation of the sentence at {start} to {end} was cut at its length limit, and strict is set"
+        )
+
+
 class ClientGoneError(ServiceError):
     """The caller closed the connection before the answer."""
 
@@ -117,7 +149,7 @@ class InternalError(ServiceError):
     status = 500
 
     def __init__(self, request_id: str) -> None:
-        super().__init__(f"internal error, logged with id {request_id}", {"X-Request-Id": request_id})
+        super().__init__(f"internal error, logged with id {request_id}")
 
 
 class UnavailableError(ServiceError):
@@ -125,8 +157,38 @@ class UnavailableError(ServiceError):
 
     status = 503
 
-    def __init__(self, message: str, retry_after_seconds: int = 2) -> None:
-        super().__init__(message, {"Retry-After": str(retry_after_seconds)})
+    def __init__(self, message: str, retry_after_seconds: float = 2) -> None:
+        super().__init__(message, _retry_after(retry_after_seconds))
+
+
+class RejectedError(UnavailableError):
+    """Too much to do: nothing was begun, and it was said at once."""
+
+    def __init__(self, message: str, rejection: Rejection, retry_after_seconds: float = 2) -> None:
+        super().__init__(message, retry_after_seconds)
+        self.rejection = rejection
+        if rejection == "draining":
+            self.headers["Connection"] = "close"  # the next request had better go elsewhere
+
+
+class DeadlineExceededError(ServiceError):
+    """The time a request has is over; nothing goes on for it."""
+
+    status = 504
+
+
+class DeadlineRefusedError(DeadlineExceededError):
+    """The time a request has will be over before its turn comes; nothing was begun."""
+
+    rejection: Rejection | None = "deadline"
+
+    def __init__(self, retry_after_seconds: float) -> None:
+        super().__init__("too much waits already to answer in time", _retry_after(retry_after_seconds))
+
+
+def _retry_after(seconds: float) -> dict[str, str]:
+    """Whole seconds, as HTTP wants them; no client should come back at once or stay away for minutes."""
+    return {"Retry-After": str(min(max(math.ceil(seconds), 1), 30))}
 
 
 def shown(value: object, limit: int = 60) -> str:

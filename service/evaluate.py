@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from model.bundle import Limits
 from model.corpus import read_aligned
 from model.evaluation import score
 from service.engine.jobs import Hypothesis, Job, SearchOptions
@@ -32,7 +34,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     pairs = read_aligned(options.source, options.reference)[: options.limit]
     target_language = options.direction.partition("-")[2]
     loaded = load_engine(
-        options.bundle, device="auto", threads=options.threads, max_rows=128, on_report=lambda record: None
+        options.bundle, device="auto", sessions=0, threads=options.threads, max_rows=128, on_report=lambda record: None
     )
     search = SearchOptions(beam_size=options.beam, length_penalty=options.length_penalty)
     hypotheses = translate_lines(loaded, [source for source, _ in pairs], target_language, search)
@@ -62,18 +64,13 @@ def translate_lines(
 ) -> list[Hypothesis]:
     """The best hypothesis of each line, taken as one sentence, in order. Long lines first: little padding."""
     limits = loaded.manifest.limits
-    jobs = [
-        _job(loaded.vocabulary.encode_source(line, target_language), limits.source_tokens, search) for line in lines
-    ]
+    jobs = [_job(loaded.vocabulary.encode_source(line, target_language), limits, search) for line in lines]
     loaded.engine.submit(sorted(jobs, key=lambda job: -len(job.source_ids)))
     return [job.future.result()[0] for job in jobs]
 
 
-def _job(source_ids: list[int], most: int, search: SearchOptions) -> Job:
+def _job(source_ids: list[int], limits: Limits, search: SearchOptions) -> Job:
     """Sources over the limit lose their end: test sets hold hardly any, and a score needs an answer for each."""
+    most = limits.source_tokens
     kept = source_ids if len(source_ids) <= most else [*source_ids[: most - 1], source_ids[-1]]
-    limit = 2 * len(kept) + 10
-    return Job(
-        tuple(kept),
-        SearchOptions(beam_size=search.beam_size, length_penalty=search.length_penalty, max_output_tokens=limit),
-    )
+    return Job(tuple(kept), dataclasses.replace(search, max_output_tokens=limits.output_tokens(len(kept))))

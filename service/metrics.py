@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from service.engine.records import EngineReport
+from service.engine.records import EngineReport, FinishedAs, Stage
+from service.errors import Rejection
 
-Endpoint = Literal["translate", "languages", "health", "metrics", "docs", "other"]
-Outcome = Literal["ok", "client_error", "server_error", "cancelled"]
+Endpoint = Literal["translate", "score", "languages", "health", "metrics", "docs", "other"]
+Outcome = Literal["ok", "client_error", "server_error", "refused", "deadline", "cancelled"]
 
 CONTENT_TYPE: str = CONTENT_TYPE_LATEST
-ENDPOINTS: tuple[Endpoint, ...] = ("translate", "languages", "health", "metrics", "docs", "other")
-OUTCOMES: tuple[Outcome, ...] = ("ok", "client_error", "server_error", "cancelled")
+ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 _REQUEST_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _STEP_SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25)
@@ -57,17 +58,37 @@ class Metrics:
             "Sentences that reached a length limit: source sentences were split (nothing is lost), targets cut.",
             ["side"], registry=registry,
         )  # fmt: skip
+        self._repetitions = Counter(
+            "attend_repetitions_total",
+            "Sentences that went round in circles: a second attempt was better (removed), or not (kept).",
+            ["outcome"], registry=registry,
+        )  # fmt: skip
+        self._rejected = Counter(
+            "attend_rejected_total", "Requests refused before anything was done for them.", ["reason"],
+            registry=registry,
+        )  # fmt: skip
         self._finished = Counter(
             "attend_finished_total", "Sentences the engine is done with, by reason.", ["reason"], registry=registry
         )
+        self._cancelled = Counter(
+            "attend_cancelled_total",
+            "Sentences nobody waited for any more, by where they were; attend_finished_total counts them too.",
+            ["stage"], registry=registry,
+        )  # fmt: skip
         for endpoint in ENDPOINTS:
             self._duration.labels(endpoint)
             for outcome in OUTCOMES:
                 self._requests.labels(endpoint, outcome)
         for side in ("source", "target"):
             self._truncated.labels(side)
-        for reason in ("eos", "length", "cancelled", "error"):
+        for kind in ("removed", "kept"):
+            self._repetitions.labels(kind)
+        for rejection in get_args(Rejection):
+            self._rejected.labels(rejection)
+        for reason in get_args(FinishedAs):
             self._finished.labels(reason)
+        for stage in get_args(Stage):
+            self._cancelled.labels(stage)
 
     def _create_model_metrics(self) -> None:
         registry = self._registry
@@ -98,6 +119,9 @@ class Metrics:
         self._running_rows = Gauge(
             "attend_running_rows", "Rows being decoded at the last report.", registry=self._registry
         )
+        self._queue_tokens = Gauge(
+            "attend_queue_tokens", "Source tokens of the sentences that wait.", registry=self._registry
+        )
         self._padding = histogram("attend_padding_ratio", "Share of padding among the encoded tokens.", _RATIOS)
 
     def observe_request(self, endpoint: Endpoint, outcome: Outcome, seconds: float) -> None:
@@ -112,6 +136,14 @@ class Metrics:
         self._truncated.labels("source").inc(split)
         self._truncated.labels("target").inc(cut)
 
+    def count_repetition(self, *, removed: bool) -> None:
+        """Count one sentence that went round in circles."""
+        self._repetitions.labels("removed" if removed else "kept").inc()
+
+    def count_rejection(self, reason: Rejection) -> None:
+        """Count one request refused at the door."""
+        self._rejected.labels(reason).inc()
+
     def observe_engine(self, report: EngineReport) -> None:
         """Count what the engine did since its last report."""
         for encode in report.encodes:
@@ -125,6 +157,8 @@ class Metrics:
             self._wait_seconds.observe(seconds)
         for reason, count in report.finished.items():
             self._finished.labels(reason).inc(count)
+        for stage, count in report.cancelled.items():
+            self._cancelled.labels(stage).inc(count)
         self._running_rows.set(report.running_rows)
 
     def set_model(self, *, name: str, version: str, precision: str, provider: str, load_seconds: float) -> None:
@@ -135,6 +169,10 @@ class Metrics:
     def set_ready(self, ready: bool) -> None:
         """Whether the service can translate."""
         self._ready.set(int(ready))
+
+    def set_queue(self, tokens: int) -> None:
+        """How much waits now."""
+        self._queue_tokens.set(tokens)
 
     def render(self) -> bytes:
         """The Prometheus text format."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.logs import LogFormat
 
 PREFIX = "ATTEND_"
 Device = Literal["auto", "cpu", "cuda"]
+# A request that is allowed must find room, and what goes for those that name nothing must be allowed.
+_ORDER = (("beam_size", "max_beam_size"), ("max_tokens", "max_bulk_queue_tokens"))
 # Kubernetes announces a Service named "attend" to its neighbours with variables of these names.
 _KUBERNETES = (f"{PREFIX}SERVICE_", f"{PREFIX}PORT_")
 
@@ -28,19 +32,62 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 lets the system choose.")
     device: Device = Field("auto", description="Where the model runs; auto: CUDA if it works.")
-    threads: int = Field(0, ge=0, le=1024, description="Threads of one model run; 0: as many as there are cores.")
-    max_rows: int = Field(256, ge=8, description="Rows (sentences times beams) of one running batch.")
+    sessions: int = Field(
+        0, ge=0, le=64, description="Model runs at once, each with rows of its own; 0: one a core, at most 8."
+    )
+    threads: int = Field(0, ge=0, le=1024, description="Threads of one model run; 0: the cores by the sessions.")
+    max_rows: int = Field(256, ge=8, description="Rows (sentences times beams) that run at once, in all sessions.")
+    max_requests: int = Field(1000, ge=1, description="Requests to /translate under way at once; more are 503.")
+    max_queue_tokens: int = Field(
+        8192,
+        ge=512,
+        description="Source tokens of small requests (up to 512 each) that may wait to be started; more are 503.",
+    )
+    max_bulk_queue_tokens: int = Field(
+        131_072, ge=1, description="The same for larger requests, which wait in a queue of their own."
+    )
+    max_timeout_ms: int = Field(
+        120_000, ge=1, description="Time a request has if it names no `timeout_ms`, and the most it may name."
+    )
     max_texts: int = Field(1000, ge=1, description="Texts of one request.")
     max_characters: int = Field(100_000, ge=1, description="Characters of one request, all its texts together.")
+    max_tokens: int = Field(131_072, ge=1, description="Source tokens of one request, all its sentences together.")
     max_body_bytes: int = Field(2 * 1024 * 1024, ge=1024, description="Size of one request body.")
+    max_json_depth: int = Field(16, ge=2, le=500, description="Arrays and objects inside one another in a body.")
     max_alternatives: int = Field(7, ge=0, le=7, description="Alternatives a request may ask for.")
+    max_beam_size: int = Field(8, ge=1, le=8, description="Beam size a request may ask for.")
     beam_size: int = Field(1, ge=1, le=8, description="Beam size of requests that name none; 1 is greedy.")
+    header_timeout_ms: int = Field(
+        10_000, ge=1, description="A connection that has not sent the headers of a request after this time is closed."
+    )
+    body_timeout_ms: int = Field(10_000, ge=1, description="Time to receive the body of a request; longer is 408.")
+    write_timeout_ms: int = Field(
+        30_000, ge=1, description="A connection that has not taken an answer after this time is closed."
+    )
+    shutdown_timeout_ms: int = Field(
+        25_000, ge=0, description="Time that requests under way have after SIGTERM; what is left then is 503."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe message logged.")
+    log_format: LogFormat = Field("json", description="One JSON object a line, or text for a person.")
 
-    @field_validator("device", "log_level", mode="before")
+    @field_validator("device", "log_level", "log_format", mode="before")
     @classmethod
     def _in_lower_case(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Settings:
+        for least, most in _ORDER:
+            if getattr(self, least) > getattr(self, most):
+                raise ValueError(f"{variable(least)} must not be larger than {variable(most)}")
+        if self.max_alternatives >= self.max_beam_size:
+            raise ValueError(f"{variable('max_alternatives')} must be smaller than {variable('max_beam_size')}")
+        return self
+
+
+def variable(setting: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + setting.upper()
 
 
 def load_settings() -> Settings:
@@ -49,7 +96,7 @@ def load_settings() -> Settings:
     Raises:
         SettingsError: a variable is unknown or its value impossible; names the variable.
     """
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    known = {variable(name) for name in Settings.model_fields}
     for name in sorted(os.environ):
         if name.startswith(PREFIX) and name not in known and not name.startswith(_KUBERNETES):
             raise SettingsError(f"{name} is not a setting; the settings are {', '.join(sorted(known))}")
@@ -57,8 +104,29 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        name = PREFIX + str(first["loc"][0]).upper()
-        raise SettingsError(f"{name}={first['input']}: {_lower_first(first['msg'])}") from None
+        if not first["loc"]:
+            raise SettingsError(first["msg"].removeprefix("Value error, ")) from None
+        raise SettingsError(
+            f"{variable(str(first['loc'][0]))}={first['input']}: {_lower_first(first['msg'])}"
+        ) from None
+
+
+def settings_table() -> str:
+    """Every setting with its default and range, as Markdown; `docs/settings.md` holds it."""
+    lines = ["| variable | default | values | |", "| --- | --- | --- | --- |"]
+    schema = Settings.model_json_schema()["properties"]
+    for name, field in Settings.model_fields.items():
+        lines.append(f"| `{variable(name)}` | `{field.default}` | {_range(schema[name])} | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+def _range(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    least, most = schema.get("minimum"), schema.get("maximum")
+    if least is None:
+        return ""
+    return f"at least {least}" if most is None else f"{least} to {most}"
 
 
 def _lower_first(text: str) -> str:

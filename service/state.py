@@ -8,39 +8,22 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from model.bundle import Manifest
-from model.vocabulary import Vocabulary
-from service.engine.jobs import Engine
+from service.admission import Door
 from service.engine.records import EngineReport
 from service.errors import UnavailableError
+from service.explain.inspector import Inspector
 from service.metrics import Metrics
 from service.settings import Device, Settings
 from service.text.languages import Directions
 from service.translator import Translator
 
+if TYPE_CHECKING:  # the runtime takes long to import, and this is imported before it is needed
+    from service.engine.loading import LoadedEngine
+
 _log = logging.getLogger("attend")
-
-
-class LoadedEngine(Protocol):
-    """A bundle in memory, ready to decode."""
-
-    @property
-    def engine(self) -> Engine:
-        """Takes jobs."""
-
-    @property
-    def manifest(self) -> Manifest:
-        """What the bundle says about itself."""
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """Text to ids and back."""
-
-    @property
-    def provider(self) -> str:
-        """ONNX Runtime's name of what the session really runs on, e.g. `CPUExecutionProvider`."""
 
 
 class EngineFactory(Protocol):
@@ -52,8 +35,11 @@ class EngineFactory(Protocol):
         /,
         *,
         device: Device,
+        sessions: int,
         threads: int,
         max_rows: int,
+        waiting_tokens: int,
+        bulk_waiting_tokens: int,
         on_report: Callable[[EngineReport], None],
     ) -> LoadedEngine:
         """The engine, warmed up, for the directory `bundle`; `on_report` is called from the engine's thread."""
@@ -79,6 +65,7 @@ class ServiceState:
     def __init__(self, settings: Settings, factory: EngineFactory) -> None:
         self.settings = settings
         self.metrics = Metrics()
+        self.door = Door(settings.max_requests)
         self.failure: str | None = None
         self._factory = factory
         self._model: Model | None = None
@@ -96,12 +83,28 @@ class ServiceState:
             return
         self._publish(model, time.monotonic() - began)
 
+    def drain(self) -> None:
+        """Refuse new requests; those under way go on."""
+        self.door.close()
+        self.metrics.set_ready(False)
+
+    def abort(self) -> None:
+        """Fail what the engine still has to do."""
+        if self._loaded is not None:
+            self._loaded.abort()
+
+    def exposition(self) -> bytes:
+        """What `/metrics` answers."""
+        if self._loaded is not None:
+            self.metrics.set_queue(self._loaded.engine.waiting_tokens())
+        return self.metrics.render()
+
     async def close(self) -> None:
         """Let the engine finish what it accepted and stop it."""
         self.metrics.set_ready(False)
         self._model = None
         if self._loaded is not None:
-            await asyncio.to_thread(self._loaded.engine.close)
+            await asyncio.to_thread(self._loaded.close)
 
     def model(self) -> Model:
         """The model, if it can translate now.
@@ -117,6 +120,11 @@ class ServiceState:
         return self._model
 
     @property
+    def is_started(self) -> bool:
+        """Whether the model has been loaded."""
+        return self._model is not None
+
+    @property
     def is_alive(self) -> bool:
         """False once only a restart can help."""
         engine_died = self._model is not None and not self._model.translator.engine.is_alive()
@@ -126,15 +134,26 @@ class ServiceState:
         return self._factory(
             self.settings.bundle,
             device=self.settings.device,
+            sessions=self.settings.sessions,
             threads=self.settings.threads,
             max_rows=self.settings.max_rows,
+            waiting_tokens=self.settings.max_queue_tokens,
+            bulk_waiting_tokens=self.settings.max_bulk_queue_tokens,
             on_report=self.metrics.observe_engine,
         )
 
     def _make_model(self, loaded: LoadedEngine) -> Model:
         manifest = loaded.manifest
         directions = Directions.parse(manifest.directions)
-        translator = Translator(loaded.engine, loaded.vocabulary, directions, manifest.limits, self.metrics)
+        translator = Translator(
+            engine=loaded.engine,
+            vocabulary=loaded.vocabulary,
+            directions=directions,
+            limits=manifest.limits,
+            metrics=self.metrics,
+            max_tokens=self.settings.max_tokens,
+            inspector=Inspector(loaded.scorer, manifest, loaded.vocabulary, loaded.shortlist),
+        )
         return Model(manifest, loaded.provider, translator)
 
     def _publish(self, model: Model, load_seconds: float) -> None:
@@ -147,5 +166,5 @@ class ServiceState:
             provider=model.provider,
             load_seconds=load_seconds,
         )
-        self.metrics.set_ready(True)
+        self.metrics.set_ready(not self.door.is_closed)
         _log.info("%s %s is ready on %s after %.1f s", manifest.name, manifest.version, model.provider, load_seconds)

@@ -4,25 +4,59 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Sequence
+import functools
+import itertools
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from model.bundle import Limits
 from model.vocabulary import EOS_ID, Vocabulary
-from service.alternatives import ScoredText, distinct_texts, ranked_versions
-from service.engine.jobs import Engine, EngineClosedError, Hypothesis, Job, SearchOptions
-from service.errors import UnavailableError
+from service.alternatives import distinct_texts, ranked_versions
+from service.engine.jobs import (
+    DeadlineError,
+    Engine,
+    EngineClosedError,
+    Hypothesis,
+    Job,
+    QueueFullError,
+    SearchOptions,
+    Ticket,
+)
+from service.errors import (
+    DeadlineExceededError,
+    DeadlineRefusedError,
+    InternalError,
+    InvalidFieldError,
+    RejectedError,
+    ServiceError,
+    TextLimitError,
+    TruncatedError,
+    UnavailableError,
+)
+from service.explain.details import Inspection, Wanted, jobs_of
+from service.explain.inspector import Inspector
+from service.logs import request_id
 from service.metrics import Metrics
+from service.repetition import is_loop
 from service.text.document import Document
 from service.text.languages import Directions
+from service.text.sentences import Span
 from service.waiting import until_done
+
+_log = logging.getLogger("attend")
 
 THREAD_CHARACTERS = 2000
 """Requests with more characters than this are split, tokenised and put together off the event loop."""
+RETRY_PENALTY, RETRY_NGRAM = 1.2, 4
+"""Repetition control of the second attempt at a sentence that went round in circles."""
 _TAG_AND_END = 2
 
 _Result = TypeVar("_Result")
+WarningKind = Literal["truncated", "repetition", "repetition_removed"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +67,30 @@ class TranslationOptions:
     alternatives: int = 0
     """Further versions wanted of each text; needs `beam_size` > `alternatives`."""
     length_penalty: float = 1.0
+    repetition_penalty: float = 1.0
+    no_repeat_ngram_size: int = 0
+    min_output_tokens: int = 1
     max_output_tokens: int | None = None
     """Of one sentence; None: twice the source and ten more, within the model's limit."""
+    strict: bool = False
+    """A text of which a sentence was cut is an error."""
+    text_by_text: bool = False
+    """A text that fails leaves the others alone."""
+    target_prefix: str = ""
+    """What the translation of the first sentence of each text begins with; whitespace around it does not count."""
+    details: Wanted | None = None
+    """What is told of each sentence beside its translation; None: nothing."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SentenceWarning:
+    """Something a caller should know about the sentence at `text[start:end]` of its source, in code points."""
+
+    start: int
+    end: int
+    warning: WarningKind
+    """truncated: cut at its length limit. repetition: goes round in circles, and a second attempt with repetition
+    control did too or was not made. repetition_removed: the second attempt was better, and is what was returned."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,8 +99,34 @@ class Translation:
 
     text: str
     alternatives: tuple[str, ...]
-    truncated: bool
-    """A sentence of it reached its length limit before the model ended it."""
+    warnings: tuple[SentenceWarning, ...]
+    inspections: tuple[tuple[Inspection, ...], ...] = ()
+    """With `TranslationOptions.details`: done, one for each translated sentence of the text, then of each
+    alternative."""
+
+    @property
+    def truncated(self) -> bool:
+        """Whether a sentence of it reached its length limit before the model ended it."""
+        return any(warning.warning == "truncated" for warning in self.warnings)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Timing:
+    """Where the time of a request went, in seconds; the last three of the sentence that was done last."""
+
+    tokenize: float = 0.0
+    queue: float = 0.0
+    encode: float = 0.0
+    decode: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TranslatedTexts:
+    """The answer to one request, text by text, and what it took."""
+
+    texts: tuple[Translation | ServiceError, ...]
+    """Errors only with `TranslationOptions.text_by_text`."""
+    timing: Timing
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,9 +136,17 @@ class _Plan:
     document: Document
     jobs: tuple[Job, ...]
 
-    def results(self) -> list[tuple[Hypothesis, ...]]:
-        """Of each job, best first; they must be done."""
-        return [job.future.result() for job in self.jobs]
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What the engine made of one job, best first."""
+
+    hypotheses: tuple[Hypothesis, ...]
+    repetition: Literal["repetition", "repetition_removed"] | None = None
+
+    @property
+    def is_cut(self) -> bool:
+        return self.hypotheses[0].finish_reason == "length"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,71 +158,263 @@ class Translator:
     directions: Directions
     limits: Limits
     metrics: Metrics
+    max_tokens: int
+    """Source tokens of one request."""
+    inspector: Inspector
 
     async def translate(
-        self, texts: Sequence[str], source: str, target: str, options: TranslationOptions
-    ) -> tuple[Translation, ...]:
+        self,
+        texts: Sequence[str],
+        source: str,
+        target: str,
+        options: TranslationOptions,
+        deadline: float = math.inf,
+    ) -> TranslatedTexts:
         """One translation for each text, in order. Cancelling the call withdraws its jobs.
 
+        Args:
+            deadline: in seconds of `time.monotonic`.
+
         Raises:
+            TextLimitError: more than `max_tokens`.
+            RejectedError: the queue is full.
+            DeadlineExceededError: it was not done in time, or would not have been.
+            TruncatedError: a sentence was cut and `strict` is set.
+            InvalidFieldError: `target_prefix` does not fit, or the details are too much.
             UnavailableError: the engine is closed or closes meanwhile.
         """
+        began = time.monotonic()
         characters = sum(map(len, texts))
         plans = await _off_loop_if_long(characters, lambda: self._plan(texts, source, target, options))
+        tokenize = time.monotonic() - began
         jobs = [job for plan in plans for job in plan.jobs]
+        ticket = Ticket(deadline)
         try:
-            await until_done(jobs, self.engine.submit)
-        except (EngineClosedError, CancelledError):
-            # Not asyncio's CancelledError: the engine withdrew a job because it is being closed.
-            raise UnavailableError("the service is shutting down") from None
-        return await _off_loop_if_long(characters, lambda: self._finish(plans, source, target, options.alternatives))
+            retries = await self._decode(jobs, ticket, characters, options)
+            finish = functools.partial(self._finish, plans, retries, source, target, options)
+            translations = await _off_loop_if_long(characters, finish)
+        except BaseException as error:
+            self.engine.withdraw(ticket)
+            known = _service_error(error, queued=ticket.queued)
+            if known is None:
+                raise
+            raise known from None
+        if options.details is not None:
+            translations = await self._inspected(translations, deadline, fail_fast=not options.text_by_text)
+        return TranslatedTexts(translations, _timing(tokenize, [*jobs, *(job for job in retries.values() if job)]))
 
     def _plan(self, texts: Sequence[str], source: str, target: str, options: TranslationOptions) -> list[_Plan]:
         pieces = _PieceCache(self.vocabulary)
         limit = self.limits.source_tokens - _TAG_AND_END
         tag = self.vocabulary.tag_id(target)
-        plans = []
+        prefix = tuple(pieces.encode(options.target_prefix.strip()))
+        plans, tokens = [], 0
         for text in texts:
             document = Document.parse(text, source, pieces.count, limit)
             rows = ((tag, *pieces.encode(segment), EOS_ID) for segment in document.translatable)
-            plans.append(_Plan(document, tuple(Job(row, self._search(options, len(row))) for row in rows)))
+            prefixes = itertools.chain([prefix], itertools.repeat(()))
+            jobs = (
+                Job(row, self._search(options, len(row), first)) for row, first in zip(rows, prefixes, strict=False)
+            )
+            plans.append(_Plan(document, tuple(jobs)))
+            tokens += sum(len(job.source_ids) for job in plans[-1].jobs)
+        if tokens > self.max_tokens:
+            raise TextLimitError(tokens, self.max_tokens, " tokens")
         return plans
 
-    def _search(self, options: TranslationOptions, source_tokens: int) -> SearchOptions:
-        wanted = options.max_output_tokens or 2 * source_tokens + 10
+    def _search(self, options: TranslationOptions, source_tokens: int, prefix: tuple[int, ...]) -> SearchOptions:
+        usual = max(self.limits.output_tokens(source_tokens), options.min_output_tokens)
+        most = options.max_output_tokens or min(usual + len(prefix), self.limits.target_tokens)
+        if len(prefix) >= most:
+            raise InvalidFieldError(
+                f"target_prefix has {len(prefix)} tokens, which leaves none of the {most} that a sentence may have"
+            )
         return SearchOptions(
             beam_size=options.beam_size,
             num_hypotheses=options.alternatives + 1,
             length_penalty=options.length_penalty,
-            max_output_tokens=min(wanted, self.limits.target_tokens),
+            repetition_penalty=options.repetition_penalty,
+            no_repeat_ngram_size=options.no_repeat_ngram_size,
+            min_output_tokens=options.min_output_tokens,
+            max_output_tokens=most,
+            target_prefix=prefix,
         )
 
-    def _finish(self, plans: Sequence[_Plan], source: str, target: str, alternatives: int) -> tuple[Translation, ...]:
-        self._count(plans)
-        translations = []
+    async def _decode(
+        self, jobs: Sequence[Job], ticket: Ticket, characters: int, options: TranslationOptions
+    ) -> dict[Job, Job | None]:
+        """Run the jobs; those that went round in circles are the keys of what is returned.
+
+        The values are their second attempts; None where the caller controls repetition and has it as it was asked for.
+        """
+        fail_fast = not options.text_by_text
+        await until_done(jobs, lambda some: self.engine.submit(some, ticket), fail_fast=fail_fast)
+        controlled = options.repetition_penalty != 1.0 or options.no_repeat_ngram_size > 0
+        looping = await _off_loop_if_long(characters, lambda: [job for job in jobs if _is_loop(job)])
+        retries = {job: None if controlled else _second_attempt(job) for job in looping}
+        again = [job for job in retries.values() if job is not None]
+        if again:
+            # Unbounded: what a text becomes must not depend on how much else there is to do.
+            await until_done(again, lambda some: self.engine.submit(some, ticket, bounded=False), fail_fast=fail_fast)
+        return retries
+
+    def _finish(
+        self,
+        plans: Sequence[_Plan],
+        retries: Mapping[Job, Job | None],
+        source: str,
+        target: str,
+        options: TranslationOptions,
+    ) -> tuple[Translation | ServiceError, ...]:
+        texts: list[Translation | ServiceError] = []
         for plan in plans:
-            hypotheses = plan.results()
-            sentences = [self._texts(found) for found in hypotheses]
-            versions = ranked_versions(sentences, alternatives)
-            texts = dict.fromkeys(plan.document.translate(version, source, target) for version in versions)
-            text, *others = texts
-            truncated = any(found[0].finish_reason == "length" for found in hypotheses)
-            translations.append(Translation(text, tuple(others), truncated))
-        return tuple(translations)
+            try:
+                outcomes = [_outcome(job, retries) for job in plan.jobs]
+                self._count(plan, outcomes)
+                texts.append(self._translation(plan.document, outcomes, source, target, options))
+            except Exception as error:
+                if not options.text_by_text:
+                    raise
+                texts.append(_logged(error))
+        return tuple(texts)
 
-    def _count(self, plans: Sequence[_Plan]) -> None:
-        best = [found[0] for plan in plans for found in plan.results()]
+    def _translation(
+        self, document: Document, outcomes: Sequence[_Outcome], source: str, target: str, options: TranslationOptions
+    ) -> Translation:
+        warnings = _warnings(document, outcomes)
+        if options.strict:
+            for warning in warnings:
+                if warning.warning == "truncated":
+                    raise TruncatedError(warning.start, warning.end)
+        sentences = [self._texts(outcome.hypotheses) for outcome in outcomes]
+        scored = [[(text, found.score) for text, found in sentence.items()] for sentence in sentences]
+        versions: dict[str, tuple[list[str], list[Span]]] = {}
+        for version in ranked_versions(scored, options.alternatives):
+            text, spans = document.place(version, source, target)
+            versions.setdefault(text, (version, spans))
+        text, *others = versions
+        if options.details is None:
+            return Translation(text, tuple(others), warnings)
+        inspect = functools.partial(self._inspections, document, sentences, f"{source}-{target}", options.details)
+        return Translation(text, tuple(others), warnings, tuple(inspect(versions.values())))
+
+    def _inspections(
+        self,
+        document: Document,
+        sentences: Sequence[Mapping[str, Hypothesis]],
+        direction: str,
+        wanted: Wanted,
+        versions: Iterable[tuple[Sequence[str], Sequence[Span]]],
+    ) -> Iterator[tuple[Inspection, ...]]:
+        """Those of each version; versions share all sentences but one, and what they share is inspected once."""
+        segments = [segment for segment in document.segments if segment.translatable]
+        known: dict[tuple[int, str], Inspection] = {}
+        for texts, spans in versions:
+            version = []
+            for index, (text, (start, _)) in enumerate(zip(texts, spans, strict=True)):
+                if (index, text) not in known:
+                    known[index, text] = self.inspector.of_hypothesis(
+                        segments[index], sentences[index][text], start, direction, wanted
+                    )
+                version.append(known[index, text].at(start))
+            yield tuple(version)
+
+    async def _inspected(
+        self, texts: Sequence[Translation | ServiceError], deadline: float, *, fail_fast: bool
+    ) -> tuple[Translation | ServiceError, ...]:
+        """The texts with their inspections done; without `fail_fast`, errors for those that could not be."""
+        good = [text for text in texts if isinstance(text, Translation)]
+        inspections = [each for text in good for version in text.inspections for each in version]
+        await self.inspector.run(inspections, deadline, fail_fast=fail_fast)
+        return tuple(_unless_failed(text) for text in texts)
+
+    def _count(self, plan: _Plan, outcomes: Sequence[_Outcome]) -> None:
         self.metrics.observe_translation(
-            source_tokens=sum(len(job.source_ids) for plan in plans for job in plan.jobs),
-            target_tokens=sum(len(hypothesis.target_ids) for hypothesis in best),
-            split=sum(plan.document.split_sentences for plan in plans),
-            cut=sum(hypothesis.finish_reason == "length" for hypothesis in best),
+            source_tokens=sum(len(job.source_ids) for job in plan.jobs),
+            target_tokens=sum(len(outcome.hypotheses[0].target_ids) for outcome in outcomes),
+            split=plan.document.split_sentences,
+            cut=sum(outcome.is_cut for outcome in outcomes),
         )
+        for outcome in outcomes:
+            if outcome.repetition is not None:
+                self.metrics.count_repetition(removed=outcome.repetition == "repetition_removed")
 
-    def _texts(self, hypotheses: Sequence[Hypothesis]) -> list[ScoredText]:
+    def _texts(self, hypotheses: Sequence[Hypothesis]) -> dict[str, Hypothesis]:
         # Whitespace around a sentence is the document's.
         texts = [self.vocabulary.decode(hypothesis.target_ids).strip() for hypothesis in hypotheses]
         return distinct_texts(hypotheses, texts)
+
+
+def _is_loop(job: Job) -> bool:
+    failed = job.future.cancelled() or job.future.exception() is not None
+    return not failed and is_loop(job.future.result()[0].target_ids, job.source_ids)
+
+
+def _second_attempt(job: Job) -> Job:
+    options = dataclasses.replace(job.options, repetition_penalty=RETRY_PENALTY, no_repeat_ngram_size=RETRY_NGRAM)
+    return Job(job.source_ids, options)
+
+
+def _outcome(job: Job, retries: Mapping[Job, Job | None]) -> _Outcome:
+    """The better of the first and the second attempt; raises what the first one failed with."""
+    first = job.future.result()
+    if job not in retries:
+        return _Outcome(first)
+    second = retries[job]
+    if second is None or second.future.exception() is not None or _is_loop(second):
+        return _Outcome(first, "repetition")
+    return _Outcome(second.future.result(), "repetition_removed")
+
+
+def _warnings(document: Document, outcomes: Sequence[_Outcome]) -> tuple[SentenceWarning, ...]:
+    segments = (segment for segment in document.segments if segment.translatable)
+    warnings: list[SentenceWarning] = []
+    for segment, outcome in zip(segments, outcomes, strict=True):
+        kinds: list[WarningKind] = ["truncated"] if outcome.is_cut else []
+        if outcome.repetition is not None:
+            kinds.append(outcome.repetition)
+        warnings += (SentenceWarning(segment.start, segment.end, kind) for kind in kinds)
+    return tuple(warnings)
+
+
+def _timing(tokenize: float, jobs: Sequence[Job]) -> Timing:
+    last = max((job.times for job in jobs), key=lambda times: times.finished, default=None)
+    if last is None or not last.finished:
+        return Timing(tokenize)
+    return Timing(tokenize, last.started - last.submitted, last.encoded - last.started, last.finished - last.encoded)
+
+
+def _service_error(error: BaseException, *, queued: bool) -> ServiceError | None:
+    """What a caller is told, if there is more to say than that something went wrong."""
+    if isinstance(error, ServiceError):
+        return error
+    if isinstance(error, QueueFullError):
+        return RejectedError("too much waits already", "queue_full", error.retry_after_seconds)
+    if isinstance(error, DeadlineError):
+        in_time = "the deadline passed before the translation was done"
+        return DeadlineExceededError(in_time) if queued else DeadlineRefusedError(error.retry_after_seconds)
+    # Not asyncio's CancelledError: the engine withdrew a job because it is being closed.
+    if isinstance(error, EngineClosedError | CancelledError):
+        return UnavailableError("the service is shutting down")
+    return None
+
+
+def _logged(error: Exception) -> ServiceError:
+    known = _service_error(error, queued=True)
+    if known is not None:
+        return known
+    _log.error("a text of request %s failed", request_id.get(), exc_info=error)
+    return InternalError(request_id.get())
+
+
+def _unless_failed(text: Translation | ServiceError) -> Translation | ServiceError:
+    inspections = () if isinstance(text, ServiceError) else text.inspections
+    try:
+        for job in jobs_of([each for version in inspections for each in version]):
+            job.future.result()
+    except Exception as error:
+        return _logged(error)
+    return text
 
 
 class _PieceCache:

@@ -10,27 +10,37 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any
-
-from service.engine.jobs import Job
+from typing import Any, Protocol, TypeVar
 
 THREAD_JOBS = 500
 """More jobs than this are submitted off the event loop."""
 
 
-class Countdown:
-    """Calls `finished` once: when all the jobs are done, or as soon as one failed or was cancelled."""
+class HasFuture(Protocol):
+    """A job of any kind."""
 
-    def __init__(self, jobs: Sequence[Job], finished: Callable[[], None]) -> None:
+    @property
+    def future(self) -> Future[Any]:
+        """Resolves, fails or is cancelled, always."""
+
+
+_Job = TypeVar("_Job", bound=HasFuture)
+
+
+class Countdown:
+    """Calls `finished` once: when all the jobs are done, or with `fail_fast` as soon as one failed or was cancelled."""
+
+    def __init__(self, jobs: Sequence[HasFuture], finished: Callable[[], None], *, fail_fast: bool) -> None:
         self._left = len(jobs)
         self._finished = finished
+        self._fail_fast = fail_fast
         self._lock = threading.Lock()
         self.spoilt: Future[Any] | None = None
         for job in jobs:
             job.future.add_done_callback(self._note)
 
     def _note(self, future: Future[Any]) -> None:
-        spoilt = future.cancelled() or future.exception() is not None
+        spoilt = self._fail_fast and (future.cancelled() or future.exception() is not None)
         with self._lock:
             over = self._left <= 0
             self._left = 0 if spoilt else self._left - 1
@@ -40,31 +50,26 @@ class Countdown:
             self._finished()
 
 
-async def until_done(jobs: Sequence[Job], submit: Callable[[Sequence[Job]], None]) -> None:
-    """Submit `jobs`; returns once every one has its result. Otherwise cancels those that have none.
+async def until_done(jobs: Sequence[_Job], submit: Callable[[Sequence[_Job]], None], *, fail_fast: bool = True) -> None:
+    """Submit `jobs`; returns once every one is done: with `fail_fast` every one has its result then.
 
     Raises:
-        concurrent.futures.CancelledError: the engine withdrew a job.
-        Exception: what the first failing job failed with.
+        concurrent.futures.CancelledError: the engine withdrew a job (with `fail_fast`).
+        Exception: what the first failing job failed with (with `fail_fast`), or what `submit` raised.
     """
     loop = asyncio.get_running_loop()
     woken = asyncio.Event()
 
     def begin() -> Countdown:
-        countdown = Countdown(jobs, lambda: _wake(loop, woken))
+        countdown = Countdown(jobs, lambda: _wake(loop, woken), fail_fast=fail_fast)
         submit(jobs)
         return countdown
 
-    try:
-        countdown = await asyncio.to_thread(begin) if len(jobs) > THREAD_JOBS else begin()
-        if jobs:
-            await woken.wait()
-        if countdown.spoilt is not None:
-            countdown.spoilt.result()
-    except BaseException:
-        for job in jobs:
-            job.future.cancel()
-        raise
+    countdown = await asyncio.to_thread(begin) if len(jobs) > THREAD_JOBS else begin()
+    if jobs:
+        await woken.wait()
+    if countdown.spoilt is not None:
+        countdown.spoilt.result()
 
 
 def _wake(loop: asyncio.AbstractEventLoop, woken: asyncio.Event) -> None:

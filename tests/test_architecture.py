@@ -15,15 +15,16 @@ ROOT = Path(__file__).parents[1]
 ONLY_IN = {
     "onnxruntime": ("service/engine/runtime.py", "export/verify.py"),
     "fastapi": ("service/app.py", "service/api/"),
+    "uvicorn": ("service/server.py",),
     "prometheus_client": ("service/metrics.py",),
     "torch": ("model/", "export/"),
     "sentencepiece": ("model/vocabulary.py",),
     "sacrebleu": ("model/evaluation.py",),
-    "matplotlib": ("model/curves.py",),
+    "matplotlib": ("model/curves.py", "service/explain/picture.py"),
 }
 """Package -> the only places that import it: an exchange of the package then is a change of these alone."""
 
-SHARED_WITH_SERVICE = {"bundle", "vocabulary", "config", "errors", "evaluation", "corpus"}
+SHARED_WITH_SERVICE = {"bundle", "vocabulary", "config", "errors", "evaluation", "corpus", "shortlist"}
 """Modules of `model` that `service` may import."""
 
 

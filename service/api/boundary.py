@@ -1,6 +1,10 @@
-"""What happens to every request whatever its path: CORS headers, a body limit, a count, and always an answer."""
+"""What happens to every request whatever its path: an id, CORS headers, a body limit, a count, a line in the log, and
+always an answer."""
 
+import logging
+import re
 import time
+import uuid
 from collections.abc import Callable
 from http import HTTPStatus
 
@@ -8,8 +12,16 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import BodyTooLargeError, ClientGoneError
+from service.errors import (
+    BodyTooLargeError,
+    ClientGoneError,
+    DeadlineExceededError,
+    UnavailableError,
+)
+from service.logs import request_id
 from service.metrics import Endpoint, Metrics, Outcome
+
+_log = logging.getLogger("attend.requests")
 
 _CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -21,12 +33,22 @@ _CORS = {
 }
 _ENDPOINTS: dict[str, Endpoint] = {
     "translate": "translate",
+    "score": "score",
     "languages": "languages",
     "health": "health",
     "metrics": "metrics",
     "docs": "docs",
     "openapi.json": "docs",
 }
+_OUTCOMES: dict[int, Outcome] = {
+    ClientGoneError.status: "cancelled",
+    UnavailableError.status: "refused",
+    DeadlineExceededError.status: "deadline",
+}
+# Asked for by machines every few seconds.
+_QUIET: tuple[Endpoint, ...] = ("health", "metrics")
+# What a caller may name its request: nothing that could be mistaken for something else in a log or a header.
+_CALLERS_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class Boundary:
@@ -49,13 +71,14 @@ class Boundary:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.monotonic()
-        reply = _Reply(send)
+        reply = _Reply(send, began)
+        known = request_id.set(_request_id(scope))
         try:
             await self._answer(scope, _limited(scope, receive, self._max_body_bytes), reply)
         finally:
             # Without a status the request was cancelled before anything was sent.
-            outcome = _outcome(reply.status or ClientGoneError.status)
-            self._metrics.observe_request(_endpoint(scope["path"]), outcome, time.monotonic() - began)
+            self._note(scope, reply.status or ClientGoneError.status, time.monotonic() - began)
+            request_id.reset(known)
 
     async def _answer(self, scope: Scope, receive: Receive, reply: "_Reply") -> None:
         try:
@@ -70,19 +93,50 @@ class Boundary:
                 raise
             await self._answer_to(error)(scope, receive, reply)
 
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        endpoint, outcome = _endpoint(scope["path"]), _outcome(status)
+        self._metrics.observe_request(endpoint, outcome, seconds)
+        level = logging.DEBUG if endpoint in _QUIET else logging.INFO
+        if _log.isEnabledFor(level):
+            fields = {
+                "endpoint": endpoint,
+                "method": scope["method"],
+                "status": status,
+                "outcome": outcome,
+                "duration_ms": round(1000 * seconds, 2),
+            }
+            _log.log(level, "request", extra={"fields": fields})
+
 
 class _Reply:
     """Sends on, adding the headers every reply has; remembers the status."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, began: float) -> None:
         self._send = send
+        self._began = began
         self.status: int | None = None
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            MutableHeaders(scope=message).update(_CORS)
+            headers = MutableHeaders(scope=message)
+            headers.update(_CORS)
+            headers["X-Request-ID"] = request_id.get()
+            headers.append("Server-Timing", server_timing(total=time.monotonic() - self._began))
         await self._send(message)
+
+
+def server_timing(**seconds: float) -> str:
+    """A value of the header of this name: `total;dur=12.34`, in milliseconds."""
+    return ", ".join(f"{name};dur={1000 * value:.2f}" for name, value in seconds.items())
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        text: str = value.decode("latin-1")
+        if name == b"x-request-id" and _CALLERS_ID.fullmatch(text):
+            return text
+    return uuid.uuid4().hex
 
 
 def _limited(scope: Scope, receive: Receive, limit: int) -> Receive:
@@ -112,8 +166,8 @@ def _endpoint(path: str) -> Endpoint:
 
 
 def _outcome(status: int) -> Outcome:
-    if status == ClientGoneError.status:
-        return "cancelled"
+    if status in _OUTCOMES:
+        return _OUTCOMES[status]
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return "server_error"
     return "client_error" if status >= HTTPStatus.BAD_REQUEST else "ok"

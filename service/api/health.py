@@ -24,6 +24,12 @@ class Live(BaseModel):
     live: Literal[True] = True
 
 
+class Started(BaseModel):
+    """Loading is over."""
+
+    started: Literal[True] = True
+
+
 class Ready(BaseModel):
     """What is being served."""
 
@@ -49,9 +55,20 @@ async def live(state: State) -> Live:
     return Live()
 
 
+@router.get("/health/startup", responses=problems(503))
+async def startup(state: State) -> Started:
+    """200 once the model has been loaded, whatever happens later; until then 503."""
+    if not state.is_started:
+        raise UnavailableError(state.failure or "the model is still loading")
+    return Started()
+
+
 @router.get("/health/ready", responses=problems(503))
 async def ready(state: State) -> Ready:
-    """200 once the model is loaded and warmed up; says which model and what it really runs on."""
+    """200 while requests are answered: the model is loaded, checked and warmed up, and the service is not stopping.
+    Says which model and what it really runs on."""
+    if state.door.is_closed:
+        raise UnavailableError("the service is shutting down")
     model = state.model()
     manifest = model.manifest
     return Ready(

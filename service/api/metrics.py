@@ -11,4 +11,4 @@ router = APIRouter(tags=["operation"])
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(state: State) -> Response:
     """Counters and durations in the Prometheus text format."""
-    return Response(state.metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+    return Response(state.exposition(), headers={"Content-Type": CONTENT_TYPE})

@@ -1,37 +1,42 @@
-"""POST /translate as LibreTranslate has it, with three fields of our own."""
+"""POST /translate as LibreTranslate has it, with fields of our own."""
 
-from typing import Annotated, Any, TypeVar
+import asyncio
+import dataclasses
+import time
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictInt,
-    StrictStr,
-    ValidationError,
-)
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, Field, StrictBool, StrictInt, StrictStr
 
-from service.api.dependencies import State
-from service.api.problems import problems
-from service.api.requests import read_json_object, unless_disconnected
-from service.errors import (
-    InvalidFieldError,
-    InvalidRequestError,
-    MissingFieldError,
-    ServiceError,
-    TextLimitError,
-    UnsupportedPairError,
-    shown,
+from service.api.bodies import (
+    PairRequest,
+    Text,
+    TimeoutMs,
+    check_texts,
+    check_timeout,
+    described_body,
+    language_pair,
+    validate,
 )
+from service.api.boundary import server_timing
+from service.api.dependencies import State
+from service.api.details import (
+    WANTED_FIELDS,
+    AlignmentFlag,
+    AttentionField,
+    DetailedResponse,
+    Segment,
+    segments_of,
+    wanted,
+)
+from service.api.problems import Problem, problems
+from service.api.requests import read_json_object, unless_disconnected
+from service.errors import InvalidFieldError, InvalidRequestError, ServiceError, shown
 from service.settings import Settings
 from service.state import Model
-from service.text.languages import Directions, language_name, normalise_code
-from service.translator import Translation, TranslationOptions
+from service.translator import TranslatedTexts, Translation, TranslationOptions, WarningKind
 
 router = APIRouter(tags=["translation"])
 
@@ -40,8 +45,18 @@ _Value = TypeVar("_Value")
 _OWN_FIELDS = {
     "beam_size": "an integer from 1 to 8",
     "length_penalty": "a number from 0 to 5",
+    "repetition_penalty": "a number from 1 to 10",
+    "no_repeat_ngram_size": "an integer from 0 to 100",
+    "min_output_tokens": "a positive integer",
     "max_output_tokens": "a positive integer",
+    "strict": "true or false",
+    "on_error": "'fail' or 'item'",
+    "timeout_ms": "a positive integer",
+    "target_prefix": "a string of at most 1000 characters",
+    "details": "true or false",
+    **WANTED_FIELDS,
 }
+"""What their values may be; limits that the settings lower are checked later."""
 
 
 def _empty_to_zero(value: object) -> object:
@@ -50,28 +65,9 @@ def _empty_to_zero(value: object) -> object:
     return 0 if value is None else value
 
 
-def _require_unicode(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        # JSON can spell half a surrogate pair; pydantic looks for it in some strings only.
-        raise PydanticCustomError("string_unicode", "not text") from None
-    return text
-
-
-_Text = Annotated[StrictStr, AfterValidator(_require_unicode)]
-
-
-class TranslateRequest(BaseModel):
+class TranslateRequest(PairRequest):
     """What to translate and how."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    q: Annotated[_Text, Field(min_length=1)] | Annotated[list[_Text], Field(min_length=1)] = Field(
-        description="A text, or an array of texts. Line breaks and spacing come back as they were.", examples=["我爱你"]
-    )
-    source: _Text = Field(min_length=1, description="Language code of `q`.", examples=["zh"])
-    target: _Text = Field(min_length=1, description="Language code to translate into.", examples=["en"])
     format: StrictStr | None = Field(None, description="Only `text`; null and empty mean the same.")
     alternatives: Annotated[int, BeforeValidator(_empty_to_zero)] = Field(
         0,
@@ -87,134 +83,172 @@ class TranslateRequest(BaseModel):
         description="Translations are ranked by score = log_prob / n^length_penalty, where log_prob is the natural "
         "logarithm of the probability of all tokens and n is their number, both with the end token. Default 1.",
     )
+    repetition_penalty: Annotated[float, Field(ge=1, le=10, strict=True)] | None = Field(
+        None,
+        description="Log-probabilities of tokens that a translation already has are multiplied by this. Default 1.",
+    )
+    no_repeat_ngram_size: StrictInt | None = Field(
+        None,
+        ge=0,
+        le=100,
+        description="No run of so many tokens occurs twice in a sentence; 0, the default, allows it.",
+    )
+    min_output_tokens: StrictInt | None = Field(
+        None, ge=1, description="Fewest tokens of one translated sentence. Default 1."
+    )
     max_output_tokens: StrictInt | None = Field(
         None,
         ge=1,
         description="Most tokens of one translated sentence. Default: twice its source tokens and ten more, within "
         "the model's limit.",
     )
+    strict: StrictBool | None = Field(
+        None, description="If true, a text of which a sentence reached `max_output_tokens` is an error."
+    )
+    on_error: Literal["fail", "item"] | None = Field(
+        None,
+        description="`fail`, the default: an error in one text is an error of the request. `item`: that text is null, "
+        "the others are translated, and `errors` says what happened.",
+    )
+    timeout_ms: TimeoutMs = None
+    target_prefix: Annotated[Text, Field(max_length=1000)] | None = Field(
+        None,
+        description="What the translation of the first sentence of each text begins with; the rest is translated to "
+        "follow it. Whitespace around it does not count.",
+    )
+    details: StrictBool | None = Field(None, description="Tell how each sentence was translated: `segments`.")
+    alignment: AlignmentFlag = None
+    attention: AttentionField = None
 
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """`q` as a sequence, whichever shape it came in."""
-        return (self.q,) if isinstance(self.q, str) else tuple(self.q)
+
+class SentenceNote(BaseModel):
+    """Something to know about one sentence."""
+
+    index: int = Field(description="Its text, in the order of `q`.")
+    start: int = Field(description="Where it begins in that text, in code points.")
+    end: int
+    warning: WarningKind = Field(
+        description="`truncated`: cut at its length limit. `repetition`: goes round in circles. `repetition_removed`: "
+        "did so at first; this is a second attempt with repetition control, which did not."
+    )
+
+
+class TextError(Problem):
+    """Why a text has no translation."""
+
+    index: int = Field(description="The text, in the order of `q`.")
 
 
 class TranslateReply(BaseModel):
     """Translations in the shape of `q`: strings for a string, arrays in its order for an array."""
 
-    translatedText: str | list[str]
+    translatedText: str | list[str | None] | None = Field(description="Null only with `on_error: item`.")
     alternatives: list[str] | list[list[str]] | None = Field(None, description="Only if some were asked for.")
     truncated: bool | list[bool] | None = Field(
         None, description="Only if some sentence was cut at its length limit: which texts it happened to."
     )
+    warnings: list[SentenceNote] | None = Field(None, description="Only if there are any: sentence by sentence.")
+    segments: list[Segment] | list[list[Segment]] | None = Field(
+        None,
+        description="Only with `details`, `alignment` or `attention`: the sentences of each text, without those that "
+        "have no letter and were copied.",
+    )
+    alternative_segments: list[list[Segment]] | list[list[list[Segment]]] | None = Field(
+        None, description="The same for each of `alternatives`, in their order."
+    )
+    errors: list[TextError] | None = Field(None, description="Only with `on_error: item`, and if there are any.")
 
 
 @router.post(
     "/translate",
     response_model=TranslateReply,
-    responses=problems(400, 413, 415, 422, 500, 503),
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": TranslateRequest.model_json_schema()}},
-        }
-    },
+    responses=problems(400, 408, 413, 415, 422, 500, 503, 504),
+    openapi_extra=described_body(TranslateRequest),
 )
 async def translate(request: Request, state: State) -> JSONResponse:
     """Translate a text or an array of texts."""
-    model = state.model()
-    body = _validate(await read_json_object(request))
-    _check_limits(body, state.settings)
-    source, target = _pair(body, model.translator.directions)
-    options = _options(body, state.settings, model)
-    work = model.translator.translate(body.texts, source, target, options)
-    return JSONResponse(_reply(body, await unless_disconnected(request, work)))
-
-
-def _validate(value: dict[str, Any]) -> TranslateRequest:
-    try:
-        body = TranslateRequest.model_validate(value)
-    except ValidationError as error:
-        # In the order of the fields; unknown ones come last.
-        raise _refusal(error.errors(include_url=False, include_context=False)) from None
-    if body.format not in (None, "", "text"):
-        raise InvalidRequestError(f"{shown(body.format)} format is not supported")
-    return body
-
-
-def _refusal(details: list[ErrorDetails]) -> ServiceError:
-    """The first thing wrong with a body, in LibreTranslate's words where it has some."""
-    detail, value = details[0], details[0]["input"]
-    # Without a location it is the name itself that is no text.
-    field = shown(detail["loc"][0] if detail["loc"] else value)
-    if detail["type"] == "extra_forbidden" or not detail["loc"]:
-        return InvalidFieldError(f"unknown field '{field}'; the fields are {', '.join(TranslateRequest.model_fields)}")
-    if field in _OWN_FIELDS:
-        return InvalidFieldError(f"{field} must be {_OWN_FIELDS[field]}")
-    if field == "alternatives":
-        return InvalidRequestError("Invalid request: alternatives parameter is not a number")
-    if field == "format":
-        return InvalidRequestError(f"{shown(value)} format is not supported")
-    if field in ("q", "source", "target") and (detail["type"] == "missing" or value in (None, "", [])):
-        return MissingFieldError(field)
-    # One value has several entries where several shapes are allowed.
-    if any(other["type"] == "string_unicode" and other["loc"][:1] == detail["loc"][:1] for other in details):
-        return InvalidRequestError(f"Invalid request: {field} parameter holds half a surrogate pair, which is no text")
-    kind = "a string or an array of strings" if field == "q" else "a string"
-    return InvalidRequestError(f"Invalid request: {field} parameter must be {kind}")
+    began = time.monotonic()
+    with state.door.enter():
+        model = state.model()
+        body = validate(TranslateRequest, await read_json_object(request, state.settings), _OWN_FIELDS)
+        _check_limits(body, state.settings)
+        source, target = language_pair(body, model.translator.directions)
+        options = _options(body, state.settings, model)
+        deadline = began + (body.timeout_ms or state.settings.max_timeout_ms) / 1000
+        work = model.translator.translate(body.texts, source, target, options, deadline)
+        done = await unless_disconnected(request, work)
+        if options.details is None:
+            return _reply(body, done)
+        # Alignments and attention take long to put together and to write.
+        return await asyncio.to_thread(_reply, body, done)
 
 
 def _check_limits(body: TranslateRequest, settings: Settings) -> None:
+    if body.format not in (None, "", "text"):
+        raise InvalidRequestError(f"{shown(body.format)} format is not supported")
     if body.alternatives > settings.max_alternatives:
         raise InvalidRequestError(f"Invalid request: alternatives parameter must be <= {settings.max_alternatives}")
-    characters = sum(map(len, body.texts))
-    for size, limit in ((len(body.texts), settings.max_texts), (characters, settings.max_characters)):
-        if size > limit:
-            raise TextLimitError(size, limit)
-
-
-def _pair(body: TranslateRequest, directions: Directions) -> tuple[str, str]:
-    source, target = normalise_code(body.source), normalise_code(body.target)
-    if source == "auto":
-        raise InvalidRequestError(
-            f"detecting the source language is not available yet; name it, one of: {', '.join(directions.sources)}"
-        )
-    for code, written in ((source, body.source), (target, body.target)):
-        if not directions.knows(code):
-            raise UnsupportedPairError(f"{shown(written)} is not supported", directions.pairs)
-    if (source, target) not in directions.pairs:
-        sentence = (
-            f"{language_name(target)} ({target}) is not available as a target language "
-            f"from {language_name(source)} ({source})"
-        )
-        raise UnsupportedPairError(sentence, directions.pairs)
-    return source, target
+    check_texts(body.texts, settings)
+    if (body.beam_size or 1) > settings.max_beam_size:
+        raise InvalidFieldError(f"beam_size must be at most {settings.max_beam_size}, the limit of this service")
+    check_timeout(body.timeout_ms, settings)
 
 
 def _options(body: TranslateRequest, settings: Settings, model: Model) -> TranslationOptions:
-    limit = model.manifest.limits.target_tokens
-    if body.max_output_tokens is not None and body.max_output_tokens > limit:
-        raise InvalidFieldError(f"max_output_tokens must be at most {limit}, the limit of this model")
+    _check_lengths(body, model.manifest.limits.target_tokens)
     alternatives = max(body.alternatives, 0)
     return TranslationOptions(
         beam_size=max(body.beam_size or settings.beam_size, alternatives + 1),
         alternatives=alternatives,
         length_penalty=1.0 if body.length_penalty is None else body.length_penalty,
+        repetition_penalty=body.repetition_penalty or 1.0,
+        no_repeat_ngram_size=body.no_repeat_ngram_size or 0,
+        min_output_tokens=body.min_output_tokens or 1,
         max_output_tokens=body.max_output_tokens,
+        strict=bool(body.strict),
+        text_by_text=body.on_error == "item",
+        target_prefix=body.target_prefix or "",
+        details=wanted(body.alignment, body.attention) if body.details or body.alignment or body.attention else None,
     )
 
 
-def _reply(body: TranslateRequest, translations: tuple[Translation, ...]) -> dict[str, Any]:
-    single = isinstance(body.q, str)
+def _check_lengths(body: TranslateRequest, limit: int) -> None:
+    for name in ("min_output_tokens", "max_output_tokens"):
+        if (getattr(body, name) or 0) > limit:
+            raise InvalidFieldError(f"{name} must be at most {limit}, the limit of this model")
+    if body.max_output_tokens is not None and body.max_output_tokens < (body.min_output_tokens or 1):
+        raise InvalidFieldError("min_output_tokens must not be larger than max_output_tokens")
 
+
+def _reply(body: TranslateRequest, done: TranslatedTexts) -> JSONResponse:
     def shaped(values: list[_Value]) -> _Value | list[_Value]:
-        return values[0] if single else values
+        return values[0] if isinstance(body.q, str) else values
 
-    reply: dict[str, Any] = {"translatedText": shaped([translation.text for translation in translations])}
+    texts = done.texts
+    good = [text if isinstance(text, Translation) else None for text in texts]
+    reply: dict[str, Any] = {"translatedText": shaped([text and text.text for text in good])}
     if body.alternatives > 0:
-        reply["alternatives"] = shaped([list(translation.alternatives) for translation in translations])
-    truncated = [translation.truncated for translation in translations]
+        reply["alternatives"] = shaped([list(text.alternatives) if text else [] for text in good])
+    truncated = [text is not None and text.truncated for text in good]
     if any(truncated):
         reply["truncated"] = shaped(truncated)
-    return reply
+    if warnings := _warnings(good):
+        reply["warnings"] = warnings
+    if body.details or body.alignment or body.attention:
+        versions: list[list[Any]] = [segments_of(text.inspections) if text else [[]] for text in good]
+        reply["segments"] = shaped([best for best, *_ in versions])
+        if body.alternatives > 0:
+            reply["alternative_segments"] = shaped([others for _, *others in versions])
+    if errors := [{"index": i, "error": str(text)} for i, text in enumerate(texts) if isinstance(text, ServiceError)]:
+        reply["errors"] = errors
+    timing = dataclasses.asdict(done.timing)
+    return DetailedResponse(reply, headers={"Server-Timing": server_timing(**timing)})
+
+
+def _warnings(texts: Sequence[Translation | None]) -> list[dict[str, Any]]:
+    return [
+        {"index": index, **dataclasses.asdict(warning)}
+        for index, text in enumerate(texts)
+        if text is not None
+        for warning in text.warnings
+    ]

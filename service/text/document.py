@@ -52,7 +52,7 @@ class Document:
 
     def restore(self) -> str:
         """The source again, put together from its parts."""
-        return self._join(self.translatable, "", "")
+        return "".join(part for part, _ in self._parts(self.translatable, "", ""))
 
     def translate(self, targets: Sequence[str], source_language: str, target_language: str) -> str:
         """The document with `targets` in place of its translatable segments.
@@ -60,24 +60,37 @@ class Document:
         Newlines, indentation and runs of spaces stay as they are. Only the one thing between two sentences of a line
         that belongs to the language and not to the layout changes: nothing in Chinese and Japanese, a space elsewhere.
         """
+        return self.place(targets, source_language, target_language)[0]
+
+    def place(self, targets: Sequence[str], source_language: str, target_language: str) -> tuple[str, list[Span]]:
+        """`translate`, and where each of `targets` stands in the result."""
         source_spaced = separates_sentences_with_spaces(source_language)
         target_spaced = separates_sentences_with_spaces(target_language)
-        if source_spaced == target_spaced:
-            return self._join(targets, "", "")
-        return self._join(targets, " ", "") if source_spaced else self._join(targets, "", " ")
+        old, new = "", ""
+        if source_spaced != target_spaced:
+            old, new = (" ", "") if source_spaced else ("", " ")
+        parts = list(self._parts(targets, old, new))
+        spans, end = [], 0
+        for part, is_target in parts:
+            if is_target:
+                spans.append((end, end + len(part)))
+            end += len(part)
+        return "".join(part for part, _ in parts), spans
 
-    def _join(self, targets: Sequence[str], old: str, new: str) -> str:
-        """Put `targets` in; a separator that is exactly `old` between two segments becomes `new`."""
-        parts, end, after_text = [], 0, False
+    def _parts(self, targets: Sequence[str], old: str, new: str) -> Iterator[tuple[str, bool]]:
+        """What the document is made of with `targets` put in, and whether it is one of them.
+
+        A separator that is exactly `old` between two segments becomes `new`.
+        """
+        end, after_text = 0, False
         remaining = iter(targets)
         for index, segment in enumerate(self.segments):
             separator = self.source[end : segment.start]
             between_text = index > 0 and (after_text or segment.translatable)
-            parts.append(new if between_text and separator == old else separator)
-            parts.append(next(remaining) if segment.translatable else segment.text)
+            yield (new if between_text and separator == old else separator), False
+            yield (next(remaining) if segment.translatable else segment.text), segment.translatable
             end, after_text = segment.end, segment.translatable
-        parts.append(self.source[end:])
-        return "".join(parts)
+        yield self.source[end:], False
 
 
 def _sentences(source: str, language: str) -> Iterator[Span]:

@@ -18,8 +18,10 @@ from fastapi import FastAPI
 from model.bundle import FORMAT, Limits, Manifest, SpecialIds
 from model.vocabulary import Vocabulary
 from service.app import create_app
-from service.engine.jobs import EngineClosedError, FinishReason, Hypothesis, Job
+from service.engine.jobs import EngineClosedError, FinishReason, Hypothesis, Job, Ticket
+from service.engine.loading import LoadedEngine
 from service.engine.records import EncodeRecord, EngineReport, StepRecord
+from service.engine.scoring import Graph, Scorer
 from service.settings import Settings
 
 MANIFEST = Manifest(
@@ -62,21 +64,35 @@ class FakeEngine:
         delay: float = 0.0,
     ) -> None:
         self.submitted: list[Job] = []
+        self.tickets: list[Ticket] = []
+        self.refusal: Exception | None = None
+        """What the next request is refused with."""
         self.dies = False
         self._on_report = on_report
         self._answer = answer
         self._delay = delay
-        self._queue: SimpleQueue[Job | None] = SimpleQueue()
-        self._closed = False
+        self._queue: SimpleQueue[tuple[Job, Ticket] | None] = SimpleQueue()
+        self._closed = self._aborted = False
         self._thread = threading.Thread(target=self._run, name="fake engine", daemon=True)
         self._thread.start()
 
-    def submit(self, jobs: Sequence[Job]) -> None:
+    def submit(self, jobs: Sequence[Job], ticket: Ticket | None = None, *, bounded: bool = True) -> None:
         if self._closed:
             raise EngineClosedError
+        if bounded and self.refusal is not None:
+            raise self.refusal
+        ticket = ticket or Ticket()
+        ticket.queued = True
+        self.tickets.append(ticket)
         self.submitted.extend(jobs)
         for job in jobs:
-            self._queue.put(job)
+            self._queue.put((job, ticket))
+
+    def withdraw(self, ticket: Ticket) -> None:
+        ticket.withdrawn = True
+
+    def waiting_tokens(self) -> int:
+        return sum(len(job.source_ids) for job in self.submitted if not job.future.done())
 
     def is_alive(self) -> bool:
         return not self.dies and self._thread.is_alive()
@@ -86,18 +102,30 @@ class FakeEngine:
         self._queue.put(None)
         self._thread.join()
 
+    def abort(self) -> None:
+        self._closed = self._aborted = True
+        self._queue.put(None)
+
     def _run(self) -> None:
-        while (job := self._queue.get()) is not None:
-            time.sleep(self._delay)
-            if not job.future.set_running_or_notify_cancel():
-                continue
-            try:
-                hypotheses = self._answer(job)
-            except Exception as error:
-                job.future.set_exception(error)
-                continue
-            self._on_report(_record(job, hypotheses))
-            job.future.set_result(hypotheses)
+        while (queued := self._queue.get()) is not None:
+            self._do(*queued)
+
+    def _do(self, job: Job, ticket: Ticket) -> None:
+        time.sleep(self._delay)
+        if ticket.withdrawn:
+            job.future.cancel()
+        if not job.future.set_running_or_notify_cancel():
+            return
+        try:
+            if self._aborted:
+                raise EngineClosedError
+            hypotheses = self._answer(job)
+        except Exception as error:
+            job.future.set_exception(error)
+            return
+        job.times.finished = time.monotonic()
+        self._on_report(_record(job, hypotheses))
+        job.future.set_result(hypotheses)
 
 
 def _record(job: Job, hypotheses: Sequence[Hypothesis]) -> EngineReport:
@@ -107,8 +135,13 @@ def _record(job: Job, hypotheses: Sequence[Hypothesis]) -> EngineReport:
         steps=(StepRecord(job.options.beam_size, 0.002),) * len(hypotheses[0].target_ids),
         queue_wait_seconds=(0.0,),
         finished={hypotheses[0].finish_reason: 1},
+        cancelled={},
         running_rows=job.options.beam_size,
     )
+
+
+def _no_graph() -> Graph:
+    raise AssertionError("nobody asked for details")
 
 
 @dataclasses.dataclass
@@ -123,17 +156,19 @@ class FakeLoader:
     failure: Exception | None = None
     gate: threading.Event | None = None
     """Loading waits for it."""
+    open_graph: Callable[[], Graph] = _no_graph
+    """What the scorer asks for when it is first asked."""
     engine: FakeEngine = dataclasses.field(init=False)
+    scorer: Scorer = dataclasses.field(init=False)
 
-    def __call__(
-        self, bundle: Path, /, *, device: str, threads: int, max_rows: int, on_report: Callable[[EngineReport], None]
-    ) -> FakeLoader:
+    def __call__(self, bundle: Path, /, *, on_report: Callable[[EngineReport], None], **sizes: Any) -> LoadedEngine:
         if self.gate is not None:
             self.gate.wait()
         if self.failure is not None:
             raise self.failure
         self.engine = FakeEngine(on_report, self.answer, self.delay)
-        return self
+        self.scorer = Scorer(self.open_graph)
+        return LoadedEngine(self.engine, self.manifest, self.vocabulary, self.provider, self.scorer)
 
 
 def make_app(loader: FakeLoader, **settings: Any) -> FastAPI:
@@ -166,6 +201,27 @@ def ask(app: FastAPI, method: str, path: str, **request: Any) -> httpx.Response:
 def translate(app: FastAPI, body: Mapping[str, Any]) -> httpx.Response:
     """One POST /translate to a freshly started app."""
     return ask(app, "POST", "/translate", json=body)
+
+
+def asking_metrics(app: FastAPI, *bodies: Mapping[str, Any]) -> str:
+    """The metrics page after these translations."""
+
+    async def scenario() -> str:
+        async with running(app) as client:
+            for body in bodies:
+                await client.post("/translate", json=body)
+            return (await client.get("/metrics")).text
+
+    return asyncio.run(scenario())
+
+
+def scope_of(path: bytes) -> dict[str, Any]:
+    """What a server tells an app about a POST of JSON."""
+    return {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "path": path.decode(),
+        "raw_path": path, "query_string": b"", "root_path": "", "scheme": "http", "client": ("x", 1),
+        "server": ("attend", 80), "headers": [(b"content-type", b"application/json")],
+    }  # fmt: skip
 
 
 def samples(text: str) -> dict[str, float]:

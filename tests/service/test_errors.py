@@ -7,12 +7,13 @@ import json
 import re
 from typing import Any
 
+import httpx
 import pytest
 from fastapi import FastAPI
 
 from model.vocabulary import Vocabulary
 from service.engine.jobs import Hypothesis, Job
-from tests.service.fakes import FakeLoader, ask, echo, make_app, running, translate
+from tests.service.fakes import FakeLoader, ask, echo, make_app, running, samples, scope_of, translate
 
 GOOD = {"q": "好！", "source": "zh", "target": "en"}
 PAIRS = "available: zh to en, fr to en, en to fr, en to zh"
@@ -85,14 +86,34 @@ def test_an_absent_field_is_named(app: FastAPI, field: str) -> None:
         ({"length_penalty": "1"}, "length_penalty must be a number from 0 to 5"),
         ({"max_output_tokens": 0}, "max_output_tokens must be a positive integer"),
         ({"max_output_tokens": 91}, "max_output_tokens must be at most 90, the limit of this model"),
+        ({"min_output_tokens": 91}, "min_output_tokens must be at most 90, the limit of this model"),
+        ({"min_output_tokens": 0}, "min_output_tokens must be a positive integer"),
+        (
+            {"min_output_tokens": 9, "max_output_tokens": 8},
+            "min_output_tokens must not be larger than max_output_tokens",
+        ),
+        ({"repetition_penalty": 0.9}, "repetition_penalty must be a number from 1 to 10"),
+        ({"repetition_penalty": "2"}, "repetition_penalty must be a number from 1 to 10"),
+        ({"no_repeat_ngram_size": -1}, "no_repeat_ngram_size must be an integer from 0 to 100"),
+        ({"no_repeat_ngram_size": 1.5}, "no_repeat_ngram_size must be an integer from 0 to 100"),
+        ({"strict": 1}, "strict must be true or false"),
+        ({"on_error": "ignore"}, "on_error must be 'fail' or 'item'"),
+        ({"target_prefix": 5}, "target_prefix must be a string of at most 1000 characters"),
+        ({"target_prefix": "a" * 1001}, "target_prefix must be a string of at most 1000 characters"),
+        ({"details": 1}, "details must be true or false"),
+        ({"timeout_ms": 0}, "timeout_ms must be a positive integer"),
+        ({"timeout_ms": 60_001}, "timeout_ms must be at most 60000, the limit of this service"),
+        ({"beam_size": 7}, "beam_size must be at most 6, the limit of this service"),
         (
             {"frmat": "text"},
             "unknown field 'frmat'; the fields are q, source, target, format, alternatives, api_key, secret, "
-            "beam_size, length_penalty, max_output_tokens",
+            "beam_size, length_penalty, repetition_penalty, no_repeat_ngram_size, min_output_tokens, "
+            "max_output_tokens, strict, on_error, timeout_ms, target_prefix, details, alignment, attention",
         ),
     ],
 )
-def test_our_own_and_unknown_fields_are_422(app: FastAPI, change: dict[str, Any], message: str) -> None:
+def test_our_own_and_unknown_fields_are_422(loader: FakeLoader, change: dict[str, Any], message: str) -> None:
+    app = make_app(loader, max_timeout_ms=60_000, max_beam_size=6, max_alternatives=5)
     reply = translate(app, {**GOOD, **change})
     assert (reply.status_code, reply.json()) == (422, {"error": message})
 
@@ -115,6 +136,72 @@ def test_half_a_surrogate_pair_is_no_text(app: FastAPI, field: str) -> None:
     reply = ask(app, "POST", "/translate", content=body, headers={"content-type": "application/json"})
     message = f"Invalid request: {field} parameter holds half a surrogate pair, which is no text"
     assert (reply.status_code, reply.json()) == (400, {"error": message})
+
+
+def nested(depth: int) -> bytes:
+    """A body of that many containers inside one another."""
+    return b'{"format": ' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
+
+
+def test_a_body_nested_too_deep_is_400(loader: FakeLoader) -> None:
+    app = make_app(loader, max_json_depth=8)
+    message = "Invalid request: the body is nested deeper than 8 levels"
+    for depth in (9, 200, 900):
+        reply = ask(app, "POST", "/translate", content=nested(depth))
+        assert (reply.status_code, reply.json()) == (400, {"error": message})
+    assert "nested" not in ask(app, "POST", "/translate", content=nested(8)).json()["error"]
+
+
+def test_a_body_of_too_many_values_is_400_before_it_is_parsed(loader: FakeLoader) -> None:
+    app = make_app(loader, max_texts=3, max_characters=50)
+    reply = ask(app, "POST", "/translate", content=b'{"q": [' + b"[]," * 200 + b"]")  # and no JSON
+    message = "Invalid request: request (200 values) exceeds text limit (153 values)"
+    assert (reply.status_code, reply.json()) == (400, {"error": message})
+
+
+def test_more_tokens_than_allowed_are_400(loader: FakeLoader) -> None:
+    app = make_app(loader, max_tokens=20)
+    assert translate(app, {**GOOD, "q": "好！"}).status_code == 200
+    reply = translate(app, {**GOOD, "q": ["好！"] * 6})
+    tokens = len(loader.vocabulary.encode_source("好！", "en"))
+    assert reply.json() == {"error": f"Invalid request: request ({6 * tokens} tokens) exceeds text limit (20 tokens)"}
+    assert reply.status_code == 400
+
+
+def test_a_client_that_hangs_up_before_its_body_is_there_gets_no_500(
+    loader: FakeLoader, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> dict[str, float]:
+        app = make_app(loader)
+        async with running(app) as client:
+            await app(scope_of(b"/translate"), _hung_up, _nobody)
+            return samples((await client.get("/metrics")).text)
+
+    counted = asyncio.run(scenario())
+    assert counted['attend_requests_total{endpoint="translate",outcome="cancelled"}'] == 1
+    assert "failed" not in caplog.text
+
+
+async def _hung_up() -> dict[str, Any]:
+    return {"type": "http.disconnect"}
+
+
+async def _nobody(message: Any) -> None:
+    pass
+
+
+def test_a_body_that_does_not_come_is_408(loader: FakeLoader) -> None:
+    async def trickle() -> Any:
+        yield b'{"q": '
+        await asyncio.sleep(30)
+
+    async def scenario() -> httpx.Response:
+        async with running(make_app(loader, body_timeout_ms=20)) as client:
+            return await client.post("/translate", content=trickle())
+
+    reply = asyncio.run(scenario())
+    assert (reply.status_code, reply.json()) == (408, {"error": "the request body did not arrive within 20 ms"})
+    assert reply.headers["connection"] == "close"
 
 
 def test_half_a_surrogate_pair_in_an_array_is_no_text(app: FastAPI) -> None:
@@ -193,6 +280,7 @@ def test_an_engine_failure_is_500_with_an_id_for_its_own_request_only(
     assert (fine.status_code, fine.json()) == (200, {"translatedText": "You love me."})
     assert failed.status_code == 500
     request_id = failed.headers["x-request-id"]
+    assert fine.headers["x-request-id"] != request_id
     assert re.fullmatch("[0-9a-f]{32}", request_id)
     assert failed.json() == {"error": f"internal error, logged with id {request_id}"}
     assert f"request {request_id} failed" in caplog.text

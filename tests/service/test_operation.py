@@ -16,7 +16,7 @@ from model.vocabulary import Vocabulary
 from service.api.docs import VENDORED
 from service.app import create_app
 from service.settings import Settings
-from tests.service.fakes import FakeLoader, ask, make_app, running, samples
+from tests.service.fakes import FakeLoader, ask, make_app, running, samples, scope_of
 
 GOOD = {"q": "好！", "source": "zh", "target": "en"}
 
@@ -75,6 +75,22 @@ def test_a_model_that_cannot_be_loaded_says_why_and_asks_to_stop(loader: FakeLoa
     for reply in asyncio.run(scenario()):
         assert reply.status_code == 503
         assert reply.json() == {"error": "the model could not be loaded: bundle/manifest.json: damaged"}
+
+
+def test_start_up_is_over_once_the_model_is_loaded_whatever_happens_later(loader: FakeLoader) -> None:
+    loader.gate = threading.Event()
+
+    async def scenario() -> list[int]:
+        async with running(make_app(loader), until_ready=False) as client:
+            found = [(await client.get("/health/startup")).status_code]
+            loader.gate.set()
+            while (await client.get("/health/ready")).status_code != 200:
+                await asyncio.sleep(0.001)
+            found.append((await client.get("/health/startup")).status_code)
+            loader.engine.dies = True
+            return [*found, (await client.get("/health/startup")).status_code]
+
+    assert asyncio.run(scenario()) == [503, 200, 200]
 
 
 def test_a_dead_engine_is_neither_ready_nor_alive(loader: FakeLoader) -> None:
@@ -144,12 +160,7 @@ async def _post_and_hang_up(app: FastAPI, body: bytes, loader: FakeLoader) -> No
     async def send(message: Any) -> None:
         pass
 
-    scope = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "path": "/translate",
-        "raw_path": b"/translate", "query_string": b"", "root_path": "", "scheme": "http", "client": ("x", 1),
-        "server": ("attend", 80), "headers": [(b"content-type", b"application/json")],
-    }  # fmt: skip
-    await app(scope, receive, send)
+    await app(scope_of(b"/translate"), receive, send)
     await asyncio.sleep(0)
 
 
@@ -173,10 +184,22 @@ def test_a_cancelled_handler_cancels_its_jobs_and_no_other(loader: FakeLoader) -
 
 def test_every_expected_series_starts_at_zero(app: FastAPI) -> None:
     counted = samples(ask(app, "GET", "/metrics").text)
-    for endpoint in ("translate", "languages", "metrics", "docs", "other"):
-        for outcome in ("ok", "client_error", "server_error", "cancelled"):
+    for endpoint in ("translate", "score", "languages", "metrics", "docs", "other"):
+        for outcome in ("ok", "client_error", "server_error", "refused", "deadline", "cancelled"):
             assert counted[f'attend_requests_total{{endpoint="{endpoint}",outcome="{outcome}"}}'] == 0
-    for name in ('attend_truncated_total{side="source"}', 'attend_finished_total{reason="error"}'):
+    for name in (
+        'attend_truncated_total{side="source"}',
+        'attend_finished_total{reason="error"}',
+        'attend_finished_total{reason="deadline"}',
+        'attend_cancelled_total{stage="queue"}',
+        'attend_cancelled_total{stage="decode"}',
+        'attend_rejected_total{reason="queue_full"}',
+        'attend_rejected_total{reason="too_many_requests"}',
+        'attend_rejected_total{reason="deadline"}',
+        'attend_rejected_total{reason="draining"}',
+        'attend_repetitions_total{outcome="kept"}',
+        "attend_queue_tokens",
+    ):
         assert counted[name] == 0
     assert counted["attend_decode_steps_total"] == counted["attend_running_rows"] == 0
     assert counted["attend_batch_rows_count"] == counted["attend_queue_wait_seconds_count"] == 0
@@ -237,4 +260,6 @@ def test_the_schema_describes_what_is_sent(app: FastAPI) -> None:
     body = schema["paths"]["/translate"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert body["required"] == ["q", "source", "target"]
     assert "log_prob / n^length_penalty" in body["properties"]["length_penalty"]["description"]
-    assert set(schema["paths"]["/translate"]["post"]["responses"]) == {"200", "400", "413", "415", "422", "500", "503"}
+    assert set(schema["paths"]["/translate"]["post"]["responses"]) == {
+        "200", "400", "408", "413", "415", "422", "500", "503", "504",
+    }  # fmt: skip

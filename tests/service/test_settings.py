@@ -11,7 +11,8 @@ import pydantic
 import pytest
 
 from service.__main__ import main
-from service.settings import Settings, SettingsError, load_settings
+from service.settings import Settings, SettingsError, load_settings, settings_table
+from tests.bundles import ROOT
 
 
 def test_defaults_and_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,6 +56,14 @@ def test_variables_kubernetes_adds_are_no_settings(monkeypatch: pytest.MonkeyPat
 
 def test_every_setting_is_described() -> None:
     assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_the_documented_settings_are_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["settings"]) == 0
+    table = capsys.readouterr().out
+    assert table == settings_table()
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert page.endswith(f"\n\n{table}"), "renew its table with: python -m service settings"
 
 
 def test_a_missing_bundle_is_one_sentence_and_exit_2(

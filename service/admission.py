@@ -1,0 +1,43 @@
+"""The door: how many requests may be under way at once, and that none comes in any more when the service stops."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from service.errors import RejectedError
+
+
+class Door:
+    """Counts the requests that are inside. Only the event loop calls it."""
+
+    def __init__(self, most: int) -> None:
+        self.inside = 0
+        self._most = most
+        self._closed = False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the service is stopping."""
+        return self._closed
+
+    def close(self) -> None:
+        """Let nobody in any more; who is inside stays."""
+        self._closed = True
+
+    @contextlib.contextmanager
+    def enter(self) -> Iterator[None]:
+        """One request, from its headers to its answer.
+
+        Raises:
+            RejectedError: the service is stopping, or full.
+        """
+        if self._closed:
+            raise RejectedError("the service is shutting down", "draining")
+        if self.inside >= self._most:
+            raise RejectedError(f"{self._most} requests are under way already", "too_many_requests")
+        self.inside += 1
+        try:
+            yield
+        finally:
+            self.inside -= 1

@@ -1,0 +1,168 @@
+"""What the bodies of /translate and /score have in common: validation, refusals in LibreTranslate's words, sizes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from service.errors import (
+    InvalidFieldError,
+    InvalidRequestError,
+    MissingFieldError,
+    ServiceError,
+    TextLimitError,
+    UnsupportedPairError,
+    shown,
+)
+from service.settings import Settings
+from service.text.languages import Directions, language_name, normalise_code
+
+_REQUIRED = ("q", "translation", "source", "target")
+
+
+def _require_unicode(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # JSON can spell half a surrogate pair; pydantic looks for it in some strings only.
+        raise PydanticCustomError("string_unicode", "not text") from None
+    return text
+
+
+Text = Annotated[StrictStr, AfterValidator(_require_unicode)]
+Texts = Annotated[Text, Field(min_length=1)] | Annotated[list[Text], Field(min_length=1)]
+
+
+TimeoutMs = Annotated[
+    StrictInt | None,
+    Field(
+        ge=1,
+        description="Milliseconds until the answer must be there; 504 when they are over, or at once if so much waits "
+        "that they would not be enough. Default and largest value: the setting `ATTEND_MAX_TIMEOUT_MS`.",
+    ),
+]
+
+
+def texts_of(value: str | list[str]) -> tuple[str, ...]:
+    """A text or an array of texts as a sequence, whichever it is."""
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+class PairRequest(BaseModel):
+    """Fields of every request about texts in two languages."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    q: Texts = Field(
+        description="A text, or an array of texts. Line breaks and spacing come back as they were.", examples=["我爱你"]
+    )
+    source: Text = Field(min_length=1, description="Language code of `q`.", examples=["zh"])
+    target: Text = Field(min_length=1, description="Language code to translate into.", examples=["en"])
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """`q` as a sequence, whichever shape it came in."""
+        return texts_of(self.q)
+
+
+_Body = TypeVar("_Body", bound=PairRequest)
+
+
+def validate(schema: type[_Body], value: dict[str, Any], own_fields: Mapping[str, str]) -> _Body:
+    """The body as `schema`; `own_fields` says of each field that LibreTranslate does not have what it may be.
+
+    Raises:
+        InvalidRequestError: LibreTranslate would refuse it too.
+        InvalidFieldError: a field of our own is wrong, or unknown.
+    """
+    try:
+        return schema.model_validate(value)
+    except ValidationError as error:
+        # In the order of the fields; unknown ones come last.
+        raise _refusal(error.errors(include_url=False, include_context=False), schema, own_fields) from None
+
+
+def _refusal(details: list[ErrorDetails], schema: type[PairRequest], own_fields: Mapping[str, str]) -> ServiceError:
+    """The first thing wrong with a body, in LibreTranslate's words where it has some."""
+    detail, value = details[0], details[0]["input"]
+    # Without a location it is the name itself that is no text.
+    field = shown(detail["loc"][0] if detail["loc"] else value)
+    if detail["type"] == "extra_forbidden" or not detail["loc"]:
+        return InvalidFieldError(f"unknown field '{field}'; the fields are {', '.join(schema.model_fields)}")
+    if field in own_fields:
+        return InvalidFieldError(f"{field} must be {own_fields[field]}")
+    if field == "alternatives":
+        return InvalidRequestError("Invalid request: alternatives parameter is not a number")
+    if field == "format":
+        return InvalidRequestError(f"{shown(value)} format is not supported")
+    if field in _REQUIRED and (detail["type"] == "missing" or value in (None, "", [])):
+        return MissingFieldError(field)
+    # One value has several entries where several shapes are allowed.
+    if any(other["type"] == "string_unicode" and other["loc"][:1] == detail["loc"][:1] for other in details):
+        return InvalidRequestError(f"Invalid request: {field} parameter holds half a surrogate pair, which is no text")
+    kind = "a string or an array of strings" if field in ("q", "translation") else "a string"
+    return InvalidRequestError(f"Invalid request: {field} parameter must be {kind}")
+
+
+def described_body(schema: type[PairRequest]) -> dict[str, Any]:
+    """A route's `openapi_extra` for a body that it reads itself."""
+    described = schema.model_json_schema()
+    inner = described.pop("$defs", {})
+    content = {"application/json": {"schema": _inlined(described, inner)}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _inlined(described: Any, inner: Mapping[str, Any]) -> Any:
+    """References in the schema of one route would be looked up in the whole document."""
+    if isinstance(described, dict):
+        if "$ref" in described:
+            return inner[described["$ref"].rpartition("/")[2]]
+        return {name: _inlined(value, inner) for name, value in described.items()}
+    return [_inlined(value, inner) for value in described] if isinstance(described, list) else described
+
+
+def check_texts(texts: Sequence[str], settings: Settings) -> None:
+    """Refuse more than the settings allow.
+
+    Raises:
+        TextLimitError: too many texts or characters.
+    """
+    characters = sum(map(len, texts))
+    for size, limit in ((len(texts), settings.max_texts), (characters, settings.max_characters)):
+        if size > limit:
+            raise TextLimitError(size, limit)
+
+
+def check_timeout(timeout_ms: int | None, settings: Settings) -> None:
+    """Refuse a longer time than the settings allow.
+
+    Raises:
+        InvalidFieldError: it is longer.
+    """
+    if (timeout_ms or 0) > settings.max_timeout_ms:
+        raise InvalidFieldError(f"timeout_ms must be at most {settings.max_timeout_ms}, the limit of this service")
+
+
+def language_pair(body: PairRequest, directions: Directions) -> tuple[str, str]:
+    """Source and target as the model knows them.
+
+    Raises:
+        InvalidRequestError: one of them is `auto`.
+        UnsupportedPairError: the model does not translate this pair.
+    """
+    source, target = normalise_code(body.source), normalise_code(body.target)
+    if source == "auto":
+        raise InvalidRequestError(
+            f"detecting the source language is not available yet; name it, one of: {', '.join(directions.sources)}"
+        )
+    for code, written in ((source, body.source), (target, body.target)):
+        if not directions.knows(code):
+            raise UnsupportedPairError(f"{shown(written)} is not supported", directions.pairs)
+    if (source, target) not in directions.pairs:
+        sentence = (
+            f"{language_name(target)} ({target}) is not available as a target language "
+            f"from {language_name(source)} ({source})"
+        )
+        raise UnsupportedPairError(sentence, directions.pairs)
+    return source, target

@@ -1,0 +1,126 @@
+"""What replies tell of a sentence beside its translation, and the fields that ask for it."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
+
+from service.engine.jobs import FinishReason
+from service.engine.scoring import KINDS, AttentionKind
+from service.explain.attention import AttentionSelection
+from service.explain.details import Inspection, Wanted
+
+Span = tuple[int, int]
+_Indices = Annotated[tuple[Annotated[StrictInt, Field(ge=0)], ...], Field(min_length=1)]
+
+
+class AttentionRequest(BaseModel):
+    """Which attention weights, and in which form."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kinds: Annotated[tuple[AttentionKind, ...], Field(min_length=1)] = Field(
+        KINDS, description="Self-attention of the encoder, masked self-attention of the decoder, encoder-decoder."
+    )
+    layers: _Indices | None = Field(None, description="From 0; default: all.")
+    heads: _Indices | None = Field(None, description="From 0; default: all.")
+    reduce: Literal["none", "mean"] = Field("none", description="`mean`: over the chosen layers and heads.")
+    layout: Literal["nested", "bertviz"] = Field(
+        "nested",
+        description="`nested`: an array [layers][heads][rows][columns] of each kind. `bertviz`: the arguments of "
+        "bertviz's `head_view` and `model_view`.",
+    )
+    encoding: Literal["json", "float16-base64"] = Field(
+        "json", description="Numbers of 6 decimals, or the bytes of little-endian 16-bit floats in C order."
+    )
+
+    def selection(self) -> AttentionSelection:
+        """The same for the library."""
+        return AttentionSelection(
+            kinds=tuple(dict.fromkeys(self.kinds)),
+            layers=self.layers,
+            heads=self.heads,
+            reduce=self.reduce,
+            layout=self.layout,
+            encoding=self.encoding,
+        )
+
+
+AlignmentFlag = Annotated[
+    StrictBool | None, Field(description="Tell which words belong together: `alignment` of each segment.")
+]
+AttentionField = Annotated[
+    StrictBool | AttentionRequest | None,
+    Field(description="Tell where the model looked: `attention` of each segment; true: all of it."),
+]
+WANTED_FIELDS = {
+    "alignment": "true or false",
+    "attention": "true, false or an object with any of kinds (an array of 'encoder', 'decoder', 'cross'), layers and "
+    "heads (arrays of integers from 0), reduce ('none' or 'mean'), layout ('nested' or 'bertviz') and encoding "
+    "('json' or 'float16-base64')",
+}
+"""What the values of the fields may be."""
+
+
+def wanted(alignment: bool | None, attention: bool | AttentionRequest | None) -> Wanted:
+    """What these fields ask for."""
+    if isinstance(attention, AttentionRequest):
+        return Wanted(alignment=bool(alignment), attention=attention.selection())
+    return Wanted(alignment=bool(alignment), attention=AttentionSelection() if attention else None)
+
+
+class AlignedWords(BaseModel):
+    """A source word and a target word that belong together."""
+
+    source: Span
+    target: Span
+    weight: float = Field(description="The source word's share, from 0 to 1, of the evidence for the target word.")
+
+
+class Segment(BaseModel):
+    """One sentence. Spans are half-open, in Unicode code points of the texts of request and reply."""
+
+    source_span: Span
+    target_span: Span
+    source_tokens: list[str] = Field(description="As the model reads them: tag, pieces, end token.")
+    target_tokens: list[str] = Field(description="Pieces, and the end token unless the sentence was cut.")
+    log_prob: float = Field(description="Natural logarithm of the probability of all target tokens together.")
+    score: float = Field(description="log_prob / n^length_penalty; n counts the end token.")
+    token_log_probs: list[float] = Field(description="One for each of `target_tokens`.")
+    finish_reason: FinishReason
+    truncated: bool = Field(description="Whether the sentence was cut at its length limit.")
+    alignment: list[AlignedWords] | None = Field(None, description="Only if it was asked for.")
+    attention: dict[str, Any] | None = Field(None, description="Only if it was asked for; see docs/attention.md.")
+
+
+def segments_of(versions: Iterable[Sequence[Inspection]]) -> list[list[dict[str, Any]]]:
+    """JSON-ready segments of each version of a text; the inspections are done. May take long."""
+    return [[each.details().to_json() for each in version] for version in versions]
+
+
+class DetailedResponse(JSONResponse):
+    """Writes matrix by matrix: one call for two million numbers holds the interpreter for a second, in a thread too."""
+
+    def render(self, content: Any) -> bytes:
+        """JSON as starlette's own response writes it."""
+        return _write(content).encode()
+
+
+def _write(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{_dumps(name)}:{_write(inner)}" for name, inner in value.items()) + "}"
+    if isinstance(value, list | tuple) and value and not _is_matrix(value):
+        return "[" + ",".join(map(_write, value)) + "]"
+    return _dumps(value)
+
+
+def _is_matrix(value: Sequence[Any]) -> bool:
+    """Whether it has no more than two dimensions of plain values."""
+    first = value[0][0] if isinstance(value[0], list | tuple) and value[0] else value[0]
+    return not isinstance(first, list | tuple | dict)
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -1,0 +1,156 @@
+"""uvicorn with two additions: it finishes what it accepted before it stops, and waits for no client for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import json
+import logging
+import signal
+import time
+from http import HTTPStatus
+from types import FrameType
+from typing import Any, cast
+
+import h11
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from service.settings import Settings
+from service.state import ServiceState
+
+_log = logging.getLogger("attend")
+
+_LAST_REPLIES_SECONDS = 2.0
+"""After the time for requests under way is over: to tell those that are left."""
+
+
+class Server(uvicorn.Server):
+    """Runs the app until a signal comes.
+
+    The first SIGTERM or SIGINT closes the door: not ready, new requests are refused while the listener stays open,
+    those under way go on, for a limited time; then the exit status is 0. The second ends the process at once. (uvicorn
+    by itself closes the listener first, and raises the signal again at the end.)
+    """
+
+    def __init__(self, app: ASGIApp, state: ServiceState, settings: Settings) -> None:
+        super().__init__(_config(app, settings))
+        self._state = state
+        self._shutdown_seconds = settings.shutdown_timeout_ms / 1000
+        self._stopping = False
+        self._stop_by = 0.0
+        self._aborted = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Note the first signal; let the second do what signals do."""
+        if self._stopping:
+            signal.signal(sig, signal.SIG_DFL)
+            signal.raise_signal(sig)
+        # Only noted: it may have come while a lock is held that stopping needs.
+        self._stopping = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: whether to stop now."""
+        if self._stopping and not self.should_exit:
+            self._drain(time.monotonic())
+        return await super().on_tick(counter)
+
+    def _drain(self, now: float) -> None:
+        door = self._state.door
+        if not door.is_closed:
+            _log.info("stopping: no new requests, %d are under way", door.inside)
+            self._state.drain()
+            self._stop_by = now + self._shutdown_seconds
+        if door.inside and now >= self._stop_by and not self._aborted:
+            _log.warning("stopping: %d requests could not be finished in time", door.inside)
+            self._state.abort()
+            self._aborted = True
+        self.should_exit = not door.inside or now >= self._stop_by + _LAST_REPLIES_SECONDS
+
+
+def _config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+    connection = functools.partial(
+        Connection,
+        header_seconds=settings.header_timeout_ms / 1000,
+        write_seconds=settings.write_timeout_ms / 1000,
+    )
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http=cast(type[asyncio.Protocol], connection),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        log_level=settings.log_level,
+        access_log=False,
+        # Connections that are still open when all is answered: they have clients that do not read.
+        timeout_graceful_shutdown=int(_LAST_REPLIES_SECONDS),
+    )
+
+
+class Connection(H11Protocol):
+    """uvicorn's connection, closed when a client takes too long with its headers or with the answer.
+
+    Bodies have their time limit where they are read.
+    """
+
+    def __init__(self, *arguments: Any, header_seconds: float, write_seconds: float, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._header_seconds = header_seconds
+        self._write_seconds = write_seconds
+        self._header_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """The first request is expected."""
+        super().connection_made(transport)
+        self._expect_headers()
+
+    def data_received(self, data: bytes) -> None:
+        """No matter how often something comes: until the headers are complete, time runs."""
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._cancel_timers()
+
+    def on_response_complete(self) -> None:
+        """The answer should be taken, and the next request may come."""
+        super().on_response_complete()
+        self._cancel_timers()
+        if self.transport.get_write_buffer_size():
+            self._write_timer = self.loop.call_later(self._write_seconds, self._give_up_writing)
+        if self.cycle.response_complete:  # not if the next request was there already
+            self._expect_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing to wait for."""
+        self._cancel_timers()
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP is answered in the shape of every other error."""
+        body = json.dumps({"error": msg}).encode()
+        headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
+        # Unless an answer has been begun already.
+        with contextlib.suppress(h11.LocalProtocolError):
+            for event in (
+                h11.Response(status_code=HTTPStatus.BAD_REQUEST, headers=headers, reason=b"Bad Request"),
+                h11.Data(data=body),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event))
+        self.transport.close()
+
+    def _expect_headers(self) -> None:
+        self._header_timer = self.loop.call_later(self._header_seconds, self.transport.abort)
+
+    def _give_up_writing(self) -> None:
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+
+    def _cancel_timers(self) -> None:
+        for timer in (self._header_timer, self._write_timer):
+            if timer is not None:
+                timer.cancel()
