@@ -1,0 +1,400 @@
+"""The service under more than it can do, with clients that misbehave (`make stress`).
+
+    python -m benchmarks.stress [--quick]
+
+Starts the real service on 127.0.0.1, learns how many requests a second it answers, then: ten times that; clients that
+hang up at random; clients that send too slowly; SIGTERM in the middle. A second service, whose engine fails when it is
+told to (`--serve-faulty`, in this file: the product has no such switch), shows what a defect does. Times are those of a
+client on the same machine. The last line of stdout is one JSON object; the exit status is 1 if anything is not as
+promised.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import collections
+import contextlib
+import dataclasses
+import json
+import os
+import random
+import signal
+import socket
+import statistics
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.raw_http import Reply, dawdle, exchange, get, hang_up_after, head, metrics, post
+from model.corpus import read_lines
+from service.app import create_app, load_bundle
+from service.engine import loading
+from service.engine.slots import Slots
+from service.logs import configure_logging
+from service.server import Server
+from service.settings import load_settings
+
+ROOT = Path(__file__).parents[1]
+SENTENCES = 16
+"""Of one request: so that one client process can ask for ten times what the service can do."""
+OVERLOAD = 10
+SLOW_MS = 2000
+"""Time limits for headers and bodies while this runs."""
+MOST_PENDING = 1500
+"""Requests of ours under way: a service that answers nothing must not fill this machine."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """How long each part takes."""
+
+    capacity_seconds: float
+    overload_seconds: float
+    leaving_clients: int
+    slow_clients: int
+    stop_after_seconds: float
+
+
+FULL = Plan(15.0, 60.0, 500, 100, 5.0)
+QUICK = Plan(4.0, 10.0, 120, 40, 2.0)
+
+
+class Requests:
+    """An endless supply of requests: sentences drawn anew for each."""
+
+    def __init__(self) -> None:
+        self._lines = [line for line in read_lines(ROOT / "benchmarks" / "everyday.fr.gz") if line]
+        self._random = random.Random(1)
+
+    def next(self) -> bytes:
+        texts = self._random.sample(self._lines, SENTENCES)
+        return post({"q": texts, "source": "fr", "target": "en"})
+
+
+@dataclasses.dataclass(slots=True)
+class Service:
+    """A running service."""
+
+    process: asyncio.subprocess.Process
+    port: int
+    resident: list[int] = dataclasses.field(default_factory=list)
+    """Bytes, sampled twice a second."""
+
+    async def watch(self) -> None:
+        """Sample the resident size until cancelled."""
+        while True:
+            status = Path(f"/proc/{self.process.pid}/status").read_text()
+            self.resident.append(int(status.partition("VmRSS:")[2].split()[0]) * 1024)
+            await asyncio.sleep(0.5)
+
+
+@contextlib.asynccontextmanager
+async def started(*command: str) -> AsyncIterator[Service]:
+    """A service in a process of its own, ready; killed at the end if it still runs."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    limits = {"ATTEND_HEADER_TIMEOUT_MS": str(SLOW_MS), "ATTEND_BODY_TIMEOUT_MS": str(SLOW_MS)}
+    environment = {**os.environ, **limits, "ATTEND_PORT": str(port), "ATTEND_LOG_LEVEL": "error"}
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", *command, cwd=ROOT, env=environment)
+    try:
+        async with asyncio.timeout(60):
+            while (await exchange(port, get("/health/ready"))).status != 200:
+                await asyncio.sleep(0.1)
+        yield Service(process, port)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def closed_loop(port: int, requests: Requests, seconds: float, clients: int = 8) -> list[Reply]:
+    """So many clients, each asking again as soon as it was answered."""
+    replies: list[Reply] = []
+    end = time.monotonic() + seconds
+
+    async def ask() -> None:
+        while time.monotonic() < end:
+            replies.append(await exchange(port, requests.next()))
+
+    await asyncio.gather(*(ask() for _ in range(clients)))
+    return replies
+
+
+async def open_loop(port: int, requests: Requests, rate: float, more: Callable[[], bool]) -> tuple[list[Reply], int]:
+    """`rate` requests a second whatever happens to them, as long as there should be `more`; waits for every answer.
+
+    Also returns how many were left out because too many were under way already.
+    """
+    asking: list[asyncio.Task[Reply]] = []
+    began, left_out = time.monotonic(), 0
+    pending: set[asyncio.Task[Reply]] = set()
+    while more():
+        due = int((time.monotonic() - began) * rate) - len(asking) - left_out
+        for _ in range(due):
+            if len(pending) >= MOST_PENDING:
+                left_out += 1
+                continue
+            task = asyncio.create_task(exchange(port, requests.next()))
+            asking.append(task)
+            pending.add(task)
+            task.add_done_callback(pending.discard)
+        await asyncio.sleep(0.005)
+    return list(await asyncio.gather(*asking)), left_out
+
+
+def quantile(values: list[float], share: float) -> float | None:
+    """In milliseconds; None of nothing."""
+    return round(1000 * sorted(values)[min(len(values) - 1, int(share * len(values)))], 2) if values else None
+
+
+def is_good(reply: Reply) -> bool:
+    return reply.status == 200 and len(reply.json()["translatedText"]) == SENTENCES
+
+
+def is_refusal(reply: Reply) -> bool:
+    return reply.status == 503 and "retry-after" in reply.headers
+
+
+def summary(replies: list[Reply]) -> dict[str, Any]:
+    """Accepted, refused, and everything that should not be."""
+    good = [reply for reply in replies if is_good(reply)]
+    refused = [reply for reply in replies if is_refusal(reply)]
+    codes = collections.Counter(str(reply.status) for reply in replies if not is_good(reply))
+    return {
+        "sent": len(replies),
+        "answered": len(good),
+        "refused": len(refused),
+        "by_code": dict(codes),
+        "anything_else": len(replies) - len(good) - len(refused),
+        "answered_p50_ms": quantile([reply.seconds for reply in good], 0.5),
+        "answered_p99_ms": quantile([reply.seconds for reply in good], 0.99),
+        "refused_p50_server_ms": quantile([reply.server_seconds for reply in refused], 0.5),
+        "refused_p99_server_ms": quantile([reply.server_seconds for reply in refused], 0.99),
+        "refused_p99_client_ms": quantile([reply.seconds for reply in refused], 0.99),
+    }
+
+
+async def overload(service: Service, requests: Requests, plan: Plan) -> dict[str, Any]:
+    """Ten times what it can do."""
+    calm = [r for r in await closed_loop(service.port, requests, plan.capacity_seconds) if is_good(r)]
+    capacity = len(calm) / plan.capacity_seconds
+    end = time.monotonic() + plan.overload_seconds
+    replies, left_out = await open_loop(service.port, requests, OVERLOAD * capacity, lambda: time.monotonic() < end)
+    found = {"capacity_requests_per_second": round(capacity, 1), **summary(replies), "not_sent": left_out}
+    found["answered_per_second"] = round(found["answered"] / plan.overload_seconds, 1)
+    found["load"] = round(len(replies) / plan.overload_seconds / capacity, 1)
+    found["ok"] = found["anything_else"] == 0 and found["answered"] > 0 and (found["refused_p99_server_ms"] or 0) < 10
+    return found
+
+
+async def leaving_clients(service: Service, requests: Requests, plan: Plan) -> dict[str, Any]:
+    """Clients that hang up at a random moment of the first second."""
+    before = await metrics(service.port)
+    chance = random.Random(2)
+    gate = asyncio.Semaphore(50)
+
+    async def leave() -> None:
+        async with gate:
+            await hang_up_after(service.port, requests.next(), chance.random())
+
+    await asyncio.gather(*(leave() for _ in range(plan.leaving_clients)))
+    left = time.monotonic()
+    rows, queue = await settled(service)
+    seconds = time.monotonic() - left
+    again = await exchange(service.port, requests.next())
+    after = await metrics(service.port)
+    moved = {name: after[name] - before[name] for name in after}
+    found = {
+        "clients": plan.leaving_clients,
+        "rows_left": rows,
+        "queue_tokens_left": queue,
+        "seconds_until_empty": round(seconds, 2),
+        "next_answer_ms": round(1000 * again.seconds, 1),
+        "cancelled_requests": moved['attend_requests_total{endpoint="translate",outcome="cancelled"}'],
+        **counters(moved),
+    }
+    # The one asked afterwards counts too.
+    found["counters_agree"] = found.pop("requests") == plan.leaving_clients + 1 and found["ended"] == found["seen"]
+    found["ok"] = rows == queue == 0 and found["counters_agree"] and is_good(again) and again.seconds < 2
+    return found
+
+
+async def settled(service: Service) -> tuple[float, float]:
+    """Rows and queue once both are empty, or after ten seconds."""
+    end = time.monotonic() + 10
+    while True:
+        now = await metrics(service.port)
+        rows, queue = now["attend_running_rows"], now["attend_queue_tokens"]
+        if not (rows or queue) or time.monotonic() > end:
+            return rows, queue
+        await asyncio.sleep(0.05)
+
+
+def counters(moved: dict[str, float]) -> dict[str, float]:
+    """Requests; sentences the engine was given, and those it is done with."""
+
+    def total(start: str) -> float:
+        return sum(value for name, value in moved.items() if name.startswith(start))
+
+    waited = moved["attend_queue_wait_seconds_count"] + moved['attend_cancelled_total{stage="queue"}']
+    requests = total('attend_requests_total{endpoint="translate"')
+    return {"requests": requests, "seen": waited, "ended": total("attend_finished_total")}
+
+
+async def slow_clients(service: Service, requests: Requests, plan: Plan) -> dict[str, Any]:
+    """Clients that connect and say nothing, stop in the headers, or send headers or body byte by byte."""
+    patience = 3 * SLOW_MS / 1000
+    half = b"POST /translate HTTP/1.1\r\nHost: at"
+    starts = ((b"", 0.0), (half, 0.0), (half, 0.1), (head("/translate", 1000), 0.1))
+    dawdling = [
+        asyncio.create_task(dawdle(service.port, *starts[number % len(starts)], patience))
+        for number in range(plan.slow_clients)
+    ]
+    await asyncio.sleep(0.2)
+    replies = [await exchange(service.port, requests.next()) for _ in range(10)]
+    received = await asyncio.gather(*dawdling)
+    late = sum(1 for number, one in enumerate(received) if number % len(starts) == 3 and b" 408 " in (one or b""))
+    found = {
+        "clients": plan.slow_clients,
+        "never_hung_up_on": sum(one is None for one in received),
+        "told_408": late,
+        "others_answered": sum(map(is_good, replies)),
+        "others_slowest_ms": quantile([reply.seconds for reply in replies], 1.0),
+    }
+    found["ok"] = not found["never_hung_up_on"] and found["others_answered"] == len(replies)
+    return found
+
+
+async def stop_under_load(service: Service, requests: Requests, plan: Plan, rate: float) -> dict[str, Any]:
+    """SIGTERM while ten times too much is asked; a little later nobody asks any more."""
+    stop_at = time.monotonic() + plan.stop_after_seconds
+
+    async def stop() -> int:
+        await asyncio.sleep(plan.stop_after_seconds)
+        service.process.send_signal(signal.SIGTERM)
+        return await service.process.wait()
+
+    stopping = asyncio.create_task(stop())
+    # The listener stays open as long as accepted work is under way.
+    replies, _ = await open_loop(service.port, requests, rate, lambda: time.monotonic() < stop_at + 0.3)
+    status = await asyncio.wait_for(stopping, 60)
+    found = {
+        "exit_status": status,
+        "seconds_to_stop": round(time.monotonic() - stop_at, 2),
+        **{name: value for name, value in summary(replies).items() if not name.endswith("_ms")},
+        "refused_while_stopping": sum(b"shutting down" in reply.body for reply in replies),
+    }
+    found["ok"] = status == 0 and found["anything_else"] == 0 and found["refused_while_stopping"] > 0
+    return found
+
+
+async def engine_fault(requests: Requests) -> dict[str, Any]:
+    """Three steps fail while requests are under way."""
+    async with started("benchmarks.stress", "--serve-faulty") as service:
+
+        async def break_steps() -> None:
+            for _ in range(3):
+                await asyncio.sleep(0.7)
+                service.process.send_signal(signal.SIGUSR1)
+
+        replies, _ = await asyncio.gather(closed_loop(service.port, requests, 3.5, clients=4), break_steps())
+        again = await exchange(service.port, requests.next())
+        live = await exchange(service.port, get("/health/live"))
+    failed = [reply for reply in replies if reply.status == 500]
+    found = {
+        "faults": 3,
+        "answered": sum(map(is_good, replies)),
+        "failed_with_their_id": sum(reply.headers["x-request-id"] in reply.json()["error"] for reply in failed),
+        "anything_else": sum(not is_good(reply) for reply in replies) - len(failed),
+        "answers_afterwards": is_good(again),
+        "alive": live.status == 200,
+    }
+    found["ok"] = (
+        0 < len(failed) == found["failed_with_their_id"] <= 3 * 4
+        and not found["anything_else"]
+        and found["answers_afterwards"]
+        and found["alive"]
+    )
+    return found
+
+
+def flatness(resident: list[int]) -> dict[str, Any]:
+    """Median size in a first and a last stretch of the run; what loading and the first requests took is in both."""
+    stretch = max(1, len(resident) // 5)
+    early, late = statistics.median(resident[stretch : 2 * stretch]), statistics.median(resident[-stretch:])
+    growth = late / early - 1
+    found = {"early_mib": round(early / 2**20, 1), "late_mib": round(late / 2**20, 1), "growth": round(growth, 3)}
+    return {**found, "ok": growth < 0.1}
+
+
+def serve_faulty() -> None:
+    """The service with an engine whose next step fails when SIGUSR1 comes."""
+    broken: list[bool] = []
+
+    class FaultySlots(Slots):
+        def step(self, num_candidates: int) -> Any:
+            if broken:
+                broken.pop()
+                raise RuntimeError("a step was told to fail")
+            return super().step(num_candidates)
+
+    class FaultyDecoder(loading.OnnxDecoder):
+        def open_slots(self, beam_size: int) -> Slots:
+            return FaultySlots(self._runtime, beam_size)
+
+    loading.OnnxDecoder = FaultyDecoder  # type: ignore[misc]
+    signal.signal(signal.SIGUSR1, lambda number, frame: broken.append(True))
+    settings = load_settings()
+    configure_logging("critical", "text")
+    app = create_app(settings, load_bundle)
+    Server(app, app.state.service, settings).run()
+
+
+async def stress(plan: Plan) -> dict[str, Any]:
+    """Every part, one after another."""
+    requests = Requests()
+    load = os.getloadavg()[0]
+    found: dict[str, Any] = {}
+    async with started("service") as service:
+        watching = asyncio.create_task(service.watch())
+        await part(found, "overload", overload(service, requests, plan))
+        await part(found, "leaving_clients", leaving_clients(service, requests, plan))
+        await part(found, "slow_clients", slow_clients(service, requests, plan))
+        watching.cancel()
+        found["resident_size"] = flatness(service.resident)
+        rate = OVERLOAD * found["overload"]["capacity_requests_per_second"]
+        await part(found, "sigterm", stop_under_load(service, requests, plan, rate))
+    await part(found, "engine_fault", engine_fault(requests))
+    machine = {"cores": loading.available_cores(), "load_average_before": round(load, 1)}
+    return {"ok": all(one["ok"] for one in found.values()), "machine": machine, **found}
+
+
+async def part(found: dict[str, Any], name: str, work: Awaitable[dict[str, Any]]) -> None:
+    began = time.monotonic()
+    found[name] = await work
+    print(f"{name} ({time.monotonic() - began:.0f} s)", *_lines(found[name]), sep="\n  ", flush=True)
+
+
+def _lines(values: dict[str, Any]) -> Iterator[str]:
+    return (f"{name}: {value}" for name, value in values.items())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="about 40 s instead of 3 minutes")
+    parser.add_argument("--serve-faulty", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve_faulty:
+        serve_faulty()
+        return 0
+    found = asyncio.run(stress(QUICK if options.quick else FULL))
+    print(json.dumps(found))
+    return 0 if found["ok"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
