@@ -52,13 +52,13 @@ class Runtime:
     def __init__(self, directory: Path, manifest: Manifest, *, device: Device, threads: int) -> None:
         self.manifest = manifest
         providers = _providers(device, manifest)
-        options = _session_options(threads)
+        self._has_seven_bits = _saturates(manifest)
+        options = _session_options(manifest, threads)
         self._encoder = onnxruntime.InferenceSession(directory / manifest.graphs["encoder"].file, options, providers)
         self._decoder = onnxruntime.InferenceSession(directory / manifest.graphs["decoder"].file, options, providers)
         self.provider: str = self._decoder.get_providers()[0]
         _require_device(device, self.provider)
         self._columns = self._open_columns(directory, options, providers)
-        self._has_seven_bits = manifest.precision == "int8" and int8_saturates()
         if self._has_seven_bits:
             _log.warning("this processor has no VNNI: int8 runs slower, and its output projection with 7 bits")
         self._encoder_outputs = [output.name for output in manifest.graphs["encoder"].outputs]
@@ -151,7 +151,11 @@ def load_runtime(directory: Path, *, device: Device, threads: int) -> Runtime:
         raise BundleError(f"{directory}: ONNX Runtime cannot open the graphs: {error}") from error
 
 
-def _session_options(threads: int) -> onnxruntime.SessionOptions:
+def _saturates(manifest: Manifest) -> bool:
+    return manifest.precision == "int8" and int8_saturates()
+
+
+def _session_options(manifest: Manifest, threads: int) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
     options.inter_op_num_threads = 1
@@ -159,8 +163,10 @@ def _session_options(threads: int) -> onnxruntime.SessionOptions:
     options.enable_mem_pattern = False
     # Encoder and decoder have a pool of threads each; the one that waits must not spin on the other's core.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Where 8-bit sums may saturate (see `cpu`), constant weights are converted for a kernel in which they do not.
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    if _saturates(
+        manifest
+    ):  # constant weights are converted for a kernel that does not saturate, and takes twice as long
+        options.add_session_config_entry("session.x64quantprecision", "1")
     options.log_severity_level = 3
     return options
 
@@ -190,7 +196,7 @@ class ScorerGraph:
         self._spec = manifest.graphs["scorer"]
         self.vocabulary_size = manifest.vocabulary_size
         self._session = onnxruntime.InferenceSession(
-            directory / self._spec.file, _session_options(threads), _providers(device, manifest)
+            directory / self._spec.file, _session_options(manifest, threads), _providers(device, manifest)
         )
 
     def score(self, inputs: Mapping[str, Array], attention: Sequence[str]) -> tuple[Array, dict[str, Array]]:
