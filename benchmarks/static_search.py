@@ -18,6 +18,7 @@ import onnxruntime
 import torch
 from torch import Tensor
 
+from export.verify import encode
 from model.attention import MultiHeadAttention, attend
 from model.batches import pad
 from model.bundle import read_manifest
@@ -152,7 +153,7 @@ class UnboundOnnxDecoder:
 
     def start(self, sources: Sequence[Sequence[int]], beams: int) -> None:
         ids = pad(sources).numpy()
-        values = self._encoder.run(None, {"source_ids": ids, "source_mask": ids != PAD_ID})
+        values = encode(self._encoder, ids, ids != PAD_ID)
         names = [output.name for output in self._encoder.get_outputs()]
         self._mask = ids != PAD_ID
         self._memory = dict(zip(names, values, strict=True))

@@ -216,6 +216,22 @@ def _everything(columns: onnxruntime.InferenceSession, rows: int, vocabulary_siz
     }
 
 
+def encode(encoder: onnxruntime.InferenceSession, source_ids: Array, source_mask: Array) -> list[Array]:
+    """Memory [N, H, S, d] of padded sources; an encoder that takes no mask gets those of each length by themselves."""
+    if len(encoder.get_inputs()) > 1:
+        return list(encoder.run(None, {"source_ids": source_ids, "source_mask": source_mask}))
+    lengths = source_mask.sum(axis=1)
+    memory: list[Array] = []
+    for length in np.unique(lengths):
+        rows = lengths == length
+        for place, part in enumerate(encoder.run(None, {"source_ids": source_ids[rows, :length]})):
+            if place == len(memory):
+                shape = (len(source_ids), part.shape[1], source_ids.shape[1], part.shape[3])
+                memory.append(np.zeros(shape, part.dtype))
+            memory[place][rows, :, :length] = part
+    return memory
+
+
 def _decoder_log_probs(
     sessions: dict[str, onnxruntime.InferenceSession],
     source_ids: Array,
@@ -226,7 +242,7 @@ def _decoder_log_probs(
     """Force `prefixes` through the decoder step by step."""
     n, k, t = prefixes.shape
     encoder, decoder = sessions["encoder"], sessions["decoder"]
-    memory_values = encoder.run(None, {"source_ids": source_ids, "source_mask": source_mask})
+    memory_values = encode(encoder, source_ids, source_mask)
     memory = dict(zip([output.name for output in encoder.get_outputs()], memory_values, strict=True))
     past_inputs = [value for value in decoder.get_inputs() if value.name.startswith("past_")]
     best_ids, best_log_probs = np.zeros((n, k, t), np.int64), np.zeros((n, k, t))

@@ -15,7 +15,7 @@ from model.shortlist import SHORTLIST_FILE, Shortlist, load_shortlist
 from model.vocabulary import EOS_ID, Vocabulary
 from service.engine.jobs import Engine, SearchOptions
 from service.engine.records import EngineReport
-from service.engine.runtime import Array, Device, Runtime, ScorerGraph, load_runtime, padded_length
+from service.engine.runtime import Array, Device, Runtime, ScorerGraph, load_runtime
 from service.engine.scheduler import Capacity
 from service.engine.scoring import Scorer
 from service.engine.search import BeamGroup
@@ -62,12 +62,12 @@ class OnnxDecoder:
         self._shortlist = shortlist
 
     def padded_length(self, source_tokens: int) -> int:
-        """See `runtime.SOURCE_MULTIPLE`."""
-        return padded_length(source_tokens)
+        """The length a source is padded to."""
+        return self._runtime.padded_length(source_tokens)
 
     def encode(self, sources: Sequence[Sequence[int]]) -> Mapping[str, Array]:
         """Memory of sentences of one padded length."""
-        memory = self._runtime.encode(sources, padded_length(max(map(len, sources))))
+        memory = self._runtime.encode(sources)
         if self._shortlist is not None:
             memory["shortlist"] = pad_rows([self._shortlist.of(source) for source in sources])
         return memory

@@ -24,6 +24,7 @@ from model.errors import BundleError
 from model.vocabulary import PAD_ID
 from service.engine.cpu import int8_saturates
 from service.engine.shortlist import ShortlistColumns
+from service.engine.slots import padded_length
 
 _log = logging.getLogger(__name__)
 
@@ -31,19 +32,9 @@ Array = npt.NDArray[Any]
 Device = Literal["auto", "cpu", "cuda"]
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
-SOURCE_MULTIPLE = 16
-"""Sources are padded to multiples of this. Attention over lengths that are such multiples gives the same bits whatever
-the
-multiple, over other lengths it does not: a sentence's result would depend on its neighbours'."""
-
 
 class DeviceError(RuntimeError):
     """The device that was asked for cannot run this bundle; the text is one sentence for the operator."""
-
-
-def padded_length(source_tokens: int) -> int:
-    """S for a source of so many tokens."""
-    return -(-source_tokens // SOURCE_MULTIPLE) * SOURCE_MULTIPLE
 
 
 class Runtime:
@@ -61,6 +52,7 @@ class Runtime:
         self._columns = self._open_columns(directory, options, providers)
         if self._has_seven_bits:
             _log.warning("this processor has no VNNI: int8 runs slower, and its output projection with 7 bits")
+        self._pads = len(manifest.graphs["encoder"].inputs) > 1
         self._encoder_outputs = [output.name for output in manifest.graphs["encoder"].outputs]
         self._memory_inputs = {state.output: state.input for state in manifest.states if state.kind == "per_source"}
 
@@ -112,13 +104,20 @@ class Runtime:
         others and differs in the last bits; integer products are exact."""
         return 1 if self.manifest.precision == "int8" else 2
 
-    def encode(self, sources: Sequence[Sequence[int]], length: int) -> dict[str, Array]:
-        """Memory of sentences padded to `length` S, and `source_mask` [N, S]: the decoder's inputs by name."""
+    def padded_length(self, source_tokens: int) -> int:
+        """S for a source of so many tokens: only those of one S are encoded together. An encoder that takes no mask
+        takes no padding either."""
+        return padded_length(source_tokens) if self._pads else source_tokens
+
+    def encode(self, sources: Sequence[Sequence[int]]) -> dict[str, Array]:
+        """Memory of sentences of one padded length S, and `source_mask` [N, S]: the decoder's inputs by name."""
+        length = self.padded_length(max(map(len, sources)))
         source_ids = np.full((len(sources), length), PAD_ID, np.int64)
         for row, source in enumerate(sources):
             source_ids[row, : len(source)] = source
         mask = source_ids != PAD_ID
-        outputs = self._encoder.run(self._encoder_outputs, {"source_ids": source_ids, "source_mask": mask})
+        inputs = {"source_ids": source_ids, "source_mask": mask} if self._pads else {"source_ids": source_ids}
+        outputs = self._encoder.run(self._encoder_outputs, inputs)
         memory = {self._memory_inputs[name]: value for name, value in zip(self._encoder_outputs, outputs, strict=True)}
         return {"source_mask": mask, **memory}
 

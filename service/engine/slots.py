@@ -20,10 +20,19 @@ from service.engine.shortlist import ShortlistColumns
 
 Array = npt.NDArray[Any]
 
+SOURCE_MULTIPLE = 16
+"""Memory is padded to multiples of this. Attention over lengths that are such multiples gives the same bits whatever
+the multiple, over other lengths it does not: a sentence's result would depend on its neighbours'."""
+
 _FIRST_SENTENCES = 8
 _FIRST_PLACES = 32
 _KEPT_BYTES = 128 * 2**20
 """Buffers larger than this together are given back when the last sentence leaves."""
+
+
+def padded_length(source_tokens: int) -> int:
+    """The length that the memory of so many source tokens is padded to."""
+    return -(-source_tokens // SOURCE_MULTIPLE) * SOURCE_MULTIPLE
 
 
 class StepRuntime(Protocol):
@@ -105,7 +114,7 @@ class Slots:
     def join(self, memory: Mapping[str, Array]) -> None:
         """Sentences with the memory [n, ...] that `Runtime.encode` made take the next slots; their rows are empty."""
         added, source = memory["source_mask"].shape
-        self._ensure(N=self.count + added, S=source)
+        self._ensure(N=self.count + added, S=padded_length(source))
         new = slice(self.count, self.count + added)
         self._source_lengths[new] = source
         self._source_mask[new] = 0
@@ -126,7 +135,7 @@ class Slots:
         while sizes["N"] < wanted.get("N", 0):
             sizes["N"] *= 2
         if "S" in wanted:
-            sizes["S"] = max(wanted["S"], int(self._source_lengths[: self.count].max(initial=0)))
+            sizes["S"] = max(wanted["S"], padded_length(int(self._source_lengths[: self.count].max(initial=0))))
         while sizes["P"] < wanted.get("P", 0):
             sizes["P"] = min(2 * sizes["P"], max(self._runtime.max_places, wanted["P"]))
         if not self.count:
