@@ -343,6 +343,18 @@ def test_the_log_is_json_with_the_request_id_and_without_the_text(
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT.*\+00:00", line["time"]) for line in lines)
 
 
+def test_a_refusal_is_counted_and_logged_only_for_those_who_debug(
+    loader: FakeLoader, caplog: pytest.LogCaptureFixture
+) -> None:
+    for level in (logging.INFO, logging.DEBUG):
+        caplog.clear()
+        caplog.set_level(level, "attend.requests")
+        at_a_full_door(loader, "/translate", json=GOOD)
+        lines = [record for record in caplog.records if getattr(record, "fields", {}).get("outcome") == "refused"]
+        translations = [line for line in lines if line.fields["endpoint"] == "translate"]
+        assert len(translations) == (1 if level == logging.DEBUG else 0)
+
+
 def test_the_log_can_be_for_a_person(root_logger: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("warning", "text")
     logging.getLogger("attend").info("not this")
