@@ -5,8 +5,8 @@
 Starts the real service on 127.0.0.1, learns how many requests a second it answers, then: ten times that; clients that
 hang up at random; clients that send too slowly; SIGTERM in the middle. A second service, whose engine fails when it is
 told to (`--serve-faulty`, in this file: the product has no such switch), shows what a defect does. Times are those of a
-client on the same machine. The last line of stdout is one JSON object; the exit status is 1 if anything is not as
-promised.
+client on the same machine, those called `server` what the service says, from the headers to the answer. The last line
+of stdout is one JSON object; the exit status is 1 if anything is not as promised, and stderr says what.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ import signal
 import socket
 import statistics
 import sys
+import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ SENTENCES = 16
 OVERLOAD = 10
 SLOW_MS = 2000
 """Time limits for headers and bodies while this runs."""
+REFUSAL_SECONDS = 0.01
+"""The 99th percentile of what a refusal may take inside the service."""
 MOST_PENDING = 1500
 """Requests of ours under way: a service that answers nothing must not fill this machine."""
 
@@ -80,6 +83,7 @@ class Service:
 
     process: asyncio.subprocess.Process
     port: int
+    log: Path
     resident: list[int] = dataclasses.field(default_factory=list)
     """Bytes, sampled twice a second."""
 
@@ -98,17 +102,20 @@ async def started(*command: str) -> AsyncIterator[Service]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     limits = {"ATTEND_HEADER_TIMEOUT_MS": str(SLOW_MS), "ATTEND_BODY_TIMEOUT_MS": str(SLOW_MS)}
-    environment = {**os.environ, **limits, "ATTEND_PORT": str(port), "ATTEND_LOG_LEVEL": "error"}
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", *command, cwd=ROOT, env=environment)
-    try:
-        async with asyncio.timeout(60):
-            while (await exchange(port, get("/health/ready"))).status != 200:
-                await asyncio.sleep(0.1)
-        yield Service(process, port)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    environment = {**os.environ, **limits, "ATTEND_PORT": str(port)}
+    with tempfile.NamedTemporaryFile() as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", *command, cwd=ROOT, env=environment, stderr=log
+        )
+        try:
+            async with asyncio.timeout(60):
+                while (await exchange(port, get("/health/ready"))).status != 200:
+                    await asyncio.sleep(0.1)
+            yield Service(process, port, Path(log.name))
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
 
 
 async def closed_loop(port: int, requests: Requests, seconds: float, clients: int = 8) -> list[Reply]:
@@ -178,17 +185,42 @@ def summary(replies: list[Reply]) -> dict[str, Any]:
     }
 
 
+def judged(found: dict[str, Any], rules: Mapping[str, bool]) -> dict[str, Any]:
+    """What was found, with the rules that were broken by it."""
+    broken = [rule for rule, kept in rules.items() if not kept]
+    return {**found, "broken": broken, "ok": not broken}
+
+
 async def overload(service: Service, requests: Requests, plan: Plan) -> dict[str, Any]:
     """Ten times what it can do."""
     calm = [r for r in await closed_loop(service.port, requests, plan.capacity_seconds) if is_good(r)]
     capacity = len(calm) / plan.capacity_seconds
+    before = await metrics(service.port)
     end = time.monotonic() + plan.overload_seconds
     replies, left_out = await open_loop(service.port, requests, OVERLOAD * capacity, lambda: time.monotonic() < end)
     found = {"capacity_requests_per_second": round(capacity, 1), **summary(replies), "not_sent": left_out}
     found["answered_per_second"] = round(found["answered"] / plan.overload_seconds, 1)
     found["load"] = round(len(replies) / plan.overload_seconds / capacity, 1)
-    found["ok"] = found["anything_else"] == 0 and found["answered"] > 0 and (found["refused_p99_server_ms"] or 0) < 10
-    return found
+    counted = outcomes(before, await metrics(service.port))
+    slowest = found["refused_p99_server_ms"]
+    return judged(
+        found,
+        {
+            "answered or refused, nothing else": found["anything_else"] == 0,
+            "goes on answering": found["answered"] > 0,
+            "the counters agree": counted == {"ok": found["answered"], "refused": found["refused"]},
+            "refuses at once": slowest is None or slowest < 1000 * REFUSAL_SECONDS,
+        },
+    )
+
+
+def outcomes(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    """How the requests to /translate between two readings of the metrics ended; refused as the door counts them."""
+    start = 'attend_requests_total{endpoint="translate",outcome="'
+    moved = {name: after[name] - before[name] for name in after}
+    ended = {name.removeprefix(start)[:-2]: count for name, count in moved.items() if name.startswith(start) and count}
+    rejected = sum(count for name, count in moved.items() if name.startswith("attend_rejected_total"))
+    return ended if rejected == ended.get("refused", 0) else {**ended, "rejected": rejected}
 
 
 async def leaving_clients(service: Service, requests: Requests, plan: Plan) -> dict[str, Any]:
@@ -218,9 +250,15 @@ async def leaving_clients(service: Service, requests: Requests, plan: Plan) -> d
         **counters(moved),
     }
     # The one asked afterwards counts too.
-    found["counters_agree"] = found.pop("requests") == plan.leaving_clients + 1 and found["ended"] == found["seen"]
-    found["ok"] = rows == queue == 0 and found["counters_agree"] and is_good(again) and again.seconds < 2
-    return found
+    asked = found.pop("requests") == plan.leaving_clients + 1
+    return judged(
+        found,
+        {
+            "rows and queue are free again": rows == queue == 0,
+            "the counters agree": asked and found["ended"] == found["seen"],
+            "the next one is answered": is_good(again) and again.seconds < 2,
+        },
+    )
 
 
 async def settled(service: Service) -> tuple[float, float]:
@@ -265,8 +303,13 @@ async def slow_clients(service: Service, requests: Requests, plan: Plan) -> dict
         "others_answered": sum(map(is_good, replies)),
         "others_slowest_ms": quantile([reply.seconds for reply in replies], 1.0),
     }
-    found["ok"] = not found["never_hung_up_on"] and found["others_answered"] == len(replies)
-    return found
+    return judged(
+        found,
+        {
+            "nobody is waited for for ever": not found["never_hung_up_on"],
+            "others are answered": found["others_answered"] == len(replies),
+        },
+    )
 
 
 async def stop_under_load(service: Service, requests: Requests, plan: Plan, rate: float) -> dict[str, Any]:
@@ -288,8 +331,14 @@ async def stop_under_load(service: Service, requests: Requests, plan: Plan, rate
         **{name: value for name, value in summary(replies).items() if not name.endswith("_ms")},
         "refused_while_stopping": sum(b"shutting down" in reply.body for reply in replies),
     }
-    found["ok"] = status == 0 and found["anything_else"] == 0 and found["refused_while_stopping"] > 0
-    return found
+    return judged(
+        found,
+        {
+            "exit status 0": status == 0,
+            "nothing is lost": found["anything_else"] == 0,
+            "refuses while it stops": found["refused_while_stopping"] > 0,
+        },
+    )
 
 
 async def engine_fault(requests: Requests) -> dict[str, Any]:
@@ -313,13 +362,14 @@ async def engine_fault(requests: Requests) -> dict[str, Any]:
         "answers_afterwards": is_good(again),
         "alive": live.status == 200,
     }
-    found["ok"] = (
-        0 < len(failed) == found["failed_with_their_id"] <= 3 * 4
-        and not found["anything_else"]
-        and found["answers_afterwards"]
-        and found["alive"]
+    return judged(
+        found,
+        {
+            "those in the step fail, with their id": 0 < len(failed) == found["failed_with_their_id"] <= 3 * 4,
+            "no other fails": not found["anything_else"],
+            "goes on": found["answers_afterwards"] and found["alive"],
+        },
     )
-    return found
 
 
 def flatness(resident: list[int]) -> dict[str, Any]:
@@ -328,7 +378,14 @@ def flatness(resident: list[int]) -> dict[str, Any]:
     early, late = statistics.median(resident[stretch : 2 * stretch]), statistics.median(resident[-stretch:])
     growth = late / early - 1
     found = {"early_mib": round(early / 2**20, 1), "late_mib": round(late / 2**20, 1), "growth": round(growth, 3)}
-    return {**found, "ok": growth < 0.1}
+    return judged(found, {"flat": growth < 0.1})
+
+
+def errors_in(log: Path) -> dict[str, Any]:
+    """Lines of the service's log that tell of a defect."""
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    errors = [line for line in lines if line["level"] not in ("debug", "info", "warning")]
+    return judged({"lines": len(lines), "errors": len(errors)}, {"no errors": not errors})
 
 
 def serve_faulty() -> None:
@@ -368,6 +425,7 @@ async def stress(plan: Plan) -> dict[str, Any]:
         found["resident_size"] = flatness(service.resident)
         rate = OVERLOAD * found["overload"]["capacity_requests_per_second"]
         await part(found, "sigterm", stop_under_load(service, requests, plan, rate))
+        found["log"] = errors_in(service.log)
     await part(found, "engine_fault", engine_fault(requests))
     machine = {"cores": loading.available_cores(), "load_average_before": round(load, 1)}
     return {"ok": all(one["ok"] for one in found.values()), "machine": machine, **found}
@@ -393,6 +451,9 @@ def main() -> int:
         return 0
     found = asyncio.run(stress(QUICK if options.quick else FULL))
     print(json.dumps(found))
+    for name, one in found.items():
+        for rule in one["broken"] if isinstance(one, dict) and "broken" in one else ():
+            print(f"not as promised: {name}: {rule}", file=sys.stderr)
     return 0 if found["ok"] else 1
 
 

@@ -10,6 +10,7 @@ from model.bundle import read_manifest
 from model.errors import ModelError
 from service.app import create_app
 from service.logs import configure_logging
+from service.metrics import Metrics
 from service.server import Server
 from service.settings import Settings, SettingsError, load_settings, settings_table
 
@@ -38,6 +39,8 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     serve.set_defaults(run_command=_serve)
     settings = commands.add_parser("settings", help="print every setting, as docs/settings.md has them")
     settings.set_defaults(run_command=_print_settings)
+    metrics = commands.add_parser("metrics", help="print every metric, as docs/metrics.md has them")
+    metrics.set_defaults(run_command=_print_metrics)
     _add_tools(commands, arguments[:1])
     return parser
 
@@ -73,6 +76,10 @@ def _serve(options: argparse.Namespace) -> None:
 
 def _print_settings(options: argparse.Namespace) -> None:
     print(settings_table(), end="")
+
+
+def _print_metrics(options: argparse.Namespace) -> None:
+    print(Metrics().table(), end="")
 
 
 def _run(settings: Settings) -> None:

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from service.api import docs, health, languages, metrics, score, translate
 from service.api.boundary import Boundary
-from service.engine.records import EngineReport
+from service.engine.records import EngineReport, ScorerReport
 from service.errors import InternalError, InvalidRequestError, MethodNotAllowedError, NotFoundError, ServiceError, shown
 from service.logs import request_id
 from service.settings import Device, Settings
@@ -37,6 +37,7 @@ def load_bundle(
     waiting_tokens: int,
     bulk_waiting_tokens: int,
     on_report: Callable[[EngineReport], None],
+    on_scorer_report: Callable[[ScorerReport], None],
 ) -> LoadedEngine:
     """The real engine: see `service.engine.loading.load_engine`."""
     # Not at the top: importing the runtime takes longer than the rest of the service, and this runs beside it.
@@ -51,6 +52,7 @@ def load_bundle(
         waiting_tokens=waiting_tokens,
         bulk_waiting_tokens=bulk_waiting_tokens,
         on_report=on_report,
+        on_scorer_report=on_scorer_report,
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from service.engine.records import EngineReport, FinishedAs, Stage
+from service.engine.records import EngineReport, FinishedAs, ScorerReport, Stage
 from service.errors import Rejection
 
 Endpoint = Literal["translate", "score", "languages", "health", "metrics", "docs", "other"]
@@ -36,6 +37,7 @@ class Metrics:
         self._create_request_metrics()
         self._create_model_metrics()
         self._create_batch_metrics()
+        self._create_scorer_metrics()
 
     def _create_request_metrics(self) -> None:
         registry = self._registry
@@ -124,6 +126,28 @@ class Metrics:
         )
         self._padding = histogram("attend_padding_ratio", "Share of padding among the encoded tokens.", _RATIOS)
 
+    def _create_scorer_metrics(self) -> None:
+        registry = self._registry
+        self._scored = Counter(
+            "attend_scored_total",
+            "Sentences the scorer is done with (replies with details, and /score): scored, failed, or no longer "
+            "waited for.",
+            ["outcome"], registry=registry,
+        )  # fmt: skip
+        for outcome in ("ok", "error", "cancelled"):
+            self._scored.labels(outcome)
+        self._score_seconds = Histogram(
+            "attend_score_duration_seconds", "Duration of one batch of the scorer.",
+            buckets=_ENCODE_SECONDS, registry=registry,
+        )  # fmt: skip
+        self._score_wait_seconds = Histogram(
+            "attend_score_queue_wait_seconds", "From submission of a sentence to the scorer to the start of its batch.",
+            buckets=_WAIT_SECONDS, registry=registry,
+        )  # fmt: skip
+        self._score_queue_tokens = Gauge(
+            "attend_score_queue_tokens", "Source and target tokens that wait to be scored.", registry=registry
+        )
+
     def observe_request(self, endpoint: Endpoint, outcome: Outcome, seconds: float) -> None:
         """Count one answered request."""
         self._requests.labels(endpoint, outcome).inc()
@@ -161,6 +185,15 @@ class Metrics:
             self._cancelled.labels(stage).inc(count)
         self._running_rows.set(report.running_rows)
 
+    def observe_scorer(self, report: ScorerReport) -> None:
+        """Count what the scorer did since its last report."""
+        for seconds in report.batch_seconds:
+            self._score_seconds.observe(seconds)
+        for seconds in report.queue_wait_seconds:
+            self._score_wait_seconds.observe(seconds)
+        for outcome, count in (("ok", report.scored), ("error", report.failed), ("cancelled", report.cancelled)):
+            self._scored.labels(outcome).inc(count)
+
     def set_model(self, *, name: str, version: str, precision: str, provider: str, load_seconds: float) -> None:
         """Which model is served and how long it took to load."""
         self._model_info.labels(name, version, precision, provider).set(1)
@@ -170,10 +203,30 @@ class Metrics:
         """Whether the service can translate."""
         self._ready.set(int(ready))
 
-    def set_queue(self, tokens: int) -> None:
-        """How much waits now."""
-        self._queue_tokens.set(tokens)
+    def set_queues(self, *, to_translate: int, to_score: int) -> None:
+        """How many tokens wait now."""
+        self._queue_tokens.set(to_translate)
+        self._score_queue_tokens.set(to_score)
+
+    def table(self) -> str:
+        """Every metric with its type and labels, as Markdown; `docs/metrics.md` holds it."""
+        lines = ["| metric | type | labels | |", "| --- | --- | --- | --- |"]
+        for family in self._registry.collect():
+            labels = _label_values(family)
+            total = "_total" if family.type == "counter" else ""
+            lines.append(f"| `{family.name}{total}` | {family.type} | {labels} | {family.documentation} |")
+        return "\n".join(lines) + "\n"
 
     def render(self) -> bytes:
         """The Prometheus text format."""
         return generate_latest(self._registry)
+
+
+def _label_values(family: Metric) -> str:
+    """Each label with the values it has from the start, if there are any."""
+    found: dict[str, dict[str, None]] = {}
+    for sample in family.samples:
+        for name, value in sample.labels.items():
+            if name != "le":  # a histogram's own
+                found.setdefault(name, {})[f"`{value}`"] = None
+    return "; ".join(f"`{name}`: {', '.join(values)}" for name, values in found.items())

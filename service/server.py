@@ -18,6 +18,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from service.api.boundary import ARRIVED
 from service.settings import Settings
 from service.state import ServiceState
 
@@ -111,8 +112,11 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """No matter how often something comes: until the headers are complete, time runs."""
+        arrived = time.monotonic()
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
+            # Its task has not run yet: under load much lies between the two.
+            cast(dict[str, Any], self.cycle.scope).setdefault(ARRIVED, arrived)
             self._cancel_timers()
 
     def on_response_complete(self) -> None:

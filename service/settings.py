@@ -37,11 +37,12 @@ class Settings(BaseSettings):
     )
     threads: int = Field(0, ge=0, le=1024, description="Threads of one model run; 0: the cores by the sessions.")
     max_rows: int = Field(256, ge=8, description="Rows (sentences times beams) that run at once, in all sessions.")
-    max_requests: int = Field(1000, ge=1, description="Requests to /translate under way at once; more are 503.")
+    max_requests: int = Field(1000, ge=1, description="Requests to translate or score under way at once; more are 503.")
     max_queue_tokens: int = Field(
         8192,
         ge=512,
-        description="Source tokens of small requests (up to 512 each) that may wait to be started; more are 503.",
+        description="Source tokens of small requests (up to 512 each) that may wait to be started; once full, all are "
+        "503 until an eighth is free.",
     )
     max_bulk_queue_tokens: int = Field(
         131_072, ge=1, description="The same for larger requests, which wait in a queue of their own."

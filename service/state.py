@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from model.bundle import Manifest
 from service.admission import Door
-from service.engine.records import EngineReport
+from service.engine.records import EngineReport, ScorerReport
 from service.errors import UnavailableError
 from service.explain.inspector import Inspector
 from service.metrics import Metrics
@@ -41,8 +41,9 @@ class EngineFactory(Protocol):
         waiting_tokens: int,
         bulk_waiting_tokens: int,
         on_report: Callable[[EngineReport], None],
+        on_scorer_report: Callable[[ScorerReport], None],
     ) -> LoadedEngine:
-        """The engine, warmed up, for the directory `bundle`; `on_report` is called from the engine's thread."""
+        """The engine, warmed up, for the directory `bundle`; reports come from the threads that did the work."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -96,7 +97,9 @@ class ServiceState:
     def exposition(self) -> bytes:
         """What `/metrics` answers."""
         if self._loaded is not None:
-            self.metrics.set_queue(self._loaded.engine.waiting_tokens())
+            self.metrics.set_queues(
+                to_translate=self._loaded.engine.waiting_tokens(), to_score=self._loaded.scorer.waiting_tokens()
+            )
         return self.metrics.render()
 
     async def close(self) -> None:
@@ -140,6 +143,7 @@ class ServiceState:
             waiting_tokens=self.settings.max_queue_tokens,
             bulk_waiting_tokens=self.settings.max_bulk_queue_tokens,
             on_report=self.metrics.observe_engine,
+            on_scorer_report=self.metrics.observe_scorer,
         )
 
     def _make_model(self, loaded: LoadedEngine) -> Model:

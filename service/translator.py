@@ -53,6 +53,8 @@ THREAD_CHARACTERS = 2000
 """Requests with more characters than this are split, tokenised and put together off the event loop."""
 RETRY_PENALTY, RETRY_NGRAM = 1.2, 4
 """Repetition control of the second attempt at a sentence that went round in circles."""
+FEWEST_BYTES, MOST_BYTES = 2, 12
+"""Of JSON for a token: French has 3 to 11, Chinese 4, or 8 written as escapes. Digits in a row have fewer."""
 _TAG_AND_END = 2
 
 _Result = TypeVar("_Result")
@@ -112,12 +114,14 @@ class Translation:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Timing:
-    """Where the time of a request went, in seconds; the last three of the sentence that was done last."""
+    """Where the time of a request went, in seconds; queue to decode of the sentence that was done last."""
 
     tokenize: float = 0.0
     queue: float = 0.0
     encode: float = 0.0
     decode: float = 0.0
+    score: float | None = None
+    """With `TranslationOptions.details`."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -162,6 +166,20 @@ class Translator:
     """Source tokens of one request."""
     inspector: Inspector
 
+    def check_room(self, body_bytes: int | None) -> None:
+        """Whether it is worth reading a request whose texts have at most so many bytes as JSON; None: nobody knows.
+
+        Raises:
+            RejectedError: the queue that it would join is full.
+        """
+        fewest, most = (
+            (0, self.max_tokens) if body_bytes is None else (body_bytes // MOST_BYTES, body_bytes // FEWEST_BYTES)
+        )
+        try:
+            self.engine.check_room(fewest, most)
+        except QueueFullError as error:
+            raise _rejected(error) from None
+
     async def translate(
         self,
         texts: Sequence[str],
@@ -199,9 +217,12 @@ class Translator:
             if known is None:
                 raise
             raise known from None
+        timing = _timing(tokenize, [*jobs, *(job for job in retries.values() if job)])
         if options.details is not None:
-            translations = await self._inspected(translations, deadline, fail_fast=not options.text_by_text)
-        return TranslatedTexts(translations, _timing(tokenize, [*jobs, *(job for job in retries.values() if job)]))
+            seconds = await self._inspect(translations, deadline, fail_fast=not options.text_by_text)
+            translations = tuple(map(_unless_failed, translations))
+            timing = dataclasses.replace(timing, score=seconds)
+        return TranslatedTexts(translations, timing)
 
     def _plan(self, texts: Sequence[str], source: str, target: str, options: TranslationOptions) -> list[_Plan]:
         pieces = _PieceCache(self.vocabulary)
@@ -319,14 +340,11 @@ class Translator:
                 version.append(known[index, text].at(start))
             yield tuple(version)
 
-    async def _inspected(
-        self, texts: Sequence[Translation | ServiceError], deadline: float, *, fail_fast: bool
-    ) -> tuple[Translation | ServiceError, ...]:
-        """The texts with their inspections done; without `fail_fast`, errors for those that could not be."""
+    async def _inspect(self, texts: Sequence[Translation | ServiceError], deadline: float, *, fail_fast: bool) -> float:
+        """Have the inspections of the texts done; returns the seconds it took."""
         good = [text for text in texts if isinstance(text, Translation)]
         inspections = [each for text in good for version in text.inspections for each in version]
-        await self.inspector.run(inspections, deadline, fail_fast=fail_fast)
-        return tuple(_unless_failed(text) for text in texts)
+        return await self.inspector.run(inspections, deadline, fail_fast=fail_fast)
 
     def _count(self, plan: _Plan, outcomes: Sequence[_Outcome]) -> None:
         self.metrics.observe_translation(
@@ -389,7 +407,7 @@ def _service_error(error: BaseException, *, queued: bool) -> ServiceError | None
     if isinstance(error, ServiceError):
         return error
     if isinstance(error, QueueFullError):
-        return RejectedError("too much waits already", "queue_full", error.retry_after_seconds)
+        return _rejected(error)
     if isinstance(error, DeadlineError):
         in_time = "the deadline passed before the translation was done"
         return DeadlineExceededError(in_time) if queued else DeadlineRefusedError(error.retry_after_seconds)
@@ -397,6 +415,10 @@ def _service_error(error: BaseException, *, queued: bool) -> ServiceError | None
     if isinstance(error, EngineClosedError | CancelledError):
         return UnavailableError("the service is shutting down")
     return None
+
+
+def _rejected(error: QueueFullError) -> RejectedError:
+    return RejectedError("too much waits already", "queue_full", error.retry_after_seconds)
 
 
 def _logged(error: Exception) -> ServiceError:
@@ -408,6 +430,7 @@ def _logged(error: Exception) -> ServiceError:
 
 
 def _unless_failed(text: Translation | ServiceError) -> Translation | ServiceError:
+    """The text, or why one of its inspections failed."""
     inspections = () if isinstance(text, ServiceError) else text.inspections
     try:
         for job in jobs_of([each for version in inspections for each in version]):

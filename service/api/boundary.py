@@ -8,10 +8,11 @@ import uuid
 from collections.abc import Callable
 from http import HTTPStatus
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.api.requests import declared_length
 from service.errors import (
     BodyTooLargeError,
     ClientGoneError,
@@ -22,6 +23,9 @@ from service.logs import request_id
 from service.metrics import Endpoint, Metrics, Outcome
 
 _log = logging.getLogger("attend.requests")
+
+ARRIVED = "attend.arrived"
+"""Where a scope says when the request's headers came, in seconds of `time.monotonic`; a server need not say it."""
 
 _CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -70,7 +74,7 @@ class Boundary:
             await self._app(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        began = time.monotonic()
+        began = scope.get(ARRIVED, time.monotonic())
         reply = _Reply(send, began)
         known = request_id.set(_request_id(scope))
         try:
@@ -84,7 +88,7 @@ class Boundary:
         try:
             if scope["method"] == "OPTIONS":
                 await Response(status_code=HTTPStatus.NO_CONTENT)(scope, receive, reply)
-            elif _declared_length(scope) > self._max_body_bytes:
+            elif (declared_length(Headers(scope=scope)) or 0) > self._max_body_bytes:
                 raise BodyTooLargeError(self._max_body_bytes)
             else:
                 await self._app(scope, receive, reply)
@@ -96,7 +100,8 @@ class Boundary:
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         endpoint, outcome = _endpoint(scope["path"]), _outcome(status)
         self._metrics.observe_request(endpoint, outcome, seconds)
-        level = logging.DEBUG if endpoint in _QUIET else logging.INFO
+        # Under overload a line for each refusal would cost a quarter of what refusing costs; the metrics count them.
+        level = logging.DEBUG if endpoint in _QUIET or outcome == "refused" else logging.INFO
         if _log.isEnabledFor(level):
             fields = {
                 "endpoint": endpoint,
@@ -152,13 +157,6 @@ def _limited(scope: Scope, receive: Receive, limit: int) -> Receive:
         return message
 
     return counted
-
-
-def _declared_length(scope: Scope) -> int:
-    for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit():
-            return int(value)
-    return 0
 
 
 def _endpoint(path: str) -> Endpoint:

@@ -6,6 +6,7 @@ from collections.abc import Coroutine, Iterable
 from typing import Any, NoReturn, TypeVar
 
 from fastapi import Request
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 
 from service.errors import (
@@ -52,6 +53,12 @@ async def read_json_object(request: Request, settings: Settings) -> dict[str, An
     if _is_deeper_than(settings.max_json_depth, value):
         raise InvalidRequestError(f"Invalid request: the body is nested deeper than {settings.max_json_depth} levels")
     return value
+
+
+def declared_length(headers: Headers) -> int | None:
+    """Bytes of the body as its sender announces them; None if it does not."""
+    length = headers.get("content-length", "")
+    return int(length) if length.isdecimal() and length.isascii() else None
 
 
 async def _read_body(request: Request, timeout_ms: int) -> bytes:

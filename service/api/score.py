@@ -19,6 +19,7 @@ from service.api.bodies import (
     texts_of,
     validate,
 )
+from service.api.boundary import server_timing
 from service.api.dependencies import State
 from service.api.details import (
     WANTED_FIELDS,
@@ -72,6 +73,7 @@ async def score(request: Request, state: State) -> JSONResponse:
     began = time.monotonic()
     with state.door.enter():
         model = state.model()
+        model.translator.inspector.check_room()
         body = validate(ScoreRequest, await read_json_object(request, state.settings), _OWN_FIELDS)
         _check_shapes(body)
         check_texts((*body.texts, *body.translations), state.settings)
@@ -79,8 +81,8 @@ async def score(request: Request, state: State) -> JSONResponse:
         direction = "-".join(language_pair(body, model.translator.directions))
         deadline = began + (body.timeout_ms or state.settings.max_timeout_ms) / 1000
         work = _scored(model.translator.inspector, body, direction, deadline)
-        inspections = await unless_disconnected(request, work)
-        return await asyncio.to_thread(_reply, body, inspections)
+        inspections, seconds = await unless_disconnected(request, work)
+        return await asyncio.to_thread(_reply, body, inspections, seconds)
 
 
 def _check_shapes(body: ScoreRequest) -> None:
@@ -91,12 +93,14 @@ def _check_shapes(body: ScoreRequest) -> None:
         )
 
 
-async def _scored(inspector: Inspector, body: ScoreRequest, direction: str, deadline: float) -> list[Inspection]:
+async def _scored(
+    inspector: Inspector, body: ScoreRequest, direction: str, deadline: float
+) -> tuple[list[Inspection], float]:
+    """What was asked for, done, and the seconds the scorer took."""
     inspections = await asyncio.to_thread(
         _inspections, inspector, body, direction, wanted(body.alignment, body.attention)
     )
-    await inspector.run(inspections, deadline)
-    return inspections
+    return inspections, await inspector.run(inspections, deadline)
 
 
 def _inspections(inspector: Inspector, body: ScoreRequest, direction: str, wish: Wanted) -> list[Inspection]:
@@ -104,6 +108,7 @@ def _inspections(inspector: Inspector, body: ScoreRequest, direction: str, wish:
     return [inspector.of_pair(text, translation, direction, wish) for text, translation in pairs]
 
 
-def _reply(body: ScoreRequest, inspections: list[Inspection]) -> JSONResponse:
+def _reply(body: ScoreRequest, inspections: list[Inspection], seconds: float) -> JSONResponse:
     segments: list[Any] = segments_of([each] for each in inspections)
-    return DetailedResponse({"segments": segments[0] if isinstance(body.q, str) else segments})
+    reply = {"segments": segments[0] if isinstance(body.q, str) else segments}
+    return DetailedResponse(reply, headers={"Server-Timing": server_timing(score=seconds)})

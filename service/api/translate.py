@@ -32,7 +32,7 @@ from service.api.details import (
     wanted,
 )
 from service.api.problems import Problem, problems
-from service.api.requests import read_json_object, unless_disconnected
+from service.api.requests import declared_length, read_json_object, unless_disconnected
 from service.errors import InvalidFieldError, InvalidRequestError, ServiceError, shown
 from service.settings import Settings
 from service.state import Model
@@ -170,6 +170,7 @@ async def translate(request: Request, state: State) -> JSONResponse:
     began = time.monotonic()
     with state.door.enter():
         model = state.model()
+        model.translator.check_room(declared_length(request.headers))
         body = validate(TranslateRequest, await read_json_object(request, state.settings), _OWN_FIELDS)
         _check_limits(body, state.settings)
         source, target = language_pair(body, model.translator.directions)
@@ -241,7 +242,7 @@ def _reply(body: TranslateRequest, done: TranslatedTexts) -> JSONResponse:
             reply["alternative_segments"] = shaped([others for _, *others in versions])
     if errors := [{"index": i, "error": str(text)} for i, text in enumerate(texts) if isinstance(text, ServiceError)]:
         reply["errors"] = errors
-    timing = dataclasses.asdict(done.timing)
+    timing = {part: seconds for part, seconds in dataclasses.asdict(done.timing).items() if seconds is not None}
     return DetailedResponse(reply, headers={"Server-Timing": server_timing(**timing)})
 
 

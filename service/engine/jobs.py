@@ -125,6 +125,13 @@ class Engine(Protocol):
             EngineClosedError: the engine was closed.
         """
 
+    def check_room(self, fewest_tokens: int, most_tokens: int) -> None:
+        """Whether it is worth reading a request of which only this is known; costs nothing.
+
+        Raises:
+            QueueFullError: whatever its size in this range, `submit` would refuse it.
+        """
+
     def withdraw(self, ticket: Ticket) -> None:
         """Forget the jobs of this request: they leave queue and batch before the next step, and are cancelled."""
 

@@ -14,7 +14,7 @@ from model.errors import BundleError
 from model.shortlist import SHORTLIST_FILE, Shortlist, load_shortlist
 from model.vocabulary import EOS_ID, Vocabulary
 from service.engine.jobs import Engine, SearchOptions
-from service.engine.records import EngineReport
+from service.engine.records import EngineReport, ScorerReport
 from service.engine.runtime import Array, Device, Runtime, ScorerGraph, load_runtime
 from service.engine.scheduler import Capacity
 from service.engine.scoring import Scorer
@@ -101,6 +101,7 @@ def load_engine(
     threads: int,
     max_rows: int,
     on_report: Callable[[EngineReport], None],
+    on_scorer_report: Callable[[ScorerReport], None] = lambda report: None,
     sessions: int = 1,
     waiting_tokens: int = sys.maxsize,
     bulk_waiting_tokens: int = sys.maxsize,
@@ -113,6 +114,7 @@ def load_engine(
         threads: of one model run; 0 shares the cores among the sessions.
         max_rows: that run at once, in all sessions together.
         on_report: is called from the engine's threads.
+        on_scorer_report: is called from the scorer's thread, and from those that withdraw what they asked of it.
         sessions: model runs at once, each with rows of its own; 0: one a core, at most `MOST_SESSIONS`.
         waiting_tokens: source tokens that may wait in the interactive lane.
         bulk_waiting_tokens: the same of the bulk lane.
@@ -134,10 +136,11 @@ def load_engine(
     decoders = [OnnxDecoder(each, shortlist) for each in (runtime, *others)]
     for decoder in decoders:
         _warm_up(decoder, vocabulary)
-    check_self_tests(decoders[0], runtime.manifest)
+        check_self_tests(decoder, runtime.manifest)
     capacity = capacity_for(max(_FEWEST_ROWS, max_rows // sessions), waiting_tokens, bulk_waiting_tokens)
     engine = IterationEngine(decoders, capacity, on_report)
-    scorer = Scorer(functools.partial(ScorerGraph, directory, runtime.manifest, device=device, threads=threads))
+    open_graph = functools.partial(ScorerGraph, directory, runtime.manifest, device=device, threads=threads)
+    scorer = Scorer(open_graph, on_scorer_report)
     return LoadedEngine(engine, runtime.manifest, vocabulary, runtime.provider, scorer, shortlist)
 
 

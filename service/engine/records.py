@@ -44,3 +44,17 @@ class EngineReport:
     """Where those were that ended as `cancelled`; stages that did not occur may be absent."""
     running_rows: int
     """Rows that are being decoded now."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ScorerReport:
+    """What the scorer did since its last report: at most one batch."""
+
+    batch_seconds: tuple[float, ...] = ()
+    """How long a batch took, those that failed too."""
+    queue_wait_seconds: tuple[float, ...] = ()
+    """From submission to the start of the batch, one entry a job."""
+    scored: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    """Jobs nobody waited for any more; they had not begun."""

@@ -12,6 +12,10 @@ import enum
 import sys
 from collections.abc import Iterable, Mapping
 
+REOPENING_SHARE = 7 / 8
+"""A room that was full takes nothing until it is emptier than this: then there is space for more than one request, and
+those that come in between can be refused without looking at them."""
+
 
 class Lane(enum.Enum):
     """Two queues that share the machine."""
@@ -50,10 +54,36 @@ def lane_of(source_tokens: int, capacity: Capacity) -> Lane:
     return Lane.INTERACTIVE if source_tokens <= capacity.interactive_tokens else Lane.BULK
 
 
-def has_room(lane: Lane, waiting_tokens: int, tokens: int, capacity: Capacity) -> bool:
-    """Whether a request of `tokens` may wait in a lane where `waiting_tokens` do."""
-    limit = capacity.waiting_tokens if lane is Lane.INTERACTIVE else capacity.bulk_waiting_tokens
-    return waiting_tokens + tokens <= limit
+@dataclasses.dataclass(slots=True)
+class Room:
+    """How many tokens wait, and whether more may: at most `limit`, further jobs of accepted requests excepted.
+
+    It is full once another request like the last one would find no space, and stays so until an eighth is free.
+    """
+
+    limit: int
+    tokens: int = 0
+    _was_full: bool = False
+
+    @property
+    def is_full(self) -> bool:
+        """Whether any request is refused, whatever its size."""
+        return self._was_full and self.tokens > REOPENING_SHARE * self.limit
+
+    def takes(self, tokens: int) -> bool:
+        """Whether a request of `tokens` may wait."""
+        self._was_full = self.is_full or self.tokens + tokens > self.limit
+        return not self._was_full
+
+    def add(self, tokens: int) -> None:
+        """Count a request."""
+        self.tokens += tokens
+        self._was_full = self.is_full or self.tokens + tokens > self.limit
+
+
+def room_of(lane: Lane, capacity: Capacity) -> Room:
+    """An empty room of a lane's size."""
+    return Room(capacity.waiting_tokens if lane is Lane.INTERACTIVE else capacity.bulk_waiting_tokens)
 
 
 def expected_wait(waiting_tokens: int, tokens_per_second: float | None) -> float:

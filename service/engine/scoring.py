@@ -14,7 +14,8 @@ import heapq
 import itertools
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Literal, Protocol
 
@@ -23,6 +24,8 @@ import numpy.typing as npt
 
 from model.vocabulary import BOS_ID, EOS_ID, PAD_ID
 from service.engine.jobs import EngineClosedError, QueueFullError
+from service.engine.records import ScorerReport
+from service.engine.scheduler import Room
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +42,7 @@ WAITING_TOKENS = 400_000
 """Source and target tokens that may wait, unless nothing else does: about half a minute of two cores with the shipped
 model."""
 RETRY_AFTER_SECONDS = 5.0
+FULL = "the queue of the scorer is full"
 BATCH_NUMBERS = 16 * 2**20
 """Numbers in the outputs of one batch, at most, unless a single row has more: 64 MiB."""
 
@@ -68,7 +72,7 @@ class ScoringJob:
     """Ids the probability is shared among, as the sentence's shortlist when it was decoded; None: the vocabulary."""
     attention: tuple[AttentionKind, ...] = ()
     future: Future[Score] = dataclasses.field(default_factory=Future)
-    """Cancelling it withdraws the job, unless its batch has begun."""
+    """Cancelled by `Scorer.withdraw`, unless its batch has begun."""
 
     @property
     def tokens(self) -> int:
@@ -100,19 +104,22 @@ class _Shape:
     attention: tuple[AttentionKind, ...]
 
 
-_Entry = tuple[int, int, ScoringJob]
-"""Jobs submitted together, order of arrival, job: small requests go first."""
+_Entry = tuple[int, int, float, ScoringJob]
+"""Jobs submitted together, order of arrival, time of `time.monotonic`, job: small requests go first."""
 
 
 class Scorer:
     """Scores jobs; every method may be called from any thread and returns at once, `close` excepted."""
 
-    def __init__(self, open_graph: Callable[[], Graph]) -> None:
+    def __init__(
+        self, open_graph: Callable[[], Graph], on_report: Callable[[ScorerReport], None] = lambda report: None
+    ) -> None:
         self._open_graph = open_graph
+        self._on_report = on_report
         self._graph: Graph | None = None
         self._thread: threading.Thread | None = None
         self._waiting: dict[_Shape, list[_Entry]] = collections.defaultdict(list)
-        self._waiting_tokens = 0
+        self._room = Room(WAITING_TOKENS)
         self._arrivals = itertools.count()
         self._closing = False
         self._changed = threading.Condition()
@@ -128,15 +135,48 @@ class Scorer:
         with self._changed:
             if self._closing:
                 raise EngineClosedError("the scorer is closed")
-            if self._waiting_tokens and self._waiting_tokens + tokens > WAITING_TOKENS:
-                raise QueueFullError("the queue of the scorer is full", RETRY_AFTER_SECONDS)
-            self._waiting_tokens += tokens
+            if self._room.tokens and not self._room.takes(tokens):
+                raise QueueFullError(FULL, RETRY_AFTER_SECONDS)
+            self._room.add(tokens)
+            now = time.monotonic()
             for job in jobs:
-                heapq.heappush(self._waiting[_shape(job)], (len(jobs), next(self._arrivals), job))
+                heapq.heappush(self._waiting[_shape(job)], (len(jobs), next(self._arrivals), now, job))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="attend-scorer", daemon=True)
                 self._thread.start()
             self._changed.notify()
+
+    def check_room(self) -> None:
+        """Whether it is worth reading a request at all; costs nothing.
+
+        Raises:
+            QueueFullError: `submit` would refuse it.
+        """
+        if self._room.is_full:
+            raise QueueFullError(FULL, RETRY_AFTER_SECONDS)
+
+    def waiting_tokens(self) -> int:
+        """Source and target tokens in the queue."""
+        return self._room.tokens
+
+    def withdraw(self, jobs: Iterable[ScoringJob]) -> None:
+        """Cancel those of the jobs whose batch has not begun; they leave the queue at once."""
+        gone = {job for job in jobs if job.future.cancel()}
+        if not gone:
+            return
+        removed = 0
+        with self._changed:
+            for shape in {_shape(job) for job in gone} & self._waiting.keys():
+                left = [entry for entry in self._waiting[shape] if entry[-1] not in gone]
+                removed += len(self._waiting[shape]) - len(left)
+                self._replace(shape, left)
+        self._on_report(ScorerReport(cancelled=removed))
+
+    def _replace(self, shape: _Shape, entries: list[_Entry]) -> None:
+        heapq.heapify(entries)
+        self._room.tokens -= _tokens(self._waiting.pop(shape)) - _tokens(entries)
+        if entries:
+            self._waiting[shape] = entries
 
     def close(self) -> None:
         """Refuse new jobs, finish those accepted, stop the thread. Blocks until done."""
@@ -150,19 +190,28 @@ class Scorer:
         """Refuse new jobs and cancel those that wait."""
         with self._changed:
             self._closing = True
-            waiting = [job for queue in self._waiting.values() for _, _, job in queue]
-            self._waiting.clear()
-            self._waiting_tokens = 0
+            waiting = [entry[-1] for queue in self._waiting.values() for entry in queue]
             self._changed.notify()
         # Outside the lock: whoever is told may call back.
-        for job in waiting:
-            job.future.cancel()
+        self.withdraw(waiting)
 
     def _work(self) -> None:
-        while (jobs := self._take()) is not None:
-            self._score_or_fail(jobs)
+        while (entries := self._take()) is not None:
+            # From here on nobody can cancel them.
+            begun = [entry for entry in entries if entry[-1].future.set_running_or_notify_cancel()]
+            began = time.monotonic()
+            failed = self._score_or_fail([job for *_, job in begun])
+            self._on_report(
+                ScorerReport(
+                    batch_seconds=(time.monotonic() - began,) if begun else (),
+                    queue_wait_seconds=tuple(began - submitted for *_, submitted, _ in begun),
+                    scored=len(begun) - failed,
+                    failed=failed,
+                    cancelled=len(entries) - len(begun),
+                )
+            )
 
-    def _take(self) -> list[ScoringJob] | None:
+    def _take(self) -> list[_Entry] | None:
         """The next batch; waits while there is none; None when the scorer was closed and all is done."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing)
@@ -170,12 +219,11 @@ class Scorer:
                 return None
             shape = min(self._waiting, key=lambda shape: self._waiting[shape][0][:2])
             queue = self._waiting[shape]
-            jobs = [heapq.heappop(queue)[2] for _ in range(min(len(queue), self._most_rows(shape)))]
+            taken = [heapq.heappop(queue) for _ in range(min(len(queue), self._most_rows(shape)))]
             if not queue:
                 del self._waiting[shape]
-            self._waiting_tokens -= sum(job.tokens for job in jobs)
-        # From here on nobody can cancel them.
-        return [job for job in jobs if job.future.set_running_or_notify_cancel()]
+            self._room.tokens -= _tokens(taken)
+        return taken
 
     def _most_rows(self, shape: _Shape) -> int:
         # Until the graph is open its sizes are unknown.
@@ -183,21 +231,21 @@ class Scorer:
             return 1
         return max(1, BATCH_NUMBERS // self._graph.numbers(shape.source_length, shape.target_length))
 
-    def _score_or_fail(self, jobs: Sequence[ScoringJob]) -> None:
+    def _score_or_fail(self, jobs: Sequence[ScoringJob]) -> int:
+        """Answer the jobs; returns how many of them failed."""
         if not jobs:
-            return
+            return 0
         try:
             scores = self._score(jobs)
         except Exception as error:
             if len(jobs) > 1:  # one of them may be to blame: the others need not fail with it
-                for job in jobs:
-                    self._score_or_fail([job])
-                return
+                return sum(self._score_or_fail([job]) for job in jobs)
             _log.error("a sentence could not be scored: %s", error, exc_info=error)
             jobs[0].future.set_exception(error)
-            return
+            return 1
         for job, score in zip(jobs, scores, strict=True):
             job.future.set_result(score)
+        return 0
 
     def _score(self, jobs: Sequence[ScoringJob]) -> list[Score]:
         if self._graph is None:
@@ -208,6 +256,10 @@ class Scorer:
 
 def _shape(job: ScoringJob) -> _Shape:
     return _Shape(_padded(len(job.source_ids)), _padded(len(job.target_ids) + 1), job.attention)
+
+
+def _tokens(entries: Iterable[_Entry]) -> int:
+    return sum(job.tokens for *_, job in entries)
 
 
 def _padded(length: int) -> int:

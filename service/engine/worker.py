@@ -33,13 +33,14 @@ from service.engine.scheduler import (
     Capacity,
     Demand,
     Lane,
+    Room,
     admit,
     bulk_debt,
     expected_wait,
     fair_share,
-    has_room,
     lane_of,
     lanes_to_step,
+    room_of,
     smoothed_pace,
 )
 from service.engine.search import BeamGroup, RunningState
@@ -83,9 +84,9 @@ class _Entry:
 class _Queue:
     """One lane's entries in their order, and the pace at which they leave. Whoever calls holds the engine's lock."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: Room) -> None:
         self.entries: collections.deque[_Entry] = collections.deque()
-        self.tokens = 0
+        self.room = room
         self.rows = 0
         self._pace: float | None = None
         self._watched_since = 0.0
@@ -95,14 +96,14 @@ class _Queue:
         if not self.entries:
             self._watched_since, self._left = now, 0
         self.entries.extend(entries)
-        self.tokens += tokens
+        self.room.add(tokens)
         self.rows += _rows(entries)
 
     def take(self, count: int, now: float) -> list[_Entry]:
         """The first `count` entries."""
         taken = [self.entries.popleft() for _ in range(count)]
         tokens = _tokens(taken)
-        self.tokens -= tokens
+        self.room.tokens -= tokens
         self.rows -= _rows(taken)
         self._left += tokens
         seconds = now - self._watched_since
@@ -118,13 +119,13 @@ class _Queue:
         for entry in self.entries:  # asked once each: the answer may change meanwhile
             (over if entry.is_over(now) else left).append(entry)
         self.entries = left
-        self.tokens -= _tokens(over)
+        self.room.tokens -= _tokens(over)
         self.rows -= _rows(over)
         return over
 
     def expected_wait(self) -> float:
         """Seconds until what waits has left."""
-        return expected_wait(self.tokens, self._pace)
+        return expected_wait(self.room.tokens, self._pace)
 
 
 def _tokens(entries: Iterable[_Entry]) -> int:
@@ -152,7 +153,7 @@ class IterationEngine:
         self._padded_length = decoders[0].padded_length
         self._capacity = capacity
         self._stall_seconds = stall_seconds
-        self._waiting = {lane: _Queue() for lane in Lane}
+        self._waiting = self._empty_queues()
         self._changed = threading.Condition()
         self._closing = False
         self._aborted = False
@@ -178,7 +179,10 @@ class IterationEngine:
             if self._closing or not self._is_running():
                 raise EngineClosedError("the engine takes no more jobs")
             now = time.monotonic()
-            self._check_room(lane, tokens if bounded else 0, ticket, now)
+            if bounded:
+                self._check_bounds(lane, tokens, ticket, now)
+            if now >= ticket.deadline:
+                raise DeadlineError("the deadline has passed", 0.0)
             for job in jobs:
                 job.times.submitted = now
             self._waiting[lane].add(entries, tokens, now)
@@ -189,13 +193,24 @@ class IterationEngine:
                 self._note_withdrawal()
             self._changed.notify(len(jobs))
 
-    def _check_room(self, lane: Lane, tokens: int, ticket: Ticket, now: float) -> None:
+    def _check_bounds(self, lane: Lane, tokens: int, ticket: Ticket, now: float) -> None:
         queue = self._waiting[lane]
         wait = queue.expected_wait()
-        if not has_room(lane, queue.tokens if tokens else 0, tokens, self._capacity):
+        if not queue.room.takes(tokens):
             raise QueueFullError("the queue is full", wait)
-        if now + (wait if tokens else 0.0) >= ticket.deadline:
+        if now + wait >= ticket.deadline:
             raise DeadlineError("too much waits already to be in time", wait)
+
+    def check_room(self, fewest_tokens: int, most_tokens: int) -> None:
+        """Refuse what would be refused anyway; see `Engine.check_room`."""
+        # Without the lock: the event loop asks, and a number that is a moment old will do.
+        lanes = {lane_of(tokens, self._capacity) for tokens in (fewest_tokens, most_tokens)}
+        queues = [self._waiting[lane] for lane in lanes]
+        if all(queue.room.is_full for queue in queues):
+            raise QueueFullError("the queue is full", min(queue.expected_wait() for queue in queues))
+
+    def _empty_queues(self) -> dict[Lane, _Queue]:
+        return {lane: _Queue(room_of(lane, self._capacity)) for lane in Lane}
 
     def withdraw(self, ticket: Ticket) -> None:
         """Forget the jobs of this request before the next step."""
@@ -210,7 +225,7 @@ class IterationEngine:
 
     def waiting_tokens(self) -> int:
         """Source tokens in the queue."""
-        return sum(queue.tokens for queue in self._waiting.values())
+        return sum(queue.room.tokens for queue in self._waiting.values())
 
     def is_alive(self) -> bool:
         """Whether every thread runs, and its last step began not too long ago."""
@@ -255,7 +270,7 @@ class IterationEngine:
         with self._changed:
             self._closing = True
             left = [entry for queue in self._waiting.values() for entry in queue.entries]
-            self._waiting = {lane: _Queue() for lane in Lane}
+            self._waiting = self._empty_queues()
             self._changed.notify_all()
         crew.running.abandon(left, error)
 

@@ -78,11 +78,22 @@ class Inspector:
             shortlist=self.shortlist,
         )
 
+    def check_room(self) -> None:
+        """Whether it is worth reading a request at all.
+
+        Raises:
+            RejectedError: too much waits to be scored.
+        """
+        try:
+            self.scorer.check_room()
+        except QueueFullError as error:
+            raise _rejected(error) from None
+
     async def run(
         self, inspections: Sequence[Inspection], deadline: float = math.inf, *, fail_fast: bool = True
-    ) -> None:
+    ) -> float:
         """Have the jobs of these inspections done; with `fail_fast` none of them has failed then. Cancelling the call
-        withdraws them.
+        withdraws them. Returns how many seconds it took.
 
         Args:
             deadline: in seconds of `time.monotonic`.
@@ -93,19 +104,22 @@ class Inspector:
             DeadlineExceededError: it was not done in time.
             UnavailableError: the scorer is closed or closes meanwhile.
         """
+        began = time.monotonic()
         await asyncio.to_thread(check_size, inspections, self.manifest)
         jobs = jobs_of(inspections)
         try:
             async with asyncio.timeout(None if math.isinf(deadline) else deadline - time.monotonic()):
                 await until_done(jobs, self.scorer.submit, fail_fast=fail_fast)
+            return time.monotonic() - began
         except TimeoutError:
             raise DeadlineExceededError("the deadline passed before the translation was scored") from None
         except QueueFullError as error:
-            raise RejectedError(
-                "too much waits already to be scored", "queue_full", error.retry_after_seconds
-            ) from None
+            raise _rejected(error) from None
         except (EngineClosedError, CancelledError):
             raise UnavailableError("the service is shutting down") from None
         finally:
-            for job in jobs:
-                job.future.cancel()
+            self.scorer.withdraw(jobs)
+
+
+def _rejected(error: QueueFullError) -> RejectedError:
+    return RejectedError("too much waits already to be scored", "queue_full", error.retry_after_seconds)

@@ -32,6 +32,7 @@ from model.errors import BundleError
 from model.reference_search import beam_search
 from model.vocabulary import BOS_ID, EOS_ID, Vocabulary
 from service.app import create_app
+from service.engine import loading
 from service.engine.jobs import Hypothesis, Job, SearchOptions
 from service.engine.loading import LoadedEngine, load_engine
 from service.engine.runtime import DeviceError, load_runtime
@@ -187,6 +188,16 @@ def test_a_probability_that_is_wrong_though_the_tokens_are_right_is_refused(
     rewritten(directory, less_sure)
     with pytest.raises(BundleError, match="self-test"):
         load(directory)
+
+
+def test_every_session_is_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    tested: list[object] = []
+    monkeypatch.setattr(loading, "check_self_tests", lambda decoder, manifest: tested.append(decoder))
+    loaded = load_engine(
+        SHIPPED_BUNDLE, device="cpu", sessions=2, threads=1, max_rows=16, on_report=lambda report: None
+    )
+    loaded.close()
+    assert len(set(map(id, tested))) == len(tested) == 2
 
 
 def test_a_bundle_that_fails_its_self_test_never_becomes_ready_and_says_why(wrong_bundle: Path) -> None:

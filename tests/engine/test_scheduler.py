@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
@@ -12,13 +13,14 @@ from service.engine.scheduler import (
     Capacity,
     Demand,
     Lane,
+    Room,
     admit,
     bulk_debt,
     expected_wait,
     fair_share,
-    has_room,
     lane_of,
     lanes_to_step,
+    room_of,
     smoothed_pace,
 )
 
@@ -72,11 +74,61 @@ def test_small_requests_are_interactive() -> None:
 
 def test_each_lane_has_its_own_room() -> None:
     bounded = dataclasses.replace(CAPACITY, waiting_tokens=100, bulk_waiting_tokens=1000)
-    assert has_room(FAST, 60, 40, bounded)
-    assert not has_room(FAST, 61, 40, bounded)
-    assert has_room(BULK, 600, 400, bounded)
-    assert not has_room(BULK, 601, 400, bounded)
-    assert has_room(BULK, 10**9, 10**9, CAPACITY)
+    assert [room_of(lane, bounded) for lane in Lane] == [Room(100), Room(1000)]
+    assert room_of(BULK, CAPACITY).takes(10**9)
+
+
+def room(*, limit: int = 80, entered: Iterable[int] = ()) -> Room:
+    made = Room(limit)
+    for tokens in entered:
+        assert made.takes(tokens)
+        made.add(tokens)
+    return made
+
+
+def test_a_room_takes_what_fits() -> None:
+    assert room(entered=[30]).takes(50)
+    assert not room(entered=[30]).takes(51)
+
+
+def test_a_room_without_space_for_another_like_the_last_is_full_until_an_eighth_is_free() -> None:
+    full = room(entered=[30, 30, 12])
+    assert full.is_full
+    assert not full.takes(1)
+    full.tokens -= 1
+    assert not full.takes(1)
+    full.tokens -= 1
+    assert not full.is_full
+    assert full.takes(10)
+
+
+def test_a_room_that_turned_one_away_is_full_for_all() -> None:
+    refusing = room(entered=[66, 6])
+    assert not refusing.is_full
+    assert not refusing.takes(9)
+    assert refusing.is_full
+    half_empty = room(entered=[40])
+    assert not half_empty.takes(41)
+    assert half_empty.takes(40)
+
+
+def test_further_jobs_of_an_accepted_request_open_no_full_room() -> None:
+    full = room(entered=[40, 36])
+    full.add(1)
+    assert full.is_full
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 100))))
+def test_a_room_never_holds_more_than_its_limit_and_is_not_full_for_ever(events: list[tuple[bool, int]]) -> None:
+    tried = Room(80)
+    for comes, tokens in events:
+        if not comes:
+            tried.tokens = max(0, tried.tokens - tokens)
+        elif tried.takes(tokens):
+            tried.add(tokens)
+        assert tried.tokens <= 80
+    tried.tokens = 70  # seven eighths
+    assert not tried.is_full
 
 
 def test_a_wait_is_expected_once_the_pace_is_known() -> None:

@@ -20,6 +20,7 @@ from model.vocabulary import BOS_ID, EOS_ID, PAD_ID
 from service.engine import scoring
 from service.engine.jobs import EngineClosedError, Hypothesis, Job, QueueFullError, SearchOptions
 from service.engine.loading import load_engine
+from service.engine.records import ScorerReport
 from service.engine.runtime import ScorerGraph
 from service.engine.scoring import KINDS, AttentionKind, Scorer, ScoringJob
 from tests.bundles import PRETRAINED, ROOT, SHIPPED_BUNDLE
@@ -156,6 +157,46 @@ def test_a_cancelled_job_is_not_computed(scorer: Scorer, graph: FakeGraph) -> No
     assert not any(80 in batch["source_ids"] for batch in graph.batches)
     with pytest.raises(CancelledError):
         gone.future.result(10)
+
+
+def test_withdrawn_jobs_leave_the_queue_and_make_room(graph: FakeGraph) -> None:
+    reports: list[ScorerReport] = []
+    scorer = Scorer(lambda: graph, reports.append)
+    hold(scorer, graph)
+    kept = job(word=81)
+    many = [kept, *(job(1000, word=80) for _ in range(scoring.WAITING_TOKENS // 1003))]
+    scorer.submit(many)
+    with pytest.raises(QueueFullError):
+        scorer.check_room()
+    scorer.withdraw(many[1:])
+    scorer.check_room()
+    assert scorer.waiting_tokens() == kept.tokens
+    assert all(each.future.cancelled() for each in many[1:])
+    graph.go.set()
+    kept.future.result(10)
+    scorer.withdraw(many)  # too late for one, again for the others
+    scorer.close()
+    assert kept.future.result(0)
+    assert not any(80 in batch["source_ids"] for batch in graph.batches)
+    assert sum(report.cancelled for report in reports) == len(many) - 1
+    assert sum(report.scored for report in reports) == 2
+    assert sum(len(report.queue_wait_seconds) for report in reports) == 2
+
+
+def test_a_report_says_how_jobs_ended(graph: FakeGraph) -> None:
+    reports: list[ScorerReport] = []
+    scorer = Scorer(lambda: graph, reports.append)
+    hold(scorer, graph)
+    gone = job()
+    scorer.submit([job(), job(word=FAULTY), gone])
+    gone.future.cancel()
+    graph.go.set()
+    scorer.close()
+    first, second = reports
+    assert (first.scored, first.failed, first.cancelled) == (1, 0, 0)
+    assert (second.scored, second.failed, second.cancelled) == (1, 1, 1)
+    assert (len(second.batch_seconds), len(second.queue_wait_seconds)) == (1, 2)
+    assert scorer.waiting_tokens() == 0
 
 
 def test_a_full_queue_refuses(scorer: Scorer, graph: FakeGraph) -> None:

@@ -336,6 +336,31 @@ def test_each_lane_has_room_for_so_many_tokens_and_no_more() -> None:
     assert all(one.future.result(0) for one in document)
 
 
+def test_a_full_lane_is_known_before_a_request_is_read_and_opens_when_an_eighth_is_free() -> None:
+    decoder = GatedDecoder()
+    engine = engine_of(decoder, max_rows=4, interactive_tokens=8, waiting_tokens=16, bulk_waiting_tokens=20)
+    engine.submit([job() for _ in range(4)])
+    assert decoder.stepping.wait(WAIT)
+    small = [job() for _ in range(8)]
+    for one in small[:7]:
+        engine.submit([one])
+        engine.check_room(1, 8)
+    engine.submit([small[7]])
+    with pytest.raises(QueueFullError):
+        engine.check_room(1, 8)
+    engine.check_room(1, 9)  # it may be bulk, and there is room for that
+    engine.check_room(9, 1000)
+    engine.submit([job() for _ in range(10)])
+    for fewest, most in ((1, 8), (1, 9), (9, 1000)):
+        with pytest.raises(QueueFullError):
+            engine.check_room(fewest, most)
+    decoder.gate.set()
+    for one in small:
+        assert one.future.result(WAIT)
+    engine.check_room(1, 8)
+    engine.close()
+
+
 def test_an_aborted_engine_fails_what_it_had_accepted() -> None:
     reports: list[EngineReport] = []
     decoder = GatedDecoder()

@@ -18,9 +18,9 @@ from fastapi import FastAPI
 from model.bundle import FORMAT, Limits, Manifest, SpecialIds
 from model.vocabulary import Vocabulary
 from service.app import create_app
-from service.engine.jobs import EngineClosedError, FinishReason, Hypothesis, Job, Ticket
+from service.engine.jobs import EngineClosedError, FinishReason, Hypothesis, Job, QueueFullError, Ticket
 from service.engine.loading import LoadedEngine
-from service.engine.records import EncodeRecord, EngineReport, StepRecord
+from service.engine.records import EncodeRecord, EngineReport, ScorerReport, StepRecord
 from service.engine.scoring import Graph, Scorer
 from service.settings import Settings
 
@@ -68,6 +68,9 @@ class FakeEngine:
         self.refusal: Exception | None = None
         """What the next request is refused with."""
         self.dies = False
+        self.is_full = False
+        """Refuses at the door."""
+        self.asked_for_room: list[tuple[int, int]] = []
         self._on_report = on_report
         self._answer = answer
         self._delay = delay
@@ -87,6 +90,11 @@ class FakeEngine:
         self.submitted.extend(jobs)
         for job in jobs:
             self._queue.put((job, ticket))
+
+    def check_room(self, fewest_tokens: int, most_tokens: int) -> None:
+        self.asked_for_room.append((fewest_tokens, most_tokens))
+        if self.is_full:
+            raise QueueFullError("full", 3.2)
 
     def withdraw(self, ticket: Ticket) -> None:
         ticket.withdrawn = True
@@ -161,13 +169,21 @@ class FakeLoader:
     engine: FakeEngine = dataclasses.field(init=False)
     scorer: Scorer = dataclasses.field(init=False)
 
-    def __call__(self, bundle: Path, /, *, on_report: Callable[[EngineReport], None], **sizes: Any) -> LoadedEngine:
+    def __call__(
+        self,
+        bundle: Path,
+        /,
+        *,
+        on_report: Callable[[EngineReport], None],
+        on_scorer_report: Callable[[ScorerReport], None],
+        **sizes: Any,
+    ) -> LoadedEngine:
         if self.gate is not None:
             self.gate.wait()
         if self.failure is not None:
             raise self.failure
         self.engine = FakeEngine(on_report, self.answer, self.delay)
-        self.scorer = Scorer(self.open_graph)
+        self.scorer = Scorer(self.open_graph, on_scorer_report)
         return LoadedEngine(self.engine, self.manifest, self.vocabulary, self.provider, self.scorer)
 
 

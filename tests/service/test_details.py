@@ -286,7 +286,7 @@ def test_a_cancelled_request_withdraws_what_waits_to_be_scored(gated: FakeLoader
         async with running(make_app(gated)) as client:
             asking = asyncio.create_task(client.post("/translate", json=BODY))
             await asyncio.to_thread(graph.busy.wait, 10)
-            waiting = [entry[2] for queue in gated.scorer._waiting.values() for entry in queue]
+            waiting = [entry[-1] for queue in gated.scorer._waiting.values() for entry in queue]
             assert len(waiting) == 1
             asking.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -8,6 +8,7 @@ import logging
 import re
 import threading
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -16,7 +17,9 @@ from fastapi import FastAPI
 
 from model.vocabulary import Vocabulary
 from service.engine.jobs import DeadlineError, Hypothesis, Job, QueueFullError
+from service.engine.scheduler import Room
 from service.logs import configure_logging
+from service.settings import Settings
 from tests.service.fakes import FakeLoader, ask, echo, make_app, running, samples, translate
 
 GOOD = {"q": "好！", "source": "zh", "target": "en"}
@@ -40,6 +43,56 @@ def test_a_full_queue_is_503_and_says_when_to_come_back(loader: FakeLoader) -> N
     assert counted['attend_rejected_total{reason="queue_full"}'] == 1
     assert counted['attend_requests_total{endpoint="translate",outcome="refused"}'] == 1
     assert counted['attend_requests_total{endpoint="translate",outcome="server_error"}'] == 0
+
+
+def at_a_full_door(loader: FakeLoader, path: str, **request: Any) -> tuple[httpx.Response, dict[str, float]]:
+    """The answer to a request that comes while the queue is full, and the metrics after it."""
+
+    async def scenario() -> tuple[httpx.Response, dict[str, float]]:
+        async with running(make_app(loader)) as client:
+            loader.engine.is_full = True
+            reply = await client.post(path, **request)
+            assert (await client.get("/health/ready")).status_code == 200
+            return reply, samples((await client.get("/metrics")).text)
+
+    return asyncio.run(scenario())
+
+
+def test_while_the_queue_is_full_requests_are_refused_before_they_are_read(loader: FakeLoader) -> None:
+    headers = {"Content-Type": "application/json", "X-Request-ID": "mine"}
+    reply, counted = at_a_full_door(loader, "/translate", content=b"{no json", headers=headers)
+    assert (reply.status_code, reply.json()) == (503, {"error": "too much waits already"})
+    assert (reply.headers["retry-after"], reply.headers["x-request-id"]) == ("4", "mine")
+    assert counted['attend_rejected_total{reason="queue_full"}'] == 1
+    assert counted['attend_requests_total{endpoint="translate",outcome="refused"}'] == 1
+    assert loader.engine.submitted == []
+
+
+def test_the_door_goes_by_the_length_of_the_body(loader: FakeLoader) -> None:
+    at_a_full_door(loader, "/translate", content=b"x" * 600)
+    assert loader.engine.asked_for_room == [(50, 300)]
+
+
+def test_a_body_of_unknown_length_may_be_of_any_size(loader: FakeLoader) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"{}"
+
+    at_a_full_door(loader, "/translate", content=parts())
+    assert loader.engine.asked_for_room == [(0, Settings().max_tokens)]
+
+
+def test_while_too_much_waits_to_be_scored_only_score_is_refused(
+    loader: FakeLoader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> list[httpx.Response]:
+        async with running(make_app(loader)) as client:
+            monkeypatch.setattr(Room, "is_full", True)
+            return [await client.post("/score", content=b"{no json"), await client.post("/translate", json=GOOD)]
+
+    refused, translated = asyncio.run(scenario())
+    assert (refused.status_code, refused.json()) == (503, {"error": "too much waits already to be scored"})
+    assert refused.headers["retry-after"] == "5"
+    assert translated.status_code == 200
 
 
 def test_a_deadline_that_cannot_be_met_is_504_at_once(loader: FakeLoader) -> None:
@@ -288,6 +341,18 @@ def test_the_log_is_json_with_the_request_id_and_without_the_text(
     assert defect["request_id"] == "worse"
     assert "ZeroDivisionError: a defect" in defect["exception"]
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT.*\+00:00", line["time"]) for line in lines)
+
+
+def test_a_refusal_is_counted_and_logged_only_for_those_who_debug(
+    loader: FakeLoader, caplog: pytest.LogCaptureFixture
+) -> None:
+    for level in (logging.INFO, logging.DEBUG):
+        caplog.clear()
+        caplog.set_level(level, "attend.requests")
+        at_a_full_door(loader, "/translate", json=GOOD)
+        lines = [record for record in caplog.records if getattr(record, "fields", {}).get("outcome") == "refused"]
+        translations = [line for line in lines if line.fields["endpoint"] == "translate"]
+        assert len(translations) == (1 if level == logging.DEBUG else 0)
 
 
 def test_the_log_can_be_for_a_person(root_logger: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -87,6 +88,26 @@ def test_stopping_finishes_what_was_accepted_and_refuses_the_rest_with_the_liste
     counted = samples(others["metrics"].text)
     assert counted["attend_ready"] == 0
     assert counted['attend_rejected_total{reason="draining"}'] == 1
+
+
+def test_the_time_of_a_request_begins_with_its_headers(loader: FakeLoader) -> None:
+    async def scenario() -> float:
+        app = make_app(loader, port=0)
+        async with listening(app, Settings(port=0)) as (_, port, _), client(port) as http:
+            await http.get("/health")
+            loop = asyncio.get_running_loop()
+            create_task = loop.create_task
+
+            def late(coroutine: Any, **named: Any) -> asyncio.Task[Any]:
+                if coroutine.__qualname__ == "RequestResponseCycle.run_asgi":
+                    time.sleep(0.02)  # the loop is busy before it comes to the request
+                return create_task(coroutine, **named)
+
+            loop.create_task = late  # type: ignore[method-assign]
+            reply = await http.get("/health")
+            return float(reply.headers["server-timing"].removeprefix("total;dur="))
+
+    assert asyncio.run(scenario()) >= 20
 
 
 def test_what_cannot_be_finished_in_time_is_told_so(vocabulary: Vocabulary, caplog: pytest.LogCaptureFixture) -> None:
@@ -225,17 +246,41 @@ def test_what_is_no_http_is_400_in_our_shape(loader: FakeLoader, junk: bytes) ->
     assert json.loads(body) == {"error": "Invalid HTTP request received."}
 
 
-def test_junk_after_the_answer_has_begun_only_closes_the_connection(vocabulary: Vocabulary) -> None:
+@pytest.mark.parametrize("early", [True, False], ids=["while it is under way", "when it was answered"])
+def test_junk_after_a_request_spoils_no_answer_and_ends_the_connection(vocabulary: Vocabulary, early: bool) -> None:
     async def scenario() -> bytes:
         gated = Gated(vocabulary)
-        async with serving(gated.loader) as (_, port, _):
-            asking = asyncio.create_task(converse(port, head(len(BODY)) + BODY, b"\0junk", pause=0.05))
+        async with asyncio.timeout(WAIT), serving(gated.loader) as (_, port, _):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(head(len(BODY)) + BODY + (b"\0junk" if early else b""))
             await until(lambda: gated.submitted)
             gated.gate.set()
-            return await asking
+            answer = await reader.readuntil(b"}")
+            if not early:
+                writer.write(b"\0junk")
+            answer += await reader.read()
+            writer.close()
+            return answer
 
     received = asyncio.run(scenario())
     assert received.startswith(b"HTTP/1.1 200 OK")
+    assert received.endswith(b'{"error": "Invalid HTTP request received."}')
+
+
+def test_a_connection_whose_request_was_refused_unread_serves_the_next(loader: FakeLoader) -> None:
+    large = json.dumps({**GOOD, "q": "好！" * 50_000}).encode()  # far more than is read ahead
+
+    async def scenario() -> list[tuple[int, int]]:
+        async with serving(loader) as (server, port, _), client(port) as http:
+            replies = []
+            for full, body in ((True, large), (False, BODY), (True, BODY), (False, BODY)):
+                loader.engine.is_full = full
+                headers = {"Content-Type": "application/json"}
+                reply = await http.post("/translate", content=body, headers=headers)
+                replies.append((reply.status_code, len(server.server_state.connections)))
+            return replies
+
+    assert asyncio.run(scenario()) == [(503, 1), (200, 1), (503, 1), (200, 1)]
 
 
 def test_a_client_that_never_reads_its_answer_is_hung_up_on(loader: FakeLoader) -> None:
