@@ -3,10 +3,10 @@
     PYTHONPATH=... LD_LIBRARY_PATH=... python -m benchmarks.gpu --out results
 
 Needs torch, numpy, pydantic, sentencepiece, safetensors, onnx, onnxscript and onnxruntime-gpu; no web framework, no
-pytest, no network. Each step (`gpu_steps.py`) is a process of its own with a time limit: one that fails, crashes or hangs
-does not stop the others. What it finds is written to `OUT/STEP.jsonl` as it comes, what it prints to `OUT/STEP.log`. The
-last line of stdout is one JSON object with everything. `--device cpu --quick` runs the same steps on a CPU in fp32, to see
-that they run; its figures say nothing about a GPU.
+pytest, no network. Each step (`gpu_steps.py`) is a process of its own with a time limit: one that fails, crashes or
+hangs does not stop the others. What it finds is written to `OUT/STEP.jsonl` as it comes, what it prints to
+`OUT/STEP.log`. The last line of stdout is one JSON object with everything. `--device cpu --quick` runs the same steps
+on a CPU in fp32, to see that they run; its figures say nothing about a GPU.
 """
 
 from __future__ import annotations
@@ -68,11 +68,15 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
+def request_of(options: argparse.Namespace) -> str:
+    """What a step is told, as JSON."""
+    given = {name: value for name, value in vars(options).items() if name not in ("steps", "seconds")}
+    return json.dumps({name: str(value) if isinstance(value, Path) else value for name, value in given.items()})
+
+
 def _run(step: str, options: argparse.Namespace, limit: float) -> str:
     """Run one step; returns "ok", or what went wrong."""
-    given = {name: value for name, value in vars(options).items() if name not in ("steps", "seconds")}
-    request = json.dumps({name: str(v) if isinstance(v, Path) else v for name, v in given.items()})
-    command = [sys.executable, "-m", "benchmarks.gpu_steps", step, request]
+    command = [sys.executable, "-m", "benchmarks.gpu_steps", step, request_of(options)]
     # A library that finds no network must not wait for one.
     environment = {**os.environ, "ORT_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "1"}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))

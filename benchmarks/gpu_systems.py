@@ -1,4 +1,4 @@
-"""Who is measured on a GPU: our engine, and PyTorch, Hugging Face and CTranslate2 where they are installed; all in fp16.
+"""Who is measured on a GPU, in fp16: our engine, and PyTorch, Hugging Face and CTranslate2 where they are installed.
 
 On a CPU the same code runs in fp32, which is how it is tested without a GPU.
 Shapes: N sentences, K beams, R = N K rows, S source tokens, P places, V vocabulary.

@@ -61,10 +61,12 @@ class Runtime:
         wanted = wanted_providers(device, manifest.precision)
         options = _session_options(threads)
         self._encoder = _open(directory, manifest, "encoder", options, wanted.providers)
-        self._decoder = _open(directory, manifest, "decoder", options, wanted.providers, cuda_graphs=cuda_graphs)
-        self.provider: str = self._decoder.get_providers()[0]
+        # What the first session got, and not what was wanted: CUDA that cannot start says so at every attempt.
+        running = self._encoder.get_providers()
+        self.provider: str = running[0]
         self.fallback = wanted.confirm(self.provider)
         """Why the graphs do not run on CUDA, if that was wanted."""
+        self._decoder = _open(directory, manifest, "decoder", options, running, cuda_graphs=cuda_graphs)
         self.on_device: DeviceGraphs | None = None
         """The same graphs with their state on the device; None if it is in the host's memory."""
         if self.provider == CUDA or state_on_device:
