@@ -165,7 +165,7 @@ def engine_step(request: Request) -> Found:
         request.bundle, device="cuda" if request.on_cuda else "cpu", threads=0, max_rows=256, on_report=_ignore
     )
     yield {"provider": loaded.provider, "fallback": loaded.fallback, "self-tests": len(loaded.manifest.self_tests)}
-    sources = _sources(request)[: 16 if request.quick else 256]
+    sources = _sources(request)[: 8 if request.quick else 256]
     reference = open_decoder(request.bundle, "cpu", on_device=False)
     try:
         for beam_size in (1, 4):
@@ -213,7 +213,7 @@ def independence_step(request: Request) -> Found:
     # Only what the questions need of it; there is nothing to score.
     loaded = LoadedEngine(engine, manifest, vocabulary, "", scorer=None)  # type: ignore[arg-type]
     try:
-        wanted = requests(loaded, 20 if request.quick else 200)
+        wanted = requests(loaded, 10 if request.quick else 200)
         limits = gpu_systems.LIMITS
         wanted = [
             (source, dataclasses.replace(options, max_output_tokens=min(64, options.max_output_tokens)))
@@ -392,7 +392,7 @@ def decode_step(request: Request) -> Found:
     """The shipped model on real sentences against the peers."""
     workload = real_workload(request.checkpoint, request.source, request.direction)
     if request.quick:
-        workload = dataclasses.replace(workload, sources=workload.sources[:64])
+        workload = dataclasses.replace(workload, sources=workload.sources[:16])
     yield from _decoded(request, workload, request.bundle)
 
 
@@ -406,7 +406,7 @@ def decode_base_step(request: Request) -> Found:
 def _decoded(request: Request, workload: Workload, bundle: Path) -> Found:
     skipped: list[dict[str, str]] = []
     # The saturated cases first: whatever the time allows, these are in it.
-    cases = [(64, 1)] if request.quick else sorted(gpu_systems.GPU_CASES, key=lambda case: -case[0])
+    cases = [(16, 1)] if request.quick else sorted(gpu_systems.GPU_CASES, key=lambda case: -case[0])
     rows = gpu_systems.measure(
         workload, bundle, request.out / f"peers-{workload.model}", request.device, cases, 1 if request.quick else 3,
         note=lambda name, reason: skipped.append({"skipped": name, "reason": reason}),

@@ -38,6 +38,7 @@ def test_every_step_runs_without_a_gpu(
     status, results = run(capsys, "--out", str(tmp_path), "--checkpoint", str(tiny_checkpoint))
     assert status == 0
     assert set(results) == {step for step in STEPS if "base" not in step}
+    print({step: result["seconds"] for step, result in results.items()})
     found = {step: result["found"] for step, result in results.items()}
     assert all(found.values())
     assert {company["one size of step"]["same bits"] for company in found["independence"][:-1]} == {True}
