@@ -17,7 +17,7 @@ PACKAGES_gpu = --editable ".[gpu]"
 export ORT_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint train-demo bench stress lock
+.PHONY: help serve test lint train-demo bench bench-gpu stress lock
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -50,6 +50,9 @@ train-demo: $(TOOLS_STAMP)  ## train two minutes on the sample data, then transl
 bench: $(TOOLS_STAMP)  ## our decoder against CTranslate2, PyTorch and plain ONNX Runtime; ARGS=--quick is shorter
 	@$(BIN)/python -m benchmarks.decode --checkpoint model/pretrained --source benchmarks/everyday.fr.gz \
 		--direction fr-en $(ARGS)
+
+bench-gpu: $(TOOLS_STAMP)  ## every check and benchmark of a GPU, ten minutes; ARGS="--device cpu --quick" tries it on a CPU
+	@$(BIN)/python -m benchmarks.gpu --out runs/gpu $(ARGS)
 
 stress: $(TOOLS_STAMP)  ## the service under ten times its load and with clients that misbehave; ARGS=--quick is shorter
 	@$(BIN)/python -m benchmarks.stress $(ARGS)

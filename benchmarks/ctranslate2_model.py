@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from model.checkpoint import Checkpoint
 from model.transformer import FeedForward, Transformer
 
 
-def write_ctranslate2(checkpoint: Checkpoint, directory: Path, quantization: str | None) -> None:
-    """Convert a checkpoint; `quantization` is None (float32) or "int8"."""
+def write_ctranslate2(
+    checkpoint: Checkpoint, directory: Path, quantization: str | None, tokens: Sequence[str] | None = None
+) -> None:
+    """Convert a checkpoint; `quantization` is None (float32), "int8" or "float16"; `tokens` stand in for its pieces."""
     model = checkpoint.model
     spec = _spec(model)
-    tokens = checkpoint.vocabulary.pieces(range(len(checkpoint.vocabulary)))
+    tokens = tokens or checkpoint.vocabulary.pieces(range(len(checkpoint.vocabulary)))
     spec.register_source_vocabulary(tokens)
     spec.register_target_vocabulary(tokens)
     spec.config.add_source_bos = False
@@ -90,8 +93,10 @@ def _array(tensor: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
     return tensor.detach().float().contiguous().numpy()
 
 
-def open_translator(directory: Path, *, compute_type: str, workers: int, threads: int) -> ctranslate2.Translator:
+def open_translator(
+    directory: Path, *, compute_type: str, workers: int, threads: int, device: str = "cpu"
+) -> ctranslate2.Translator:
     """A translator with `workers` batches at once of `threads` threads each."""
     return ctranslate2.Translator(
-        str(directory), device="cpu", compute_type=compute_type, inter_threads=workers, intra_threads=threads
+        str(directory), device=device, compute_type=compute_type, inter_threads=workers, intra_threads=threads
     )

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 import os
 import platform
@@ -27,7 +28,6 @@ from typing import Any
 
 import torch
 
-from benchmarks.ctranslate2_model import open_translator, write_ctranslate2
 from benchmarks.static_search import StaticDecoder, TorchDecoder, UnboundOnnxDecoder
 from benchmarks.static_search import decode as decode_statically
 from export.write import write_bundle
@@ -80,11 +80,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--source", type=Path, required=True, help="source sentences, one a line, plain or .gz")
     parser.add_argument("--direction", required=True)
     parser.add_argument("--rounds", type=int, default=7, help="interleaved repetitions; medians are reported")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: fp16, and larger cases")
     parser.add_argument("--quick", action="store_true", help="three rounds, the given model only")
     options = parser.parse_args(arguments)
     rounds = 3 if options.quick else options.rounds
+    if options.device == "cuda":
+        from benchmarks.gpu_systems import main_cuda
+
+        return main_cuda(options, rounds)
     with tempfile.TemporaryDirectory() as scratch:
-        workloads = [_real(options.checkpoint, options.source, options.direction)]
+        workloads = [real_workload(options.checkpoint, options.source, options.direction)]
         if not options.quick:
             workloads.append(_base(Path(scratch) / "base", workloads[0].sources))
         agreement = _agreement(workloads[0], Path(scratch) / "agreement")
@@ -94,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _real(checkpoint: Path, source: Path, direction: str) -> Workload:
+def real_workload(checkpoint: Path, source: Path, direction: str) -> Workload:
     vocabulary = Vocabulary.load(checkpoint / VOCABULARY_FILE)
     target = direction.partition("-")[2]
     sources = [tuple(vocabulary.encode_source(line, target)) for line in read_lines(source)]
@@ -117,12 +122,14 @@ def _base(directory: Path, like: Sequence[Source]) -> Workload:
 
 def _agreement(workload: Workload, scratch: Path) -> dict[str, Any]:
     """Whether the same work is measured: texts at fp32 equal CTranslate2's, and outputs at int8 are as long."""
+    from benchmarks.ctranslate2_model import write_ctranslate2
+
     checkpoint = load_checkpoint(workload.checkpoint)
     ours = _ours(workload, scratch / "fp32", "fp32", shortlist=False)
     quick = _ours(workload, scratch / "int8", "int8")
     write_ctranslate2(checkpoint, scratch / "ctranslate2", None)
     pieces = checkpoint.vocabulary.pieces(range(len(checkpoint.vocabulary)))
-    peer = _ctranslate2(scratch / "ctranslate2", "float32", 1, 2, pieces, forced=False)
+    peer = ctranslate2_system(scratch / "ctranslate2", "float32", 1, 2, pieces, forced=False)
     found: dict[str, Any] = {"sentences": len(workload.sources)}
     for name, beam_size in (("greedy", 1), ("beam4", 4)):
         mine, theirs = ours.decode(workload.sources, beam_size), peer.decode(workload.sources, beam_size)
@@ -139,13 +146,13 @@ def _agreement(workload: Workload, scratch: Path) -> dict[str, Any]:
 def _measure(workload: Workload, scratch: Path, rounds: int) -> list[dict[str, Any]]:
     systems = _systems(workload, scratch)
     try:
-        return [row for case in CASES for row in _measure_case(workload, systems, case, rounds)]
+        return [row for case in CASES for row in measure_case(workload, systems, case, rounds)]
     finally:
         for system in systems:
             system.close()
 
 
-def _measure_case(
+def measure_case(
     workload: Workload, systems: Sequence[System], case: tuple[int, int], rounds: int
 ) -> list[dict[str, Any]]:
     count, beam_size = case
@@ -166,8 +173,9 @@ def _measure_case(
 
 def _batches(sources: Sequence[Source], count: int) -> list[Sequence[Source]]:
     """24 single sentences, 4 batches of 64, or one of 512; the same for everyone."""
-    groups = {1: 24, 64: 4, 512: 1}[count]
-    return [sources[start * count : (start + 1) * count] for start in range(groups)]
+    groups = {1: 24, 64: 4}.get(count, 1)
+    rows = list(itertools.islice(itertools.cycle(sources), groups * count))
+    return [rows[start * count : (start + 1) * count] for start in range(groups)]
 
 
 def _rows(
@@ -200,6 +208,8 @@ def _rows(
 
 
 def _mark_best(rows: Sequence[dict[str, Any]], peers: set[str]) -> None:
+    if not any(row["peer_name"] in peers for row in rows):
+        return
     best = min((row for row in rows if row["peer_name"] in peers), key=lambda row: float(row["ratio"]))
     best["best_peer"] = True
     print(f"{best['model']} {best['case']}: {best['ratio']} x {best['peer_name']}", file=sys.stderr, flush=True)
@@ -207,6 +217,8 @@ def _mark_best(rows: Sequence[dict[str, Any]], peers: set[str]) -> None:
 
 def _systems(workload: Workload, scratch: Path) -> list[System]:
     """Ours first."""
+    from benchmarks.ctranslate2_model import write_ctranslate2
+
     checkpoint = load_checkpoint(workload.checkpoint)
     pieces = checkpoint.vocabulary.pieces(range(len(checkpoint.vocabulary)))
     systems = [
@@ -219,24 +231,26 @@ def _systems(workload: Workload, scratch: Path) -> list[System]:
         directory = scratch / f"ctranslate2-{compute_type}"
         write_ctranslate2(checkpoint, directory, quantization)
         for workers, threads in THREADS:
-            systems.append(_ctranslate2(directory, compute_type, workers, threads, pieces, forced=workload.forced))
+            systems.append(
+                ctranslate2_system(directory, compute_type, workers, threads, pieces, forced=workload.forced)
+            )
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     whole = scratch / ("whole" if (scratch / "whole").is_dir() else "int8")
     unbound = UnboundOnnxDecoder(whole, torch.get_num_threads())
-    systems.append(_static("PyTorch fp32 with cache", TorchDecoder(checkpoint.model), forced=workload.forced))
-    systems.append(_static("ONNX Runtime int8 unbound", unbound, forced=workload.forced))
+    systems.append(static_system("PyTorch fp32 with cache", TorchDecoder(checkpoint.model), forced=workload.forced))
+    systems.append(static_system("ONNX Runtime int8 unbound", unbound, forced=workload.forced))
     return systems
 
 
-def _static(name: str, decoder: StaticDecoder, *, forced: bool) -> System:
+def static_system(name: str, decoder: StaticDecoder, *, forced: bool, batch_size: int = 64) -> System:
     def run(sources: Sequence[Source], beam_size: int) -> list[tuple[int, ...]]:
         outputs: dict[int, tuple[int, ...]] = {}
-        # Long ones first, 64 at a time: batches of similar length, as a user of a library would make them.
+        # Long ones first: batches of similar length, as a user of a library would make them.
         order = sorted(range(len(sources)), key=lambda index: -len(sources[index]))
-        for start in range(0, len(order), 64):
-            some = order[start : start + 64]
+        for start in range(0, len(order), batch_size):
+            some = order[start : start + batch_size]
             batch = [sources[index] for index in some]
-            limits = [_limit(source, forced) for source in batch]
+            limits = [output_limit(source, forced) for source in batch]
             outputs.update(zip(some, decode_statically(decoder, batch, beam_size, limits), strict=True))
         return [outputs[index] for index in range(len(sources))]
 
@@ -257,7 +271,7 @@ def _ours(
 
     def decode(sources: Sequence[Source], beam_size: int) -> list[tuple[int, ...]]:
         jobs = [
-            Job(source, SearchOptions(beam_size=beam_size, max_output_tokens=_limit(source, workload.forced)))
+            Job(source, SearchOptions(beam_size=beam_size, max_output_tokens=output_limit(source, workload.forced)))
             for source in sources
         ]
         loaded.engine.submit(jobs)
@@ -267,10 +281,20 @@ def _ours(
     return System(name, decode, loaded.engine.close, is_ours=True)
 
 
-def _ctranslate2(
-    directory: Path, compute_type: str, workers: int, threads: int, pieces: Sequence[str], *, forced: bool
+def ctranslate2_system(
+    directory: Path,
+    compute_type: str,
+    workers: int,
+    threads: int,
+    pieces: Sequence[str],
+    *,
+    forced: bool,
+    device: str = "cpu",
+    batch: int = 64,
 ) -> System:
-    translator = open_translator(directory, compute_type=compute_type, workers=workers, threads=threads)
+    from benchmarks.ctranslate2_model import open_translator  # a GPU machine may not have it
+
+    translator = open_translator(directory, compute_type=compute_type, workers=workers, threads=threads, device=device)
     ids = {piece: index for index, piece in enumerate(pieces)}
 
     def decode(sources: Sequence[Source], beam_size: int) -> list[tuple[int, ...]]:
@@ -280,16 +304,17 @@ def _ctranslate2(
             length_penalty=1.0,
             return_end_token=True,
             disable_unk=True,
-            max_batch_size=max(1, min(64, -(-len(sources) // workers))),
-            max_decoding_length=max(_limit(source, forced) for source in sources),
+            max_batch_size=max(1, min(batch, -(-len(sources) // workers))),
+            max_decoding_length=max(output_limit(source, forced) for source in sources),
             min_decoding_length=FORCED_TOKENS if forced else 1,
         )
         return [tuple(ids[piece] for piece in result.hypotheses[0] if piece != "</s>") for result in results]
 
-    return System(f"CTranslate2 {compute_type} {workers}x{threads}", decode, translator.unload_model)
+    name = f"CTranslate2 {compute_type} {workers}x{threads}"
+    return System(f"{name} batch {batch}" if batch != 64 else name, decode, translator.unload_model)
 
 
-def _limit(source: Source, forced: bool) -> int:
+def output_limit(source: Source, forced: bool) -> int:
     return FORCED_TOKENS if forced else Limits(source_tokens=256, target_tokens=512).output_tokens(len(source))
 
 

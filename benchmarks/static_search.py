@@ -140,14 +140,13 @@ def _attend(attention: MultiHeadAttention, y: Tensor, key: Tensor, value: Tensor
 class UnboundOnnxDecoder:
     """The graphs of a bundle with every state passed in and out as arrays."""
 
-    def __init__(self, bundle: Path, threads: int) -> None:
+    def __init__(self, bundle: Path, threads: int, providers: Sequence[str] = ("CPUExecutionProvider",)) -> None:
         manifest = read_manifest(bundle)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        providers = ["CPUExecutionProvider"]
-        self._encoder = onnxruntime.InferenceSession(bundle / manifest.graphs["encoder"].file, options, providers)
-        self._decoder = onnxruntime.InferenceSession(bundle / manifest.graphs["decoder"].file, options, providers)
+        self._encoder = onnxruntime.InferenceSession(bundle / manifest.graphs["encoder"].file, options, list(providers))
+        self._decoder = onnxruntime.InferenceSession(bundle / manifest.graphs["decoder"].file, options, list(providers))
         self._states = [state for state in manifest.states if state.kind == "growing"]
         self.vocabulary_size = manifest.vocabulary_size
 
@@ -158,7 +157,7 @@ class UnboundOnnxDecoder:
         self._mask = ids != PAD_ID
         self._memory = dict(zip(names, values, strict=True))
         heads, width = values[0].shape[1], values[0].shape[3]
-        empty = np.zeros((len(sources) * beams, heads, 0, width), np.float32)
+        empty = np.zeros((len(sources) * beams, heads, 0, width), values[0].dtype)
         self._past = {state.input: empty for state in self._states}
         self._length = 0
 

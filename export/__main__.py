@@ -23,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--source-tokens", type=int, default=256, help="longest sentence taken in one piece")
     parser.add_argument("--target-tokens", type=int, default=512, help="longest output of one sentence")
     parser.add_argument(
-        "--whole-vocabulary", action="store_true", help="leave out the checkpoint's shortlist: slower, nothing excluded"
+        "--whole-vocabulary",
+        action="store_true",
+        help="leave out the checkpoint's shortlist: slower, nothing excluded; fp16 never has it",
     )
     parser.add_argument("--quality", type=Path, help="JSON lines of scores to store in the manifest")
     parser.add_argument("--alignment", type=Path, help="what `python -m service align-eval --out` wrote")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -313,6 +314,33 @@ def _memory_attention(attention: MultiHeadAttention, y: Tensor, memory: _Memory)
     return attention.merge_heads(weights @ memory.value)
 
 
+class TakeRows(nn.Module):
+    """Rows of state tensors in another order: what moves state on a device, where an array cannot be indexed."""
+
+    def forward(self, states: Sequence[Tensor], rows: Tensor) -> tuple[Tensor, ...]:
+        """states, each [A, ...], rows [B] -> row rows[b] of each as row b, [B, ...]."""
+        return tuple(state.index_select(0, rows) for state in states)
+
+
+class PutRows(nn.Module):
+    """Rows of one set of state tensors into another, which may have more places; meant to be written where it lies."""
+
+    def forward(
+        self, states: Sequence[Tensor], parts: Sequence[Tensor], rows: Tensor, places: Tensor
+    ) -> tuple[Tensor, ...]:
+        """states, each [A, H, P, d], parts, each [B, H, Q, d], rows [B], places [P] below Q -> `states`, of which row
+        rows[b] and place p are row b and place places[p] of `parts`."""
+        return tuple(
+            torch.onnx.ops.symbolic(
+                "ai.onnx::ScatterND",
+                [state, rows[:, None], part.index_select(2, places)],
+                dtype=state.dtype,
+                shape=state.shape,
+            )
+            for state, part in zip(states, parts, strict=True)
+        )
+
+
 class Scorer(nn.Module):
     """A whole target at once, teacher-forced: the log-probability of each token, and every attention weight."""
 
@@ -363,10 +391,14 @@ def graph_exports(
 ) -> tuple[GraphExport, ...]:
     """The graphs of a model whose weights are `float_type` (`float32` or `float16`).
 
+    fp16 graphs compute in fp16 from the embedding to the logits; log-softmax, all scores and all attention weights that
+    leave a graph are fp32. Masks are bool, ids int64, lengths int32, state has the type of the weights.
     `peaks` (`export.calibrate`) makes those that take a part of the weights as an input take int8.
     """
     config = model.config
-    whole = _encoder_export(model, config, float_type, pads=peaks is None), _scorer_export(model, config)
+    whole = [_encoder_export(model, config, float_type, pads=peaks is None), _scorer_export(model, config)]
+    if peaks is None:  # int8 is for the CPU
+        whole += [move for kind in ("memory", "past") for move in _state_moves(config, kind, float_type)]
     if not with_shortlist:
         return *whole, _decoder_export(model, WholeVocabulary(config.vocabulary_size), float_type, ())
     columns = _columns_export(model, config, float_type, is_quantized=peaks is not None)
@@ -426,6 +458,43 @@ def _encoder_export(model: Transformer, config: ModelConfig, float_type: str, *,
     )
     example = (torch.full((2, 5), 7), torch.ones(2, 5, dtype=torch.bool))[: len(inputs)]
     return GraphExport("encoder", Encoder(model), example, _dynamic(inputs), inputs, outputs)
+
+
+def _state_moves(config: ModelConfig, kind: Literal["memory", "past"], float_type: str) -> tuple[GraphExport, ...]:
+    """`take_memory` and `put_memory`, or the same of `past`: tensors in the order of `state_specs`."""
+    names = _memory_names(config) if kind == "memory" else [f"past_{name}" for name in _self_names(config)]
+
+    def tensors(prefix: str, rows: str, places: str) -> tuple[TensorSpec, ...]:
+        shape = (rows, config.num_heads, places, config.d_head)
+        return tuple(TensorSpec(name=f"{prefix}{name}", dtype=float_type, shape=shape) for name in names)
+
+    states = tensors("", "A", "P")
+    rows = TensorSpec(name="rows", dtype="int64", shape=("B",))
+    places = TensorSpec(name="places", dtype="int64", shape=("P",))
+    parts = tensors("part_", "B", "Q")
+    take = ((states,), (rows,), tensors("taken_", "B", "P"))
+    put = ((states, parts), (rows, places), tensors("put_", "A", "P"))
+    return (
+        _move_export(f"take_{kind}", TakeRows(), *take),
+        _move_export(f"put_{kind}", PutRows(), *put),
+    )
+
+
+def _move_export(
+    name: str,
+    module: nn.Module,
+    groups: Sequence[tuple[TensorSpec, ...]],
+    indices: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+) -> GraphExport:
+    sizes = {"A": 5, "B": 3, "P": 7, "Q": 4}
+    example = (
+        *([_example(spec, **sizes) for spec in group] for group in groups),
+        *(_example(spec, **sizes) for spec in indices),
+    )
+    shapes = (*(list(_dynamic(group)) for group in groups), *_dynamic(indices))
+    inputs = (*(spec for group in groups for spec in group), *indices)
+    return GraphExport(name, module, example, shapes, inputs, outputs)
 
 
 def _shortlist_inputs(columns: GraphExport, float_type: str) -> tuple[TensorSpec, ...]:

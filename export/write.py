@@ -11,7 +11,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,8 @@ def write_bundle(
 ) -> Agreement:
     """Export, verify and write; `destination` is replaced whole or left as it was.
 
-    `shortlist` False leaves out the checkpoint's shortlist: every step then considers the whole vocabulary.
+    `shortlist` False leaves out the checkpoint's shortlist: every step then considers the whole vocabulary. So it is in
+    fp16 always: the columns of a shortlist are laid out on the host, and change their number at every turn.
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
@@ -62,7 +63,7 @@ def write_bundle(
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
-        with_shortlist = shortlist and (checkpoint_directory / SHORTLIST_FILE).is_file()
+        with_shortlist = shortlist and precision != "fp16" and (checkpoint_directory / SHORTLIST_FILE).is_file()
         graphs = _write_graphs(checkpoint, scratch, precision, report, with_shortlist=with_shortlist)
         shutil.copyfile(checkpoint_directory / VOCABULARY_FILE, scratch / bundle.VOCABULARY_FILE)
         if with_shortlist:
@@ -187,6 +188,14 @@ def _strip_origins(proto: onnx.ModelProto) -> None:
         part.doc_string = ""
 
 
+def _runtime_version() -> dict[str, str]:
+    """The build of ONNX Runtime the graphs were verified with: two packages hold one module."""
+    for name in ("onnxruntime", "onnxruntime-gpu"):
+        with contextlib.suppress(PackageNotFoundError):
+            return {name: version(name)}
+    return {}
+
+
 class _SharedWeights:
     """One file of raw tensors for all graphs; equal tensors are stored once."""
 
@@ -245,7 +254,7 @@ def _manifest(
             "provenance": {
                 "training": description["training"],
                 "checkpoint_sha256": bundle.sha256(checkpoint_directory / "model.safetensors"),
-                "tools": {name: version(name) for name in ("torch", "onnx", "onnxscript", "onnxruntime")},
+                "tools": {name: version(name) for name in ("torch", "onnx", "onnxscript")} | _runtime_version(),
                 "opset": OPSET,
             },
             "agreement": agreement.to_dict(),

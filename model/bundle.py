@@ -24,6 +24,11 @@ VOCABULARY_FILE = "vocabulary.spm"
 MODEL_CARD_FILE = "MODEL_CARD.md"
 
 Precision = Literal["fp32", "int8", "fp16"]
+GraphName = Literal[
+    "encoder", "decoder", "scorer", "columns", "take_memory", "put_memory", "take_past", "put_past"
+]  # fmt: skip
+"""columns: of the output projection, for shortlists. take_, put_: move state (memory: per_source, past: growing) where
+arrays cannot be indexed, on a device; an int8 bundle has none."""
 StateKind = Literal["per_source", "growing", "replaced"]
 """per_source: made by the encoder once a sentence, never changed, shared by its beams [N, ...].
 growing: P places a row [R, ..., P, ...]; a step fills each row's next place where it lies; follows its beam.
@@ -127,7 +132,7 @@ class Manifest(_Part):
     special_ids: SpecialIds
     vocabulary_size: int
     limits: Limits
-    graphs: dict[Literal["encoder", "decoder", "scorer", "columns"], GraphSpec]
+    graphs: dict[GraphName, GraphSpec]
     states: tuple[StateSpec, ...]
     architecture: dict[str, Any]
     provenance: dict[str, Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -198,6 +199,13 @@ class Metrics:
         """Which model is served and how long it took to load."""
         self._model_info.labels(name, version, precision, provider).set(1)
         self._load_seconds.set(load_seconds)
+
+    def watch_device_memory(self, read: Callable[[], int]) -> None:
+        """Publish the device's memory; there is no such metric on the CPU."""
+        gauge = Gauge(
+            "attend_device_memory_bytes", "Memory in use on the device, by all processes.", registry=self._registry
+        )
+        gauge.set_function(read)
 
     def set_ready(self, ready: bool) -> None:
         """Whether the service can translate."""

@@ -53,6 +53,8 @@ class Model:
     manifest: Manifest
     provider: str
     translator: Translator
+    fallback: str | None = None
+    """Why it does not run on CUDA, if that was wanted."""
 
     @property
     def device(self) -> str:
@@ -158,7 +160,9 @@ class ServiceState:
             max_tokens=self.settings.max_tokens,
             inspector=Inspector(loaded.scorer, manifest, loaded.vocabulary, loaded.shortlist),
         )
-        return Model(manifest, loaded.provider, translator)
+        if loaded.device_memory is not None:
+            self.metrics.watch_device_memory(loaded.device_memory)
+        return Model(manifest, loaded.provider, translator, loaded.fallback)
 
     def _publish(self, model: Model, load_seconds: float) -> None:
         manifest = model.manifest

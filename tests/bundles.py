@@ -53,3 +53,11 @@ def fp32_bundle_with_shortlist(tmp_path_factory: pytest.TempPathFactory) -> Path
     directory = tmp_path_factory.mktemp("shortlist") / "fp32"
     assert export_main([str(PRETRAINED), str(directory), "--precision", "fp32"]) == 0
     return directory
+
+
+@pytest.fixture(scope="session")
+def shipped_fp16_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped checkpoint as a GPU would get it."""
+    directory = tmp_path_factory.mktemp("shipped") / "fp16"
+    assert export_main([str(PRETRAINED), str(directory), "--precision", "fp16"]) == 0
+    return directory

@@ -13,7 +13,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 ONLY_IN = {
-    "onnxruntime": ("service/engine/runtime.py", "export/verify.py"),
+    "onnxruntime": (
+        "service/engine/runtime.py",
+        "service/engine/device.py",
+        "service/engine/providers.py",
+        "export/verify.py",
+    ),
     "fastapi": ("service/app.py", "service/api/"),
     "uvicorn": ("service/server.py",),
     "prometheus_client": ("service/metrics.py",),

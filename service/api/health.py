@@ -39,6 +39,8 @@ class Ready(BaseModel):
     precision: str
     device: str
     provider: str
+    fallback: str | None
+    """Why the device is not the one that was wanted."""
 
 
 @router.get("/health")
@@ -77,4 +79,5 @@ async def ready(state: State) -> Ready:
         precision=manifest.precision,
         device=model.device,
         provider=model.provider,
+        fallback=model.fallback,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -13,20 +14,27 @@ from model.bundle import VOCABULARY_FILE, Manifest
 from model.errors import BundleError
 from model.shortlist import SHORTLIST_FILE, Shortlist, load_shortlist
 from model.vocabulary import EOS_ID, Vocabulary
+from service.engine.buckets import bucket
+from service.engine.device_slots import DeviceSlots, Sizes
 from service.engine.jobs import Engine, SearchOptions
+from service.engine.providers import CUDA, Device, device_memory
 from service.engine.records import EngineReport, ScorerReport
-from service.engine.runtime import Array, Device, Runtime, ScorerGraph, load_runtime
+from service.engine.runtime import Array, Runtime, ScorerGraph, load_runtime
 from service.engine.scheduler import Capacity
 from service.engine.scoring import Scorer
-from service.engine.search import BeamGroup
+from service.engine.search import BeamGroup, RunningState
 from service.engine.self_test import check_self_tests
 from service.engine.shortlist import pad_rows
-from service.engine.slots import Slots
+from service.engine.slots import Slots, padded_length
 from service.engine.worker import IterationEngine
+
+_log = logging.getLogger(__name__)
 
 MOST_SESSIONS = 8
 """Sessions hold the weights once each: on many cores they get several threads instead."""
 _FEWEST_ROWS = 8
+_ENCODE_TOKENS, _CUDA_ENCODE_TOKENS = 128, 8192
+"""Padded source tokens encoded before a step: on the CPU the rows that run wait for them, a GPU hardly notices."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,6 +50,10 @@ class LoadedEngine:
     """Opens its graph when it is first asked."""
     shortlist: Shortlist | None = None
     """Which tokens a sentence's output may have; None: all of the vocabulary."""
+    fallback: str | None = None
+    """Why it does not run on CUDA, if that was wanted."""
+    device_memory: Callable[[], int] | None = None
+    """Bytes in use on the device; None on the CPU."""
 
     def close(self) -> None:
         """Finish what was accepted and stop the threads. Blocks until done."""
@@ -57,9 +69,11 @@ class LoadedEngine:
 class OnnxDecoder:
     """A runtime as the engine sees it."""
 
-    def __init__(self, runtime: Runtime, shortlist: Shortlist | None) -> None:
+    def __init__(self, runtime: Runtime, shortlist: Shortlist | None, max_rows: int = 512) -> None:
+        """`max_rows`: rows that run at once, for which CUDA graphs reserve memory."""
         self._runtime = runtime
         self._shortlist = shortlist
+        self._max_rows = max_rows
 
     def padded_length(self, source_tokens: int) -> int:
         """The length a source is padded to."""
@@ -67,14 +81,25 @@ class OnnxDecoder:
 
     def encode(self, sources: Sequence[Sequence[int]]) -> Mapping[str, Array]:
         """Memory of sentences of one padded length."""
+        if self._runtime.on_device is not None:
+            return self._runtime.on_device.encode(sources, padded_length(max(map(len, sources))))
         memory = self._runtime.encode(sources)
         if self._shortlist is not None:
             memory["shortlist"] = pad_rows([self._shortlist.of(source) for source in sources])
         return memory
 
-    def open_slots(self, beam_size: int) -> Slots:
+    def open_slots(self, beam_size: int) -> RunningState:
         """Buffers for the running sentences of one beam size."""
-        return Slots(self._runtime, beam_size)
+        graphs = self._runtime.on_device
+        if graphs is None:
+            return Slots(self._runtime, beam_size)
+        fixed = self._fixed_sizes(beam_size) if graphs.uses_cuda_graphs else None
+        return DeviceSlots(graphs, beam_size, min_rows=self._runtime.min_rows, fixed=fixed)
+
+    def _fixed_sizes(self, beam_size: int) -> Sizes:
+        limits = self._runtime.manifest.limits
+        sentences = bucket(max(self._max_rows // beam_size, -(-self._runtime.min_rows // beam_size)))
+        return Sizes(sentences, bucket(padded_length(limits.source_tokens)), limits.target_tokens)
 
 
 def available_cores() -> int:
@@ -82,12 +107,17 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def capacity_for(max_rows: int, waiting_tokens: int = sys.maxsize, bulk_waiting_tokens: int = sys.maxsize) -> Capacity:
+def capacity_for(
+    max_rows: int,
+    waiting_tokens: int = sys.maxsize,
+    bulk_waiting_tokens: int = sys.maxsize,
+    encode_tokens: int = _ENCODE_TOKENS,
+) -> Capacity:
     """What runs at once: interactive requests keep a quarter of the rows."""
     return Capacity(
         max_rows=max_rows,
         reserved_rows=max_rows // 4,
-        encode_tokens=128,
+        encode_tokens=encode_tokens,
         interactive_tokens=512,
         waiting_tokens=waiting_tokens,
         bulk_waiting_tokens=bulk_waiting_tokens,
@@ -105,6 +135,7 @@ def load_engine(
     sessions: int = 1,
     waiting_tokens: int = sys.maxsize,
     bulk_waiting_tokens: int = sys.maxsize,
+    cuda_graphs: bool = False,
 ) -> LoadedEngine:
     """Check the bundle, open it, start the engine and run it once. Blocks for seconds: call it from a thread.
 
@@ -115,9 +146,10 @@ def load_engine(
         max_rows: that run at once, in all sessions together.
         on_report: is called from the engine's threads.
         on_scorer_report: is called from the scorer's thread, and from those that withdraw what they asked of it.
-        sessions: model runs at once, each with rows of its own; 0: one a core, at most `MOST_SESSIONS`.
+        sessions: model runs at once, each with rows of its own; 0: one a core, at most `MOST_SESSIONS`; on CUDA one.
         waiting_tokens: source tokens that may wait in the interactive lane.
         bulk_waiting_tokens: the same of the bulk lane.
+        cuda_graphs: on CUDA, record decoder steps and replay them. Reserves memory for the longest texts in every row.
 
     Raises:
         BundleError: the bundle is missing or damaged, or its self-test fails.
@@ -125,23 +157,42 @@ def load_engine(
         DeviceError: the device cannot run it.
     """
     cores = available_cores()
+    cuda_sessions = sessions or 1
     sessions = sessions or min(cores, MOST_SESSIONS)
     threads = threads or max(1, cores // sessions)
-    runtime = load_runtime(directory, device=device, threads=threads)
+    runtime = load_runtime(directory, device=device, threads=threads, cuda_graphs=cuda_graphs)
+    if runtime.fallback:
+        _log.warning("running on the CPU, which is slow for a bundle made for CUDA: %s", runtime.fallback)
+    on_cuda = runtime.provider == CUDA
+    if on_cuda:  # sessions would only take turns on the device
+        sessions = cuda_sessions
     vocabulary = Vocabulary.load(directory / VOCABULARY_FILE)
     if len(vocabulary) != runtime.manifest.vocabulary_size:
         raise BundleError(f"{directory}: {len(vocabulary)} pieces in the vocabulary, not as many as the manifest says")
     shortlist = load_shortlist(directory / SHORTLIST_FILE, vocabulary) if runtime.needs_shortlist else None
-    others = [Runtime(directory, runtime.manifest, device=device, threads=threads) for _ in range(sessions - 1)]
-    decoders = [OnnxDecoder(each, shortlist) for each in (runtime, *others)]
+    others = [
+        Runtime(directory, runtime.manifest, device=device, threads=threads, cuda_graphs=cuda_graphs)
+        for _ in range(sessions - 1)
+    ]
+    decoders = [OnnxDecoder(each, shortlist, max_rows) for each in (runtime, *others)]
     for decoder in decoders:
         _warm_up(decoder, vocabulary)
         check_self_tests(decoder, runtime.manifest)
-    capacity = capacity_for(max(_FEWEST_ROWS, max_rows // sessions), waiting_tokens, bulk_waiting_tokens)
+    encode_tokens = _CUDA_ENCODE_TOKENS if on_cuda else _ENCODE_TOKENS
+    rows = max(_FEWEST_ROWS, max_rows // sessions)
+    capacity = capacity_for(rows, waiting_tokens, bulk_waiting_tokens, encode_tokens)
     engine = IterationEngine(decoders, capacity, on_report)
     open_graph = functools.partial(ScorerGraph, directory, runtime.manifest, device=device, threads=threads)
-    scorer = Scorer(open_graph, on_scorer_report)
-    return LoadedEngine(engine, runtime.manifest, vocabulary, runtime.provider, scorer, shortlist)
+    return LoadedEngine(
+        engine,
+        runtime.manifest,
+        vocabulary,
+        runtime.provider,
+        Scorer(open_graph, on_scorer_report),
+        shortlist,
+        runtime.fallback,
+        device_memory if on_cuda else None,
+    )
 
 
 def _warm_up(decoder: OnnxDecoder, vocabulary: Vocabulary) -> None:

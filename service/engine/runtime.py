@@ -1,4 +1,4 @@
-"""The only place that touches ONNX Runtime: a bundle's graphs as calls on arrays.
+"""A bundle's graphs as calls on arrays. With `providers` and `device` the only place that touches ONNX Runtime.
 
 Shapes: N sentences, K beams a sentence, R = N K rows, S source tokens (padded), H heads, d head width, P places a row.
 """
@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,42 +19,64 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the import: a thre
 import onnxruntime
 from onnxruntime import OrtValue
 
-from model.bundle import Manifest, StateSpec, check_files, read_manifest
+from model.bundle import GraphName, Manifest, StateSpec, check_files, read_manifest
 from model.errors import BundleError
 from model.vocabulary import PAD_ID
 from service.engine.cpu import int8_saturates
+from service.engine.device import MOVES, DeviceGraphs
+from service.engine.providers import CPU, CUDA, Device, DeviceError, wanted_providers
 from service.engine.shortlist import ShortlistColumns
 from service.engine.slots import padded_length
 
 _log = logging.getLogger(__name__)
 
 Array = npt.NDArray[Any]
-Device = Literal["auto", "cpu", "cuda"]
-CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-
-
-class DeviceError(RuntimeError):
-    """The device that was asked for cannot run this bundle; the text is one sentence for the operator."""
 
 
 class Runtime:
     """The graphs of one bundle on one device. Not thread-safe: one thread owns it."""
 
-    def __init__(self, directory: Path, manifest: Manifest, *, device: Device, threads: int) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        manifest: Manifest,
+        *,
+        device: Device,
+        threads: int,
+        cuda_graphs: bool = False,
+        state_on_device: bool = False,
+    ) -> None:
+        """`cuda_graphs`: record decoder steps on CUDA and replay them. `state_on_device`: leave the state where the
+        graphs run, as on CUDA, even if they run on the CPU: for tests."""
         self.manifest = manifest
-        providers = _providers(device, manifest)
+        wanted = wanted_providers(device, manifest.precision)
         self._has_seven_bits = _saturates(manifest)
         options = _session_options(manifest, threads)
-        self._encoder = onnxruntime.InferenceSession(directory / manifest.graphs["encoder"].file, options, providers)
-        self._decoder = onnxruntime.InferenceSession(directory / manifest.graphs["decoder"].file, options, providers)
-        self.provider: str = self._decoder.get_providers()[0]
-        _require_device(device, self.provider)
-        self._columns = self._open_columns(directory, options, providers)
+        self._encoder = _open(directory, manifest, "encoder", options, wanted.providers)
+        # What the first session got, and not what was wanted: CUDA that cannot start says so at every attempt.
+        running = self._encoder.get_providers()
+        self.provider: str = running[0]
+        self.fallback = wanted.confirm(self.provider)
+        """Why the graphs do not run on CUDA, if that was wanted."""
+        self._decoder = _open(directory, manifest, "decoder", options, running, cuda_graphs=cuda_graphs)
+        self.on_device: DeviceGraphs | None = None
+        """The same graphs with their state on the device; None if it is in the host's memory."""
+        if self.provider == CUDA or state_on_device:
+            graphs = cuda_graphs and self.provider == CUDA
+            self.on_device = self._open_device_graphs(directory, options, graphs=graphs)
+        self._columns = self._open_columns(directory, options, [CPU])
         if self._has_seven_bits:
             _log.warning("this processor has no VNNI: int8 runs slower, and its output projection with 7 bits")
         self._pads = len(manifest.graphs["encoder"].inputs) > 1
         self._encoder_outputs = [output.name for output in manifest.graphs["encoder"].outputs]
         self._memory_inputs = {state.output: state.input for state in manifest.states if state.kind == "per_source"}
+
+    def _open_device_graphs(
+        self, directory: Path, options: onnxruntime.SessionOptions, *, graphs: bool
+    ) -> DeviceGraphs:
+        if not set(MOVES) <= set(self.manifest.graphs) or "columns" in self.manifest.graphs:
+            raise DeviceError("this bundle cannot keep its state on a device; export it again with --precision fp16")
+        return DeviceGraphs(directory, self.manifest, self._encoder, self._decoder, options, graphs=graphs)
 
     def _open_columns(
         self, directory: Path, options: onnxruntime.SessionOptions, providers: Sequence[str]
@@ -133,7 +155,7 @@ class Runtime:
         return lambda: self._decoder.run_with_iobinding(binding)
 
 
-def load_runtime(directory: Path, *, device: Device, threads: int) -> Runtime:
+def load_runtime(directory: Path, *, device: Device, threads: int, cuda_graphs: bool = False) -> Runtime:
     """Check a bundle's files and open its graphs.
 
     Raises:
@@ -143,11 +165,26 @@ def load_runtime(directory: Path, *, device: Device, threads: int) -> Runtime:
     manifest = read_manifest(directory)
     check_files(directory, manifest)
     try:
-        return Runtime(directory, manifest, device=device, threads=threads)
+        return Runtime(directory, manifest, device=device, threads=threads, cuda_graphs=cuda_graphs)
     except (RuntimeError, ValueError) as error:
         if isinstance(error, DeviceError):
             raise
         raise BundleError(f"{directory}: ONNX Runtime cannot open the graphs: {error}") from error
+
+
+def _open(
+    directory: Path,
+    manifest: Manifest,
+    graph: GraphName,
+    options: onnxruntime.SessionOptions,
+    providers: Sequence[str],
+    *,
+    cuda_graphs: bool = False,
+) -> onnxruntime.InferenceSession:
+    # By default every session's arena doubles whenever it grows: twice the memory that is used.
+    settings = {CUDA: {"arena_extend_strategy": "kSameAsRequested", "enable_cuda_graph": str(int(cuda_graphs))}}
+    asked = [(name, settings.get(name, {})) for name in providers]
+    return onnxruntime.InferenceSession(directory / manifest.graphs[graph].file, options, asked)
 
 
 def _saturates(manifest: Manifest) -> bool:
@@ -170,33 +207,15 @@ def _session_options(manifest: Manifest, threads: int) -> onnxruntime.SessionOpt
     return options
 
 
-def _providers(device: Device, manifest: Manifest) -> list[str]:
-    """int8 graphs use operators that only the CPU has, so `auto` takes CUDA for fp16 bundles alone."""
-    if device == "cuda" and manifest.precision == "int8":
-        raise DeviceError("an int8 bundle runs on the CPU only; export with --precision fp16 for CUDA")
-    wants_cuda = device == "cuda" or (device == "auto" and manifest.precision == "fp16")
-    if wants_cuda and CUDA in onnxruntime.get_available_providers():
-        return [CUDA, CPU]
-    if device == "cuda":
-        raise DeviceError("this ONNX Runtime has no CUDA; install the gpu extra (onnxruntime-gpu) instead of cpu")
-    return [CPU]
-
-
-def _require_device(device: Device, provider: str) -> None:
-    """ONNX Runtime falls back to the CPU without an exception when CUDA cannot start."""
-    if device == "cuda" and provider != CUDA:
-        raise DeviceError("CUDA was asked for but could not start: check the driver and the CUDA and cuDNN libraries")
-
-
 class ScorerGraph:
     """The graph that scores whole targets, in a session of its own. Not thread-safe: one thread owns it."""
 
     def __init__(self, directory: Path, manifest: Manifest, *, device: Device, threads: int) -> None:
         self._spec = manifest.graphs["scorer"]
         self.vocabulary_size = manifest.vocabulary_size
-        self._session = onnxruntime.InferenceSession(
-            directory / self._spec.file, _session_options(manifest, threads), _providers(device, manifest)
-        )
+        wanted = wanted_providers(device, manifest.precision)
+        self._session = _open(directory, manifest, "scorer", _session_options(manifest, threads), wanted.providers)
+        wanted.confirm(self._session.get_providers()[0])
 
     def score(self, inputs: Mapping[str, Array], attention: Sequence[str]) -> tuple[Array, dict[str, Array]]:
         """token_log_probs [N, T], and the attention of these kinds by kind."""

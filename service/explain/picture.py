@@ -18,7 +18,7 @@ from matplotlib.font_manager import FontProperties
 from model.errors import DataError
 from service.engine.jobs import Hypothesis, Job, SearchOptions
 from service.engine.loading import LoadedEngine, load_engine
-from service.engine.runtime import Device
+from service.engine.providers import Device
 from service.engine.scoring import KINDS, AttentionKind
 from service.explain.alignment import UNMEASURED
 from service.explain.attention import AttentionSelection, select

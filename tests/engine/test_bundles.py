@@ -35,11 +35,13 @@ from service.app import create_app
 from service.engine import loading
 from service.engine.jobs import Hypothesis, Job, SearchOptions
 from service.engine.loading import LoadedEngine, load_engine
-from service.engine.runtime import DeviceError, load_runtime
+from service.engine.providers import DeviceError
+from service.engine.runtime import load_runtime
 from service.settings import Settings
 from tests.bundles import PRETRAINED, ROOT, SHIPPED_BUNDLE
 from tests.service.fakes import running
 
+CUDA_BUILD = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 SENTENCES = (
     ("我爱你。", "en"),
     ("今天天气很好。", "en"),
@@ -238,17 +240,42 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
         load_runtime(directory, device="cpu", threads=1)
 
 
-def test_cuda_is_refused_for_int8() -> None:
-    with pytest.raises(DeviceError, match="int8 bundle runs on the CPU"):
-        load_runtime(SHIPPED_BUNDLE, device="cuda", threads=1)
+def test_fp16_translates_like_fp32_and_says_why_it_does_so_on_the_cpu(
+    fp32: LoadedEngine, shipped_fp16_bundle: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded = load_engine(
+        shipped_fp16_bundle, device="cpu", sessions=1, threads=1, max_rows=64, on_report=lambda report: None
+    )
+    try:
+        assert loaded.fallback is None  # nobody wanted CUDA
+        pairs = list(zip(translate(loaded, SearchOptions()), translate(fp32, SearchOptions()), strict=True))
+    finally:
+        loaded.engine.close()
+    assert sum(a[0].target_ids == b[0].target_ids for a, b in pairs) >= 0.9 * len(pairs)
+    for a, b in pairs:
+        assert a[0].log_prob / (len(a[0].target_ids) + 1) == pytest.approx(
+            b[0].log_prob / (len(b[0].target_ids) + 1), abs=0.02
+        )
+    if not CUDA_BUILD:
+        loaded = load_engine(
+            shipped_fp16_bundle, device="auto", sessions=1, threads=1, max_rows=64, on_report=lambda report: None
+        )
+        loaded.engine.close()
+        assert loaded.provider == "CPUExecutionProvider"
+        assert "CPU build" in str(loaded.fallback)
+        assert "running on the CPU, which is slow" in caplog.text
 
 
-@pytest.mark.skipif(
-    "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this ONNX Runtime is the CUDA build"
-)
-def test_cuda_is_refused_where_the_runtime_has_none(shipped_fp32_bundle: Path) -> None:
-    with pytest.raises(DeviceError, match="has no CUDA"):
-        load_runtime(shipped_fp32_bundle, device="cuda", threads=1)
+@pytest.mark.parametrize("bundle", ["int8", "fp32"])
+def test_cuda_is_refused_for_other_precisions(bundle: str, shipped_fp32_bundle: Path) -> None:
+    with pytest.raises(DeviceError, match=f"an {bundle} bundle runs on the CPU only; export with --precision fp16"):
+        load_runtime(SHIPPED_BUNDLE if bundle == "int8" else shipped_fp32_bundle, device="cuda", threads=1)
+
+
+@pytest.mark.skipif(CUDA_BUILD, reason="this ONNX Runtime is the CUDA build")
+def test_cuda_is_refused_where_the_runtime_has_none(shipped_fp16_bundle: Path) -> None:
+    with pytest.raises(DeviceError, match="CUDA was asked for but cannot be used: this ONNX Runtime is the CPU build"):
+        load_runtime(shipped_fp16_bundle, device="cuda", threads=1)
 
 
 def test_auto_says_what_it_really_runs_on(fp32: LoadedEngine, shipped_fp32_bundle: Path) -> None:

@@ -6,83 +6,25 @@ running batch wherever it happens to be.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
 import pytest
 
+from benchmarks.independence import alone, different, requests, together
 from export import quantize as quantization
 from export.write import write_bundle
 from model.bundle import Limits
-from model.corpus import read_tsv
-from service.engine.jobs import Hypothesis, Job, SearchOptions
 from service.engine.loading import LoadedEngine, load_engine
 from service.engine.records import EngineReport
-from tests.bundles import PRETRAINED, ROOT, SHIPPED_BUNDLE
+from tests.bundles import PRETRAINED, SHIPPED_BUNDLE
 
-SAMPLE = ROOT / "model" / "recipes" / "demo-data" / "tatoeba.tsv.gz"
-CHINESE = (
-    "我爱你",
-    "今天天气很好。",
-    "他说她没来。",
-    "你能告诉我去车站的路吗？",
-    "我今天早上在公园看到了一只非常可爱的小猫。",
-)
 COUNT = 2000
 MEAN_ROWS = 16
-
-Request = tuple[tuple[int, ...], SearchOptions]
-
-
-def requests(loaded: LoadedEngine, count: int) -> list[Request]:
-    """Sentences of every direction, from one word to several sentences in a row, with options of every kind."""
-    rng = random.Random(7)
-    pairs = read_tsv(SAMPLE, 1, 0)
-    found = []
-    for _ in range(count):
-        french, english = zip(*rng.sample(pairs, rng.choice((1, 1, 1, 2, 4))), strict=True)
-        text, target = rng.choice([(" ".join(french), "en"), (" ".join(english), "fr"), (rng.choice(CHINESE), "en")])
-        source = tuple(loaded.vocabulary.encode_source(text, target))
-        beam_size = rng.choice((1, 1, 1, 2, 3, 4, 5, 8))
-        options = SearchOptions(
-            beam_size=beam_size,
-            num_hypotheses=rng.randint(1, beam_size),
-            length_penalty=rng.choice((0.0, 0.6, 1.0, 1.5)),
-            max_output_tokens=rng.choice((3, 12, 24, 2 * len(source) + 10)),
-        )
-        found.append((source, options))
-    return found
 
 
 def open_engine(bundle: Path, reports: list[EngineReport]) -> LoadedEngine:
     return load_engine(bundle, device="cpu", sessions=2, threads=1, max_rows=256, on_report=reports.append)
-
-
-def alone(loaded: LoadedEngine, wanted: Sequence[Request]) -> list[tuple[Hypothesis, ...]]:
-    results = []
-    for source, options in wanted:
-        job = Job(source, options)
-        loaded.engine.submit([job])
-        results.append(job.future.result(60))
-    return results
-
-
-def together(loaded: LoadedEngine, wanted: Sequence[Request], seed: int) -> list[tuple[Hypothesis, ...]]:
-    """All of them in random order, as requests of one or of many sentences."""
-    rng = random.Random(seed)
-    jobs = [Job(source, options) for source, options in wanted]
-    order = rng.sample(jobs, len(jobs))
-    while order:
-        size = rng.choice((1, 1, 2, 5, 40))
-        some, order = order[:size], order[size:]
-        loaded.engine.submit(some)
-    return [job.future.result(300) for job in jobs]
-
-
-def different(first: Sequence[tuple[Hypothesis, ...]], second: Sequence[tuple[Hypothesis, ...]]) -> int:
-    return sum(a != b for a, b in zip(first, second, strict=True))
 
 
 @pytest.fixture(params=["int8", "fp32"])

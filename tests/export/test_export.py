@@ -62,6 +62,9 @@ def test_graphs_share_one_weights_file_without_copies(bundle: Path) -> None:
     for name, spec in read_manifest(bundle).graphs.items():
         graph = onnx.load(bundle / spec.file, load_external_data=False).graph
         entries = [{e.key: e.value for e in t.external_data} for t in graph.initializer if t.external_data]
+        if name.startswith(("take_", "put_")):  # they only move state
+            assert not entries
+            continue
         assert {entry["location"] for entry in entries} == {"weights.bin"}
         places[name] = {(int(entry["offset"]), int(entry["length"])) for entry in entries}
     # The scorer holds both stacks: all but a few of the others' weights are its own.
@@ -76,6 +79,58 @@ def test_graphs_say_nothing_of_the_machine_they_were_made_on(bundle: Path) -> No
         data = (bundle / spec.file).read_bytes()
         assert b".py" not in data
         assert str(Path(__file__).parents[2]).encode() not in data
+
+
+def test_shapes_and_types_follow_from_the_inputs(bundle: Path) -> None:
+    for spec in read_manifest(bundle).graphs.values():
+        onnx.checker.check_model(bundle / spec.file, full_check=True)
+
+
+def test_fp16_graphs_compute_in_fp16_up_to_the_logits(bundle: Path) -> None:
+    manifest = read_manifest(bundle)
+    if manifest.precision != "fp16":
+        pytest.skip("about fp16 only")
+    assert {state.dtype for state in manifest.states} == {"float16"}
+    for spec in manifest.graphs.values():
+        graph = onnx.load(bundle / spec.file, load_external_data=False).graph
+        wide = [tensor for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT]
+        # What the log-softmax adds to the logits; weights would be matrices.
+        assert all(len(tensor.dims) < 2 for tensor in wide)
+    decoder = onnx.load(bundle / manifest.graphs["decoder"].file, load_external_data=False).graph
+    casts = [node for node in decoder.node if node.op_type == "Cast"]
+    assert [attribute.i for node in casts for attribute in node.attribute] == [TensorProto.FLOAT]
+    scores = {tensor.name: tensor.dtype for tensor in manifest.graphs["decoder"].outputs}
+    assert scores["candidate_log_probs"] == "float32"
+    assert {tensor.dtype for tensor in manifest.graphs["scorer"].outputs} == {"float32"}
+
+
+@pytest.mark.parametrize("kind", ["memory", "past"])
+def test_state_is_moved_as_an_array_is_indexed(bundle: Path, kind: str) -> None:
+    manifest = read_manifest(bundle)
+    if manifest.precision == "int8":
+        assert not {"take_memory", "put_memory", "take_past", "put_past"} & set(manifest.graphs)
+        return
+    take, put = (
+        onnxruntime.InferenceSession(bundle / manifest.graphs[name].file, providers=["CPUExecutionProvider"])
+        for name in (f"take_{kind}", f"put_{kind}")
+    )
+    rng = np.random.default_rng(0)
+    names = [value.name for value in take.get_inputs()[:-1]]
+    states = [state.input for state in manifest.states if (state.kind == "per_source") == (kind == "memory")]
+    assert names == states
+    heads, width = take.get_inputs()[0].shape[1], take.get_inputs()[0].shape[3]
+    dtype = np.float16 if manifest.precision == "fp16" else np.float32
+    old = {name: rng.normal(size=(6, heads, 9, width)).astype(dtype) for name in names}
+    rows, places = np.array([4, 0, 4]), np.array([2, 3, 3])
+    for name, value in zip(names, take.run(None, {**old, "rows": rows}), strict=True):
+        assert np.array_equal(value, old[name][rows])
+    parts = {f"part_{name}": rng.normal(size=(3, heads, 4, width)).astype(dtype) for name in names}
+    old = {name: value[:, :, :3] for name, value in old.items()}
+    rows = np.array([5, 1, 0])
+    for name, value in zip(names, put.run(None, {**old, **parts, "rows": rows, "places": places}), strict=True):
+        expected = old[name].copy()
+        expected[rows] = parts[f"part_{name}"][:, :, places]
+        assert np.array_equal(value, expected)
 
 
 def test_agreement_with_torch_is_recorded(bundle: Path) -> None:

@@ -161,6 +161,8 @@ class FakeLoader:
     delay: float = 0.0
     manifest: Manifest = MANIFEST
     provider: str = "CPUExecutionProvider"
+    fallback: str | None = None
+    device_memory: Callable[[], int] | None = None
     failure: Exception | None = None
     gate: threading.Event | None = None
     """Loading waits for it."""
@@ -184,7 +186,8 @@ class FakeLoader:
             raise self.failure
         self.engine = FakeEngine(on_report, self.answer, self.delay)
         self.scorer = Scorer(self.open_graph, on_scorer_report)
-        return LoadedEngine(self.engine, self.manifest, self.vocabulary, self.provider, self.scorer)
+        loaded = LoadedEngine(self.engine, self.manifest, self.vocabulary, self.provider, self.scorer)
+        return dataclasses.replace(loaded, fallback=self.fallback, device_memory=self.device_memory)
 
 
 def make_app(loader: FakeLoader, **settings: Any) -> FastAPI:

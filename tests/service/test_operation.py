@@ -37,8 +37,10 @@ def test_health(app: FastAPI) -> None:
 @pytest.mark.parametrize(("provider", "device"), [("CPUExecutionProvider", "cpu"), ("CUDAExecutionProvider", "cuda")])
 def test_ready_says_what_really_runs(loader: FakeLoader, provider: str, device: str) -> None:
     loader.provider = provider
+    loader.fallback = "the NVIDIA driver is missing" if device == "cpu" else None
     assert ask(make_app(loader), "GET", "/health/ready").json() == {
         "ready": True, "bundle": "tiny", "version": "7", "precision": "fp32", "device": device, "provider": provider,
+        "fallback": loader.fallback,
     }  # fmt: skip
 
 
@@ -234,6 +236,17 @@ def test_metrics_count_what_happened(loader: FakeLoader) -> None:
     assert counted["attend_queue_wait_seconds_count"] == 21
     info = 'attend_model_info{name="tiny",precision="fp32",provider="CPUExecutionProvider",version="7"}'
     assert counted[info] == counted["attend_ready"] == 1
+
+
+def test_memory_of_the_device_is_a_metric_where_there_is_one(loader: FakeLoader) -> None:
+    assert "attend_device_memory_bytes" not in samples(ask(make_app(loader), "GET", "/metrics").text)
+    loader.device_memory = lambda: 77_000
+
+    async def scenario() -> str:
+        async with running(make_app(loader)) as client:
+            return (await client.get("/metrics")).text
+
+    assert samples(asyncio.run(scenario()))["attend_device_memory_bytes"] == 77_000
 
 
 def test_two_apps_share_nothing(vocabulary: Vocabulary) -> None:

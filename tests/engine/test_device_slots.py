@@ -1,0 +1,165 @@
+"""State on a device gives the very bits that state in the host's memory gives; here the device is the CPU."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.independence import different, requests, together
+from model.bundle import read_manifest
+from model.vocabulary import Vocabulary
+from service.engine.buckets import bucket
+from service.engine.device import DeviceGraphs
+from service.engine.device_slots import DeviceSlots, Sizes
+from service.engine.jobs import Hypothesis, SearchOptions
+from service.engine.loading import LoadedEngine, OnnxDecoder, capacity_for, load_engine
+from service.engine.runtime import Runtime
+from service.engine.search import BeamGroup
+from service.engine.worker import Decoder, IterationEngine
+
+TEXTS = (
+    "Merci !", "Je suis étudiant.", "Où est la gare ?", "Il fait très beau aujourd'hui et nous allons au parc.",
+    "Elle n'a jamais dit à personne ce qui s'était passé cette nuit-là.", "Bonjour.", "Tom est parti sans dire un mot.",
+)  # fmt: skip
+
+
+@given(st.integers(0, 10**6))
+def test_buckets_are_the_next_powers_of_two(count: int) -> None:
+    size = bucket(count)
+    assert size.bit_count() == 1
+    assert max(count, 1) <= size < 2 * max(count, 1)
+
+
+@pytest.fixture(scope="module")
+def host(shipped_fp32_bundle: Path) -> OnnxDecoder:
+    manifest = read_manifest(shipped_fp32_bundle)
+    return OnnxDecoder(Runtime(shipped_fp32_bundle, manifest, device="cpu", threads=1), None)
+
+
+@pytest.fixture(scope="module")
+def device(shipped_fp32_bundle: Path) -> OnnxDecoder:
+    manifest = read_manifest(shipped_fp32_bundle)
+    runtime = Runtime(shipped_fp32_bundle, manifest, device="cpu", threads=1, state_on_device=True)
+    return OnnxDecoder(runtime, None)
+
+
+@pytest.fixture(scope="module")
+def sources(shipped_fp32_bundle: Path) -> list[tuple[int, ...]]:
+    vocabulary = Vocabulary.load(shipped_fp32_bundle / "vocabulary.spm")
+    return [tuple(vocabulary.encode_source(text, "en")) for text in TEXTS * 3]
+
+
+def graphs_of(decoder: OnnxDecoder) -> DeviceGraphs:
+    graphs = decoder._runtime.on_device
+    assert graphs is not None
+    return graphs
+
+
+def search(
+    decoder: Decoder, group: BeamGroup[int], sources: Sequence[tuple[int, ...]], options: SearchOptions, joins: int
+) -> dict[int, tuple[Hypothesis, ...]]:
+    """`joins` sentences join before each step."""
+    results: dict[int, tuple[Hypothesis, ...]] = {}
+    waiting = list(range(len(sources)))
+    while waiting or group.rows:
+        new, waiting = waiting[:joins], waiting[joins:]
+        for one in new:
+            group.join([one], [options], decoder.encode([sources[one]]))
+        result = group.step()
+        assert not result.failed
+        results.update(result.finished)
+    return results
+
+
+@pytest.mark.parametrize("joins", [1, 21])
+@pytest.mark.parametrize(
+    "options",
+    [
+        SearchOptions(max_output_tokens=40),
+        SearchOptions(beam_size=4, num_hypotheses=4, max_output_tokens=40),
+        SearchOptions(beam_size=3, max_output_tokens=40, no_repeat_ngram_size=2, repetition_penalty=1.3),
+        SearchOptions(max_output_tokens=40, target_prefix=(300, 301)),
+    ],
+)
+def test_free_slots_and_padded_rows_change_no_bit(
+    host: OnnxDecoder,
+    device: OnnxDecoder,
+    sources: list[tuple[int, ...]],
+    options: SearchOptions,
+    joins: int,
+) -> None:
+    def found(decoder: OnnxDecoder) -> dict[int, tuple[Hypothesis, ...]]:
+        group: BeamGroup[int] = BeamGroup(decoder.open_slots(options.beam_size), options.beam_size)
+        return search(decoder, group, sources, options, joins)
+
+    assert found(device) == found(host)
+
+
+@pytest.mark.parametrize("beam_size", [1, 4])
+def test_fixed_sizes_change_no_bit_and_are_bound_once(
+    host: OnnxDecoder, device: OnnxDecoder, sources: list[tuple[int, ...]], beam_size: int
+) -> None:
+    """What CUDA graphs run over: buffers that never move, lengths that never change."""
+    options = SearchOptions(beam_size=beam_size, max_output_tokens=40)
+    slots = DeviceSlots(graphs_of(device), beam_size, min_rows=2, fixed=Sizes(sentences=32, source=64, places=64))
+    group: BeamGroup[int] = BeamGroup(slots, beam_size)
+    first = search(device, group, sources, options, 2)
+    steps, held = dict(slots._steps), slots.nbytes
+    again = search(device, group, sources, options, 2)
+    expected = search(host, BeamGroup(host.open_slots(beam_size), beam_size), sources, options, 2)
+    assert first == again == expected
+    assert slots.nbytes == held
+    # A step for every power of two of slots and either side of the buffers, and none that was made twice.
+    assert all(slots._steps[key] is step for key, step in steps.items())
+    assert len(slots._steps) <= 4 * 6
+    with pytest.raises(ValueError, match="more than the fixed"):
+        group.join([0] * 33, [options] * 33, device.encode([sources[0]] * 33))
+
+
+def test_buffers_grow_with_what_runs_and_are_given_back(device: OnnxDecoder, sources: list[tuple[int, ...]]) -> None:
+    slots = DeviceSlots(graphs_of(device), 1)
+    before = slots.nbytes
+    group: BeamGroup[int] = BeamGroup(slots, 1)
+    options = SearchOptions(max_output_tokens=3)
+    group.join(range(21), [options] * 21, device.encode([sources[4]] * 21))
+    assert slots.nbytes > 2 * before
+    while group.rows:
+        group.step()
+    assert slots.nbytes == before
+
+
+def test_cuda_graphs_need_fixed_sizes(device: OnnxDecoder) -> None:
+    graphs = graphs_of(device)
+    graphs.uses_cuda_graphs = True
+    try:
+        with pytest.raises(ValueError, match="fixed sizes"):
+            DeviceSlots(graphs, 1)
+        slots = device.open_slots(4)
+    finally:
+        graphs.uses_cuda_graphs = False
+    assert isinstance(slots, DeviceSlots)
+    # 512 rows, and the longest texts the bundle takes.
+    assert slots._sizes == Sizes(sentences=128, source=256, places=512)
+
+
+@pytest.fixture
+def engines(shipped_fp32_bundle: Path, device: OnnxDecoder) -> Iterator[tuple[LoadedEngine, LoadedEngine]]:
+    """The same bundle with its state in the host's memory and on the device."""
+    host = load_engine(
+        shipped_fp32_bundle, device="cpu", sessions=1, threads=1, max_rows=256, on_report=lambda report: None
+    )
+    engine = IterationEngine([device], capacity_for(256, encode_tokens=1024), lambda report: None)
+    yield host, dataclasses.replace(host, engine=engine)
+    host.engine.close()
+    engine.close()
+
+
+def test_a_busy_engine_gives_the_same_bits_on_either_side(engines: tuple[LoadedEngine, LoadedEngine]) -> None:
+    host, device = engines
+    wanted = requests(host, 150)
+    assert different(together(host, wanted, seed=1), together(device, wanted, seed=2)) == 0
