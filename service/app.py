@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from service.api import docs, health, languages, metrics, score, translate
+from service.api import health, languages, metrics, pages, score, translate
 from service.api.boundary import Boundary
 from service.engine.records import EngineReport, ScorerReport
 from service.errors import InternalError, InvalidRequestError, MethodNotAllowedError, NotFoundError, ServiceError, shown
@@ -73,9 +73,9 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.service = state
-    for module in (translate, score, languages, health, metrics, docs):
+    for module in (translate, score, languages, health, metrics, pages):
         app.include_router(module.router)
-    app.mount("/docs", docs.vendored_files())
+    app.mount("/web", pages.PageFiles())
     for kind in (ServiceError, HTTPException):
         app.add_exception_handler(kind, _handle)
     app.add_middleware(Boundary, metrics=state.metrics, max_body_bytes=settings.max_body_bytes, answer_to=_answer_to)

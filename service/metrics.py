@@ -12,7 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from service.engine.records import EngineReport, FinishedAs, ScorerReport, Stage
 from service.errors import Rejection
 
-Endpoint = Literal["translate", "score", "languages", "health", "metrics", "docs", "other"]
+Endpoint = Literal["translate", "score", "languages", "health", "metrics", "docs", "page", "other"]
 Outcome = Literal["ok", "client_error", "server_error", "refused", "deadline", "cancelled"]
 
 CONTENT_TYPE: str = CONTENT_TYPE_LATEST

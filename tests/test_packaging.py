@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from glob import glob
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,19 @@ def test_the_two_builds_of_onnx_runtime_are_never_asked_for_together() -> None:
     for name, extra in PROJECT["optional-dependencies"].items():
         asked = {Requirement(line).name for line in extra} & {"onnxruntime", "onnxruntime-gpu"}
         assert asked == {"cpu": {"onnxruntime"}, "gpu": {"onnxruntime-gpu"}}.get(name, set())
+
+
+def test_a_wheel_holds_every_file_of_the_pages() -> None:
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"][
+        "package-data"
+    ]
+    # As setuptools does it: `**` is any number of folders, and files.
+    taken = {name for each in patterns["service"] for name in glob(each, root_dir=ROOT / "service", recursive=True)}
+    files = {
+        path.relative_to(ROOT / "service").as_posix() for path in (ROOT / "service/web").rglob("*") if path.is_file()
+    }
+    assert len(files) > 30
+    assert files <= taken
 
 
 def test_the_image_needs_no_frontend_from_a_registry_and_no_root() -> None:

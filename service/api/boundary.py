@@ -43,6 +43,10 @@ _ENDPOINTS: dict[str, Endpoint] = {
     "metrics": "metrics",
     "docs": "docs",
     "openapi.json": "docs",
+    "": "page",
+    "status": "page",
+    "web": "page",
+    "frontend": "page",
 }
 _OUTCOMES: dict[int, Outcome] = {
     ClientGoneError.status: "cancelled",

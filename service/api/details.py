@@ -89,6 +89,10 @@ class Segment(BaseModel):
     log_prob: float = Field(description="Natural logarithm of the probability of all target tokens together.")
     score: float = Field(description="log_prob / n^length_penalty; n counts the end token.")
     token_log_probs: list[float] = Field(description="One for each of `target_tokens`.")
+    source_token_spans: list[Span] = Field(description="One for each of `source_tokens`; empty for tag and end token.")
+    target_token_spans: list[Span] = Field(description="One for each of `target_tokens`; empty for the end token.")
+    source_words: list[Span] = Field(description="In order; where a script has no spaces, the pieces.")
+    target_words: list[Span]
     finish_reason: FinishReason
     truncated: bool = Field(description="Whether the sentence was cut at its length limit.")
     alignment: list[AlignedWords] | None = Field(None, description="Only if it was asked for.")

@@ -82,6 +82,16 @@ class Side:
         """A span of `text` as one of the text it is part of."""
         return self.start + span[0], self.start + span[1]
 
+    def placed_words(self) -> tuple[Span, ...]:
+        """`words` in the text it is part of."""
+        return tuple(self.placed(word) for word in self.words())
+
+    def placed_tokens(self, *, tagged: bool) -> tuple[Span, ...]:
+        """Spans of the tokens in the text it is part of; empty for the end token and, if `tagged`, for the tag."""
+        tag = ((0, 0),) if tagged else ()
+        end = len(self.text)
+        return tuple(self.placed(span) for span in (*tag, *self.spans, (end, end)))
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
@@ -125,6 +135,12 @@ class SegmentDetails:
     score: float
     token_log_probs: tuple[float, ...]
     """One for each of `target_tokens`."""
+    source_token_spans: tuple[Span, ...]
+    """Without the space before a word; those of tag and end token are empty."""
+    target_token_spans: tuple[Span, ...]
+    source_words: tuple[Span, ...]
+    """In order, without overlap; what alignments link."""
+    target_words: tuple[Span, ...]
     finish_reason: FinishReason
     alignment: tuple[AlignedWords, ...] | None
     attention: dict[str, Any] | None
@@ -174,6 +190,10 @@ class Inspection:
             log_prob=hypothesis.log_prob,
             score=hypothesis.score,
             token_log_probs=tuple(float(value) for value in score.token_log_probs[:shown]),
+            source_token_spans=self.source.placed_tokens(tagged=True),
+            target_token_spans=self.target.placed_tokens(tagged=False)[:shown],
+            source_words=self.source.placed_words(),
+            target_words=self.target.placed_words(),
             finish_reason=hypothesis.finish_reason,
             alignment=self._alignment() if self.wanted.alignment else None,
             attention=self._attention(score.attention, selection, shown) if selection else None,

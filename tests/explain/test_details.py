@@ -111,6 +111,7 @@ def test_a_cut_translation_has_no_end_token(asker: Asker) -> None:
     cut = asker.details(Wanted(attention=AttentionSelection()), Hypothesis(ids, -1.5, -0.25, "length"))
     assert cut.target_tokens == whole.target_tokens[:-1]
     assert cut.token_log_probs == whole.token_log_probs[:-1]
+    assert cut.target_token_spans == whole.target_token_spans[:-1]
     assert (cut.to_json()["truncated"], whole.to_json()["truncated"]) == (True, False)
     assert np.shape(cut.attention["cross"]) == (2, 8, len(cut.target_tokens), len(cut.source_tokens))
     assert np.shape(cut.attention["decoder"]) == (2, 8, len(cut.target_tokens), len(cut.target_tokens))
@@ -135,6 +136,22 @@ def test_words_are_aligned_in_the_texts_of_the_request(asker: Asker, method: Ali
         assert there.target == (here.target[0] + 200, here.target[1] + 200)
     assert moved.source_span == (100, 100 + len(SOURCE))
     assert moved.target_span == (200, 200 + len(TARGET))
+
+
+def test_tokens_and_words_stand_where_they_are_in_the_texts_of_the_request(asker: Asker) -> None:
+    found = asker.details(Wanted(alignment=True), starts=(100, 200))
+    source, target = " " * 100 + SOURCE, " " * 200 + TARGET
+    for tokens, spans, text in (
+        (found.source_tokens[1:], found.source_token_spans[1:], source),
+        (found.target_tokens, found.target_token_spans, target),
+    ):
+        assert [text[slice(*span)] for span in spans[:-1]] == [token.lstrip("▁") for token in tokens[:-1]]
+        assert spans[-1] == (len(text), len(text)), "the end token is nowhere"
+    assert found.source_token_spans[0] == (100, 100), "nor is the tag"
+    assert [source[slice(*word)] for word in found.source_words] == ["Je", "ne", "suis", "pas", "étudiant", "."]
+    assert found.alignment is not None
+    assert {each.source for each in found.alignment} <= set(found.source_words)
+    assert {each.target for each in found.alignment} <= set(found.target_words)
 
 
 def test_attention_has_one_column_for_each_source_token_shown_and_its_rows_sum_to_one(asker: Asker) -> None:
@@ -184,7 +201,8 @@ def test_the_layout_for_bertviz_is_what_its_functions_take(asker: Asker) -> None
 
 def test_what_was_not_asked_for_is_absent(asker: Asker) -> None:
     names = {"source_span", "target_span", "source_tokens", "target_tokens", "log_prob", "score", "token_log_probs"}
-    always = names | {"finish_reason", "truncated"}
+    spans = {"source_token_spans", "target_token_spans", "source_words", "target_words"}
+    always = names | spans | {"finish_reason", "truncated"}
     assert set(asker.details(Wanted()).to_json()) == always
     full = asker.details(Wanted(alignment=True, attention=AttentionSelection(kinds=("cross",)))).to_json()
     assert set(full) == always | {"alignment", "attention"}

@@ -29,7 +29,7 @@ FR = {"source": "fr", "target": "en"}
 SOURCE = "Je ne suis pas étudiant.  Il fait très beau aujourd'hui.\n\n123\nMerci beaucoup !"
 ALWAYS = {
     "source_span", "target_span", "source_tokens", "target_tokens", "log_prob", "score", "token_log_probs",
-    "finish_reason", "truncated",
+    "source_token_spans", "target_token_spans", "source_words", "target_words", "finish_reason", "truncated",
 }  # fmt: skip
 
 Post = Callable[..., httpx.Response]

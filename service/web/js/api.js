@@ -1,0 +1,94 @@
+/** The service, as this page talks to it. */
+
+/** @import {Language, Limits, Reply} from "./types.js" */
+
+/** @typedef {"offline" | "busy" | "late" | "too_long" | "refused" | "broken"} Problem */
+
+/** A request that brought no answer; `message` is the service's own sentence, in English. */
+export class ApiError extends Error {
+  /**
+   * @param {Problem} problem
+   * @param {string} message
+   * @param {number | null} [retryAfter] seconds after which the service wants to be asked again
+   */
+  constructor(problem, message, retryAfter = null) {
+    super(message);
+    this.problem = problem;
+    this.retryAfter = retryAfter;
+  }
+}
+
+/**
+ * @param {number} status
+ * @param {string} message
+ * @returns {Problem}
+ */
+export function problemOf(status, message) {
+  if (status === 503) return "busy";
+  if (status === 504 || status === 408) return "late";
+  if (status === 413 || (status === 400 && message.includes("text limit"))) return "too_long";
+  return status >= 500 ? "broken" : "refused";
+}
+
+/**
+ * Seconds of a `Retry-After` header, within reason.
+ * @param {string | null} header
+ */
+export function retryAfter(header) {
+  const seconds = Number(header);
+  return header !== null && Number.isFinite(seconds) && seconds >= 0 ? Math.min(Math.max(seconds, 1), 60) : null;
+}
+
+export class Service {
+  /** @param {string} base address the paths of the API are relative to */
+  constructor(base) {
+    this.base = base;
+  }
+
+  /** @returns {Promise<Language[]>} */
+  async languages() {
+    return (await this.#ask("languages")).json();
+  }
+
+  /** @returns {Promise<Limits>} */
+  async limits() {
+    return (await this.#ask("frontend/settings")).json();
+  }
+
+  /** @returns {Promise<string>} in the Prometheus text format */
+  async metrics() {
+    return (await this.#ask("metrics")).text();
+  }
+
+  /**
+   * @param {object} body
+   * @param {AbortSignal} signal
+   * @returns {Promise<Reply>}
+   */
+  async translate(body, signal) {
+    const headers = { "Content-Type": "application/json" };
+    return (await this.#ask("translate", { method: "POST", headers, body: JSON.stringify(body), signal })).json();
+  }
+
+  /**
+   * @param {string} path
+   * @param {RequestInit} [how]
+   */
+  async #ask(path, how = {}) {
+    const reply = await fetch(new URL(path, this.base), { cache: "no-store", ...how }).catch((error) => {
+      if (how.signal?.aborted) throw error;
+      throw new ApiError("offline", String(error));
+    });
+    if (reply.ok) return reply;
+    const message = await reply.json().then(
+      (body) => String(body.error),
+      () => `${reply.status} ${reply.statusText}`,
+    );
+    throw new ApiError(problemOf(reply.status, message), message, retryAfter(reply.headers.get("Retry-After")));
+  }
+}
+
+/** @param {unknown} error */
+export function isAbort(error) {
+  return error instanceof DOMException && error.name === "AbortError";
+}
