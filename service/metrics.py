@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from service.engine.records import EngineReport, FinishedAs, Stage
@@ -33,6 +40,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        # Memory, processor time, open files, start.
+        ProcessCollector(registry=self._registry)
         self._create_request_metrics()
         self._create_model_metrics()
         self._create_batch_metrics()
