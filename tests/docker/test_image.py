@@ -29,7 +29,7 @@ HARDENED = (
     f"--memory={MEMORY}", f"--memory-swap={MEMORY}",
 )  # fmt: skip
 SENTENCE = {"q": "Je suis étudiant.", "source": "fr", "target": "en"}
-DOCUMENT = {"q": ["Il fait beau aujourd'hui, n'est-ce pas ?", "J'aime le thé."] * 60, "source": "fr", "target": "en"}
+DOCUMENT = {"q": ["Il fait beau aujourd'hui, n'est-ce pas ?", "J'aime le thé."] * 40, "source": "fr", "target": "en"}
 
 
 def docker(*arguments: str, may_fail: bool = False) -> subprocess.CompletedProcess[str]:
@@ -78,7 +78,7 @@ def test_it_is_healthy_and_translates_with_no_rights_and_little_memory() -> None
             await ready(port)
             reply = await exchange(port, post(SENTENCE))
             assert (reply.status, reply.json()) == (200, {"translatedText": "I'm a student."})
-            heavy = await asyncio.gather(*(exchange(port, post(DOCUMENT)) for _ in range(24)))
+            heavy = await asyncio.gather(*(exchange(port, post(DOCUMENT)) for _ in range(16)))
             assert {one.status for one in heavy} == {200}
             await until(lambda: is_healthy(name))
             check_rights(name)
@@ -117,7 +117,7 @@ def test_stopping_finishes_what_was_begun_and_refuses_the_rest() -> None:
     async def scenario() -> None:
         async with container() as (name, port):
             await ready(port)
-            begun = [asyncio.create_task(exchange(port, post(DOCUMENT))) for _ in range(24)]
+            begun = [asyncio.create_task(exchange(port, post(DOCUMENT))) for _ in range(12)]
             await until(lambda: are_in(port))
             stopping = asyncio.create_task(asyncio.to_thread(docker, "stop", "--time=30", name))
             late = await ask_until_gone(port)
