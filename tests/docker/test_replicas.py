@@ -84,7 +84,7 @@ async def haproxy(binary: str, replicas: list[int]) -> AsyncIterator[tuple[int, 
     front, status = free_port(), free_port()
     addresses = {f"REPLICA_{number}": f"127.0.0.1:{port}" for number, port in enumerate(replicas, start=1)}
     bound = {"FRONT": f"127.0.0.1:{front}", "STATUS": f"127.0.0.1:{status}"}
-    async with running(binary, "-W", "-f", str(ROOT / "docker/haproxy.cfg"), **addresses, **bound) as process:
+    async with running(binary, "-db", "-f", str(ROOT / "docker/haproxy.cfg"), **addresses, **bound) as process:
         yield front, status
         process.terminate()
         await process.wait()
