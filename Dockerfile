@@ -1,28 +1,53 @@
-# The service alone: no torch, no training, no tests. Build: docker build -t attend .  Run: docker run -p 8000:8000 attend
+# The service alone: no torch, no training, no tests. Needs BuildKit, the default since Docker 23.
+#   docker build -t attend .                    for CPUs;  docker run -p 8000:8000 attend
+#   docker build -t attend-gpu --target gpu .   for NVIDIA GPUs;  docker run --gpus all -p 8000:8000 attend-gpu
 
-FROM python:3.11-slim AS packages
-COPY requirements.lock /tmp/requirements.lock
-RUN python -m venv --without-pip /opt/attend \
-    && pip --python /opt/attend/bin/python install --no-cache-dir --disable-pip-version-check \
-        --require-hashes --requirement /tmp/requirements.lock
-
-FROM python:3.11-slim
-COPY --from=packages /opt/attend /opt/attend
+FROM python:3.11-slim AS base
 WORKDIR /app
-COPY model/*.py model/
-COPY service service
-COPY bundles bundles
-# Compiled now: the running container may not be able to write.
-RUN /opt/attend/bin/python -m compileall -q model service
-
 ENV PATH=/opt/attend/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     ORT_DISABLE_TELEMETRY=1 \
     ATTEND_HOST=0.0.0.0
-USER 10001:10001
 EXPOSE 8000
-HEALTHCHECK --interval=15s --timeout=5s --start-period=60s CMD ["python", "-c", "\
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python", "-c", "\
 import os, urllib.request; \
 urllib.request.urlopen('http://127.0.0.1:' + os.environ.get('ATTEND_PORT', '8000') + '/health/ready', timeout=4)"]
 CMD ["python", "-m", "service"]
+
+FROM python:3.11-slim AS installer
+RUN python -m venv --without-pip /opt/attend
+# A tenth of what the packages bring is tests of their own.
+ENV INSTALL="pip --python /opt/attend/bin/python install --no-cache-dir --disable-pip-version-check --require-hashes" \
+    REMOVE_TESTS="find /opt/attend -type d -name tests -prune -exec rm -r {} +"
+
+FROM installer AS packages-cpu
+COPY requirements.lock /tmp/requirements.lock
+RUN $INSTALL --requirement /tmp/requirements.lock && $REMOVE_TESTS
+
+FROM installer AS packages-gpu
+COPY requirements-gpu.lock /tmp/requirements.lock
+RUN $INSTALL --requirement /tmp/requirements.lock && $REMOVE_TESTS
+
+FROM installer AS code
+WORKDIR /app
+COPY model/*.py model/
+COPY service service
+# Compiled now: the running container may not be able to write.
+RUN python -m compileall -q .
+
+FROM base AS gpu
+# What NVIDIA's container runtime brings in from the host: the driver's libraries for CUDA and nvidia-smi.
+ENV NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+COPY --from=packages-gpu /opt/attend /opt/attend
+COPY bundles bundles
+COPY --from=code /app .
+USER 10001:10001
+
+FROM base AS cpu
+COPY --from=packages-cpu /opt/attend /opt/attend
+COPY bundles bundles
+COPY --from=code /app .
+USER 10001:10001

@@ -57,12 +57,13 @@ bench-gpu: $(TOOLS_STAMP)  ## every check and benchmark of a GPU, ten minutes; A
 stress: $(TOOLS_STAMP)  ## the service under ten times its load and with clients that misbehave; ARGS=--quick is shorter
 	@$(BIN)/python -m benchmarks.stress $(ARGS)
 
-lock:  ## renew requirements.lock, what the container image installs
+lock:  ## renew requirements.lock and requirements-gpu.lock, what the container images install
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && $(PYTHON) -m venv $$scratch \
 		&& $$scratch/bin/python -m pip install --quiet --disable-pip-version-check uv \
-		&& $$scratch/bin/uv pip compile pyproject.toml --extra cpu --universal --python-version 3.11 \
-			--generate-hashes --no-header --quiet --output-file requirements.lock
-	@! grep -nE '://|--index-url|--find-links' requirements.lock
+		&& for lock in cpu:requirements.lock gpu:requirements-gpu.lock; do \
+			$$scratch/bin/uv pip compile pyproject.toml --extra $${lock%:*} --universal --python-version 3.11 \
+				--generate-hashes --no-header --quiet --output-file $${lock#*:} || exit; done
+	@! grep -nE '://|--index-url|--find-links' requirements.lock requirements-gpu.lock
 
 $(BIN)/python:
 	@$(PYTHON) -m venv .venv

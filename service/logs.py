@@ -6,6 +6,7 @@ import contextvars
 import datetime
 import json
 import logging
+import sys
 from typing import Any, Literal
 
 LogFormat = Literal["json", "text"]
@@ -45,7 +46,7 @@ class _TextFormatter(logging.Formatter):
 
 
 def configure_logging(level: str, log_format: LogFormat) -> None:
-    """Send everything to standard error in one form, uvicorn's lines too."""
-    handler = logging.StreamHandler()
+    """Send everything to standard output in one form, uvicorn's lines too."""
+    handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -13,26 +13,36 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-PINNED = re.findall(r"^([a-z0-9-]+)==([^ ;]+)", LOCK, re.MULTILINE)
+LOCKS = {
+    extra: (ROOT / name).read_text(encoding="utf-8")
+    for extra, name in (("cpu", "requirements.lock"), ("gpu", "requirements-gpu.lock"))
+}
+ASKED = [(extra, line) for extra in LOCKS for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"][extra]]
 
 
-@pytest.mark.parametrize("line", [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["cpu"]])
-def test_the_lock_pins_what_the_project_asks_for(line: str) -> None:
+def pinned(extra: str) -> list[tuple[str, str]]:
+    """Names and versions."""
+    return re.findall(r"^([a-z0-9-]+)==([^ ;]+)", LOCKS[extra], re.MULTILINE)
+
+
+@pytest.mark.parametrize(("extra", "line"), ASKED)
+def test_the_locks_pin_what_the_project_asks_for(extra: str, line: str) -> None:
     requirement = Requirement(line)
-    versions = [Version(version) for name, version in PINNED if name == requirement.name]
-    assert versions, f"requirements.lock lacks {requirement.name}: make lock"
-    assert all(version in requirement.specifier for version in versions), "requirements.lock is old: make lock"
+    versions = [Version(version) for name, version in pinned(extra) if name == requirement.name]
+    assert versions, f"the lock of {extra} lacks {requirement.name}: make lock"
+    assert all(version in requirement.specifier for version in versions), f"the lock of {extra} is old: make lock"
 
 
-def test_the_lock_is_hashed_and_names_no_address() -> None:
-    assert "://" not in LOCK
-    assert "--index-url" not in LOCK
-    assert LOCK.count("--hash=sha256:") >= len(PINNED)
+@pytest.mark.parametrize("extra", LOCKS)
+def test_the_locks_are_hashed_and_name_no_address(extra: str) -> None:
+    assert "://" not in LOCKS[extra]
+    assert "--index-url" not in LOCKS[extra]
+    assert LOCKS[extra].count("--hash=sha256:") >= len(pinned(extra))
 
 
-def test_serving_takes_nothing_of_training() -> None:
-    names = {name for name, _ in PINNED} | {Requirement(line).name for line in PROJECT["dependencies"]}
+@pytest.mark.parametrize("extra", LOCKS)
+def test_serving_takes_nothing_of_training(extra: str) -> None:
+    names = {name for name, _ in pinned(extra)} | {Requirement(line).name for line in PROJECT["dependencies"]}
     assert not names & {"torch", "onnx", "onnxscript", "safetensors", "matplotlib", "sacrebleu", "pytest"}
 
 
