@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Callable
 from http import HTTPStatus
 
-from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,14 +22,14 @@ from service.metrics import Endpoint, Metrics, Outcome
 
 _log = logging.getLogger("attend.requests")
 
-_CORS = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type",
-    "Access-Control-Expose-Headers": "Authorization",
-    "Access-Control-Allow-Methods": "GET, POST",
-    "Access-Control-Allow-Credentials": "true",
-    "Access-Control-Max-Age": "1728000",
-}
+_CORS = (
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-headers", b"Authorization, Content-Type"),
+    (b"access-control-expose-headers", b"Authorization"),
+    (b"access-control-allow-methods", b"GET, POST"),
+    (b"access-control-allow-credentials", b"true"),
+    (b"access-control-max-age", b"1728000"),
+)
 _ENDPOINTS: dict[str, Endpoint] = {
     "translate": "translate",
     "score": "score",
@@ -119,10 +118,13 @@ class _Reply:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers.update(_CORS)
-            headers["X-Request-ID"] = request_id.get()
-            headers.append("Server-Timing", server_timing(total=time.monotonic() - self._began))
+            # Plain pairs: starlette's headers look for each name among all the others.
+            message["headers"] = [
+                *message.get("headers", ()),
+                *_CORS,
+                (b"x-request-id", request_id.get().encode()),
+                (b"server-timing", server_timing(total=time.monotonic() - self._began).encode()),
+            ]
         await self._send(message)
 
 
