@@ -54,4 +54,4 @@ def configure_logging(level: str, log_format: LogFormat) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # What no line shows need not be looked up for every line.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging._srcfile = None  # type: ignore[attr-defined]  # the caller's file; documented, for all its underscore
+    logging._srcfile = None  # the caller's file; documented, for all its underscore

@@ -5,9 +5,10 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -50,13 +51,24 @@ _QUIET: tuple[Endpoint, ...] = ("health", "metrics")
 _CALLERS_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
+Handler = Callable[[Request], Awaitable[Response]]
+
+
 class Boundary:
     """The outermost layer of the app."""
 
     def __init__(
-        self, app: ASGIApp, *, metrics: Metrics, max_body_bytes: int, answer_to: Callable[[Exception], Response]
+        self,
+        app: ASGIApp,
+        *,
+        metrics: Metrics,
+        max_body_bytes: int,
+        answer_to: Callable[[Exception, Request], Response],
+        handlers: Mapping[tuple[str, str], Handler],
     ) -> None:
+        """`handlers`, by method and path, are called without the way through the app's routes."""
         self._app = app
+        self._handlers = handlers
         self._metrics = metrics
         self._max_body_bytes = max_body_bytes
         self._answer_to = answer_to
@@ -85,12 +97,15 @@ class Boundary:
                 await Response(status_code=HTTPStatus.NO_CONTENT)(scope, receive, reply)
             elif _declared_length(scope) > self._max_body_bytes:
                 raise BodyTooLargeError(self._max_body_bytes)
+            elif (handler := self._handlers.get((scope["method"], scope["path"]))) is not None:
+                response = await handler(Request(scope, receive))
+                await response(scope, receive, reply)
             else:
                 await self._app(scope, receive, reply)
         except Exception as error:
             if reply.status is not None:
                 raise
-            await self._answer_to(error)(scope, receive, reply)
+            await self._answer_to(error, Request(scope))(scope, receive, reply)
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         endpoint, outcome = _endpoint(scope["path"]), _outcome(status)
