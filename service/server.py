@@ -23,7 +23,7 @@ _log = logging.getLogger("attend")
 _LAST_REPLIES_SECONDS = 2.0
 """After the time for requests under way is over: to tell those that are left."""
 _MOST_HEAD_BYTES = 16_384
-"""Of a request line and headers that are not complete; the parser has no limit of its own."""
+"""Of a request line and headers that do not end, beside what came first; the parser has no limit of its own."""
 
 
 class Server(uvicorn.Server):
@@ -102,6 +102,7 @@ class Connection(HttpToolsProtocol):
         self._write_seconds = write_seconds
         self._header_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
+        self._in_head = False
         self._head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -111,14 +112,24 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """No matter how often something comes: until the headers are complete, time runs."""
+        began_before = self._in_head
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
-            self._head_bytes = 0
             self._cancel_timers()
-        else:
+        if began_before and self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > _MOST_HEAD_BYTES and not self.transport.is_closing():
                 self.send_400_response(f"request line and headers must not be longer than {_MOST_HEAD_BYTES} bytes")
+
+    def on_message_begin(self) -> None:
+        """The parser sees the first byte of a request."""
+        self._in_head, self._head_bytes = True, 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """A body follows, or the next request."""
+        self._in_head = False
+        super().on_headers_complete()
 
     def on_response_complete(self) -> None:
         """The answer should be taken, and the next request may come."""
