@@ -17,7 +17,7 @@ PACKAGES_gpu = --editable ".[gpu]"
 export ORT_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint train-demo bench stress lock
+.PHONY: help serve test lint train-demo bench bench-serve bench-memory stress lock
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -50,6 +50,13 @@ train-demo: $(TOOLS_STAMP)  ## train two minutes on the sample data, then transl
 bench: $(TOOLS_STAMP)  ## our decoder against CTranslate2, PyTorch and plain ONNX Runtime; ARGS=--quick is shorter
 	@$(BIN)/python -m benchmarks.decode --checkpoint model/pretrained --source benchmarks/everyday.fr.gz \
 		--direction fr-en $(ARGS)
+
+# LibreTranslate takes part if ARGS says where it is installed: see benchmarks/README.md.
+bench-serve: $(TOOLS_STAMP)  ## the service against other servers, latency and load; ARGS=--quick is shorter
+	@$(BIN)/python -m benchmarks.serve $(ARGS)
+
+bench-memory: $(TOOLS_STAMP)  ## 100,000 requests of all kinds: does the memory stay flat?
+	@$(BIN)/python -m benchmarks.memory $(ARGS)
 
 stress: $(TOOLS_STAMP)  ## the service under ten times its load and with clients that misbehave; ARGS=--quick is shorter
 	@$(BIN)/python -m benchmarks.stress $(ARGS)
