@@ -14,6 +14,9 @@ from service.server import Server
 from service.settings import Settings, SettingsError, load_settings, settings_table
 
 EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT = 0, 1, 2
+SWITCH_SECONDS = 0.0005
+"""For how long one thread may keep the interpreter from another that wants it (Python's default is ten times that). The
+event loop and the engine's threads each need it many times a step, for less than this."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -83,6 +86,7 @@ def _run(settings: Settings) -> None:
         loaded = False
         server.should_exit = True
 
+    sys.setswitchinterval(SWITCH_SECONDS)
     app = create_app(settings, on_failure=stop)
     server = Server(app, app.state.service, settings)
     server.run()
