@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import signal
 import socket
 import sys
@@ -243,9 +244,7 @@ def test_a_body_nobody_reads_is_not_taken_for_headers(loader: FakeLoader) -> Non
             return await converse(port, lost, *[b"y" * 4096] * 10, last, pause=0.01)
 
     received = asyncio.run(scenario())
-    assert [line[:12] for line in received.split(b"\r\n") if line.startswith(b"HTTP/1.1")] == [
-        b"HTTP/1.1 404", b"HTTP/1.1 200",
-    ]  # fmt: skip
+    assert re.findall(rb"HTTP/1.1 (\d+)", received) == [b"404", b"200"]
 
 
 def test_junk_after_the_answer_has_begun_only_closes_the_connection(vocabulary: Vocabulary) -> None:
