@@ -34,10 +34,11 @@ from typing import Any
 from benchmarks.load import Load, Window, closed_loop, open_loop, post
 from benchmarks.processes import Server, started
 from benchmarks.serve_models import Models, write_models
+from benchmarks.serve_picture import WITHOUT_ENGINE, draw
 from model.corpus import read_lines
 
 ROOT = Path(__file__).parents[1]
-OURS, INSTANT, LIBRETRANSLATE = "Attend", "Attend without its engine", "LibreTranslate"
+OURS, INSTANT, LIBRETRANSLATE = "Attend", WITHOUT_ENGINE, "LibreTranslate"
 PEERS = ("CTranslate2, thread pool", "CTranslate2, batches", "ONNX Runtime, thread pool")
 CLIENTS = (1, 8, 64)
 LOADS = (0.5, 0.8, 1.2)
@@ -107,7 +108,9 @@ def main() -> int:
         result: dict[str, Any] = {"machine": _machine(), "plan": dataclasses.asdict(plan)}
         result["agreement"] = bench.agreement(servers)
         chosen = bench.choose(servers)
-        result["settings"] = {f"{system}, {what}": one.label for (system, what, _), one in chosen.items()}
+        result["settings"] = {
+            f"{system}, {what}, beam {beam}": one.label for (system, what, beam), one in chosen.items()
+        }
         result["start_seconds"] = {one.label: round(server.start_seconds, 2) for one, server in servers.items()}
         print(json.dumps(result), file=sys.stderr, flush=True)
         rows = bench.measure(cases(options.texts, options.beam), servers, chosen)
@@ -117,9 +120,7 @@ def main() -> int:
     for line in result["against_best"]:
         print(line, file=sys.stderr)
     if options.png:
-        from benchmarks.serve_picture import draw
-
-        draw([row for row in rows if row["system"] != INSTANT], options.png)
+        draw(rows, options.png)
     print(json.dumps(result))
     return 0
 

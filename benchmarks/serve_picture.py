@@ -1,10 +1,20 @@
-"""Draws what `serve.py` measured: latency against load."""
+"""Draws what `serve.py` measured, in one run or in several: latency against load.
+
+    python -m benchmarks.serve_picture OUTPUT... --png FILE
+
+Each OUTPUT is what a run printed on standard output.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+WITHOUT_ENGINE = "Attend without its engine"
+"""Translates nothing: it has no place beside those that do."""
 
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -18,23 +28,23 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
+    rows = [row for row in rows if row["system"] != WITHOUT_ENGINE]
     panels = list(dict.fromkeys((row["texts"], row["beam_size"]) for row in rows))
     systems = list(dict.fromkeys(row["system"] for row in rows))
-    figure, axes = pyplot.subplots(
-        1, len(panels), figsize=(5.2 * len(panels), 4.6), layout="constrained", squeeze=False
-    )
-    for axis, (texts, beam) in zip(axes[0], panels, strict=True):
+    lines = -(-len(panels) // 2)
+    figure, axes = pyplot.subplots(lines, 2, figsize=(11, 4.2 * lines + 0.5), layout="constrained", squeeze=False)
+    for axis, (texts, beam) in zip(axes.flat, panels, strict=False):
         for number, system in enumerate(systems):
             own = [row for row in rows if (row["texts"], row["beam_size"], row["system"]) == (texts, beam, system)]
             _curve(axis, [row for row in own if row["requests"]], f"C{number}", system)
         how = "greedy" if beam == 1 else f"beam {beam}"
-        axis.set(title=f"one {texts} a request, {how}", xlabel="sentences/s", ylabel="latency, ms")
-        axis.set_xscale("log")
-        axis.set_yscale("log")
+        axis.set(title=f"one {texts} a request, {how}", xlabel="sentences/s", ylabel="latency, ms", yscale="log")
+        axis.set_xlim(left=0)
+        axis.yaxis.set_major_formatter("{x:g}")
         axis.grid(alpha=0.3, which="both")
-    axes[0][0].legend(fontsize=8)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(systems), fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=90)
 
 
 def _curve(axis: Any, rows: Sequence[Mapping[str, Any]], colour: str, label: str) -> None:
@@ -47,3 +57,17 @@ def _curve(axis: Any, rows: Sequence[Mapping[str, Any]], colour: str, label: str
         [row["sentences_per_second"] for row in opened], [row["p50_ms"] for row in opened],
         linestyle="none", marker="x", color=colour,
     )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("outputs", type=Path, nargs="+")
+    parser.add_argument("--png", type=Path, required=True)
+    options = parser.parse_args()
+    draw(
+        [row for path in options.outputs for row in json.loads(path.read_text().splitlines()[-1])["rows"]], options.png
+    )
+
+
+if __name__ == "__main__":
+    main()
