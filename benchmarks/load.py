@@ -139,13 +139,14 @@ class _Record:
                 self._latencies.append(now - connection.sent)
             self._refused += status == 503
         self.under_way -= 1
-        if not self.under_way and now >= self.end:
+        if not self.under_way:
             self._idle.set()
 
     async def load(self) -> Load:
         """Once every answer has come."""
         await asyncio.sleep(max(0.0, self.end - time.perf_counter()))
-        if self.under_way:
+        while self.under_way:
+            self._idle.clear()
             await self._idle.wait()
         good = self._statuses[200]
         rate = good / (self._last - self._start) if self._window.whole else self._in_time / self._window.seconds
@@ -191,8 +192,7 @@ async def _open_loop(port: int, requests: Sequence[bytes], rate: float, window: 
         free.append(connection)
 
     due = time.perf_counter()
-    while due < record.end:
-        due += chance.expovariate(rate)
+    while (due := due + chance.expovariate(rate)) < record.end:
         # Without a pause for what is due already: the loop must hear of answers now and then.
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         connection = await _free_or_new(free, opened, port)
