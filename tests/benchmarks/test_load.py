@@ -25,9 +25,11 @@ class Counting:
         self.bodies: collections.Counter[bytes] = collections.Counter()
         self.hang_up = False
         self.port = 0
+        self.tasks: set[asyncio.Task[None]] = set()
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        self.tasks.add(asyncio.current_task())
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = int(head.lower().partition(b"content-length: ")[2].split()[0])
@@ -42,23 +44,28 @@ class Counting:
                 writer.write(b"def")
         writer.close()
 
+    async def serve(self, ready: threading.Event) -> None:
+        self.loop, self.over = asyncio.get_running_loop(), asyncio.Event()
+        listener = await asyncio.start_server(self.handle, "127.0.0.1", 0)
+        self.port = listener.sockets[0].getsockname()[1]
+        ready.set()
+        await self.over.wait()
+        listener.close()
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await asyncio.sleep(0.01)  # the transports close
+
 
 @pytest.fixture
 def server() -> Iterator[Counting]:
-    counting, loop = Counting(), asyncio.new_event_loop()
-    listener = loop.run_until_complete(asyncio.start_server(counting.handle, "127.0.0.1", 0))
-    counting.port = listener.sockets[0].getsockname()[1]
-    thread = threading.Thread(target=loop.run_forever)
+    counting, ready = Counting(), threading.Event()
+    thread = threading.Thread(target=lambda: asyncio.run(counting.serve(ready)))
     thread.start()
+    ready.wait()
     yield counting
-    loop.call_soon_threadsafe(listener.close)
-    loop.call_soon_threadsafe(loop.stop)
+    counting.loop.call_soon_threadsafe(counting.over.set)
     thread.join()
-    for task in asyncio.all_tasks(loop):
-        task.cancel()
-    loop.run_until_complete(asyncio.sleep(0))
-    loop.run_until_complete(loop.shutdown_asyncgens())
-    loop.close()
 
 
 def check(load: Load, server: Counting) -> None:
