@@ -17,7 +17,7 @@ PACKAGES_gpu = --editable ".[gpu]"
 export ORT_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint train-demo bench bench-gpu stress lock
+.PHONY: help serve test lint train-demo bench bench-gpu bench-serve bench-memory stress lock
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -53,6 +53,13 @@ bench: $(TOOLS_STAMP)  ## our decoder against CTranslate2, PyTorch and plain ONN
 
 bench-gpu: $(TOOLS_STAMP)  ## every check and benchmark of a GPU, ten minutes; ARGS="--device cpu --quick" tries it on a CPU
 	@$(BIN)/python -m benchmarks.gpu --out runs/gpu $(ARGS)
+
+# LibreTranslate takes part if ARGS says where it is installed: see benchmarks/README.md.
+bench-serve: $(TOOLS_STAMP)  ## the service against other servers, latency and load; ARGS=--quick is shorter
+	@$(BIN)/python -m benchmarks.serve $(ARGS)
+
+bench-memory: $(TOOLS_STAMP)  ## 100,000 requests of all kinds: does the memory stay flat?
+	@$(BIN)/python -m benchmarks.memory $(ARGS)
 
 stress: $(TOOLS_STAMP)  ## the service under ten times its load and with clients that misbehave; ARGS=--quick is shorter
 	@$(BIN)/python -m benchmarks.stress $(ARGS)

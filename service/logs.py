@@ -14,6 +14,9 @@ LogFormat = Literal["json", "text"]
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
 """Of the request that is being handled; empty outside of one. Threads started for it know it too."""
 
+# Made once: json.dumps makes an encoder for every call that names options.
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
+
 
 class _JsonFormatter(logging.Formatter):
     """One JSON object a line. A record's `fields`, given as `extra={"fields": {...}}`, become keys of it."""
@@ -31,7 +34,7 @@ class _JsonFormatter(logging.Formatter):
         line.update(getattr(record, "fields", {}))
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return _encode(line)
 
 
 class _TextFormatter(logging.Formatter):
@@ -50,3 +53,6 @@ def configure_logging(level: str, log_format: LogFormat) -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # What no line shows need not be looked up for every line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # the caller's file; documented, for all its underscore

@@ -87,10 +87,13 @@ class Metrics:
             "Sentences nobody waited for any more, by where they were; attend_finished_total counts them too.",
             ["stage"], registry=registry,
         )  # fmt: skip
-        for endpoint in ENDPOINTS:
-            self._duration.labels(endpoint)
-            for outcome in OUTCOMES:
-                self._requests.labels(endpoint, outcome)
+        # Looked up once: prometheus_client checks names and takes a lock for every look.
+        self._durations = {endpoint: self._duration.labels(endpoint) for endpoint in ENDPOINTS}
+        self._outcomes = {
+            (endpoint, outcome): self._requests.labels(endpoint, outcome)
+            for endpoint in ENDPOINTS
+            for outcome in OUTCOMES
+        }
         for side in ("source", "target"):
             self._truncated.labels(side)
         for kind in ("removed", "kept"):
@@ -160,8 +163,8 @@ class Metrics:
 
     def observe_request(self, endpoint: Endpoint, outcome: Outcome, seconds: float) -> None:
         """Count one answered request."""
-        self._requests.labels(endpoint, outcome).inc()
-        self._duration.labels(endpoint).observe(seconds)
+        self._outcomes[endpoint, outcome].inc()
+        self._durations[endpoint].observe(seconds)
 
     def observe_translation(self, *, source_tokens: int, target_tokens: int, split: int, cut: int) -> None:
         """Count one translated request: its tokens, source sentences split and target sentences cut at a limit."""

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import json
 import logging
 import signal
 import time
-from http import HTTPStatus
 from types import FrameType
 from typing import Any, cast
 
-import h11
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.api.boundary import ARRIVED
 from service.settings import Settings
@@ -26,6 +23,8 @@ _log = logging.getLogger("attend")
 
 _LAST_REPLIES_SECONDS = 2.0
 """After the time for requests under way is over: to tell those that are left."""
+_MOST_HEAD_BYTES = 16_384
+"""Of a request line and headers that do not end, beside what came first; the parser has no limit of its own."""
 
 
 class Server(uvicorn.Server):
@@ -92,7 +91,7 @@ def _config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     )
 
 
-class Connection(H11Protocol):
+class Connection(HttpToolsProtocol):
     """uvicorn's connection, closed when a client takes too long with its headers or with the answer.
 
     Bodies have their time limit where they are read.
@@ -104,6 +103,8 @@ class Connection(H11Protocol):
         self._write_seconds = write_seconds
         self._header_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
+        self._in_head = False
+        self._head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The first request is expected."""
@@ -113,11 +114,26 @@ class Connection(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """No matter how often something comes: until the headers are complete, time runs."""
         arrived = time.monotonic()
+        began_before = self._in_head
         super().data_received(data)
         if self.cycle is not None and not self.cycle.response_complete:
             # Its task has not run yet: under load much lies between the two.
             cast(dict[str, Any], self.cycle.scope).setdefault(ARRIVED, arrived)
             self._cancel_timers()
+        if began_before and self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > _MOST_HEAD_BYTES and not self.transport.is_closing():
+                self.send_400_response(f"request line and headers must not be longer than {_MOST_HEAD_BYTES} bytes")
+
+    def on_message_begin(self) -> None:
+        """The parser sees the first byte of a request."""
+        self._in_head, self._head_bytes = True, 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """A body follows, or the next request."""
+        self._in_head = False
+        super().on_headers_complete()
 
     def on_response_complete(self) -> None:
         """The answer should be taken, and the next request may come."""
@@ -134,17 +150,12 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        """What is no HTTP is answered in the shape of every other error."""
-        body = json.dumps({"error": msg}).encode()
-        headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
-        # Unless an answer has been begun already.
-        with contextlib.suppress(h11.LocalProtocolError):
-            for event in (
-                h11.Response(status_code=HTTPStatus.BAD_REQUEST, headers=headers, reason=b"Bad Request"),
-                h11.Data(data=body),
-                h11.EndOfMessage(),
-            ):
-                self.transport.write(self.conn.send(event))
+        """What is no HTTP is answered in the shape of every other error, unless an answer has been begun already."""
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            body = json.dumps({"error": msg}).encode()
+            lines = ("HTTP/1.1 400 Bad Request", "content-type: application/json", f"content-length: {len(body)}",
+                     "connection: close", "", "")  # fmt: skip
+            self.transport.write("\r\n".join(lines).encode() + body)
         self.transport.close()
 
     def _expect_headers(self) -> None:

@@ -5,10 +5,11 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,14 +28,14 @@ _log = logging.getLogger("attend.requests")
 ARRIVED = "attend.arrived"
 """Where a scope says when the request's headers came, in seconds of `time.monotonic`; a server need not say it."""
 
-_CORS = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type",
-    "Access-Control-Expose-Headers": "Authorization",
-    "Access-Control-Allow-Methods": "GET, POST",
-    "Access-Control-Allow-Credentials": "true",
-    "Access-Control-Max-Age": "1728000",
-}
+_CORS = (
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-headers", b"Authorization, Content-Type"),
+    (b"access-control-expose-headers", b"Authorization"),
+    (b"access-control-allow-methods", b"GET, POST"),
+    (b"access-control-allow-credentials", b"true"),
+    (b"access-control-max-age", b"1728000"),
+)
 _ENDPOINTS: dict[str, Endpoint] = {
     "translate": "translate",
     "score": "score",
@@ -59,13 +60,24 @@ _QUIET: tuple[Endpoint, ...] = ("health", "metrics")
 _CALLERS_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
+Handler = Callable[[Request], Awaitable[Response]]
+
+
 class Boundary:
     """The outermost layer of the app."""
 
     def __init__(
-        self, app: ASGIApp, *, metrics: Metrics, max_body_bytes: int, answer_to: Callable[[Exception], Response]
+        self,
+        app: ASGIApp,
+        *,
+        metrics: Metrics,
+        max_body_bytes: int,
+        answer_to: Callable[[Exception, Request], Response],
+        handlers: Mapping[tuple[str, str], Handler],
     ) -> None:
+        """`handlers`, by method and path, are called without the way through the app's routes."""
         self._app = app
+        self._handlers = handlers
         self._metrics = metrics
         self._max_body_bytes = max_body_bytes
         self._answer_to = answer_to
@@ -94,12 +106,15 @@ class Boundary:
                 await Response(status_code=HTTPStatus.NO_CONTENT)(scope, receive, reply)
             elif (declared_length(Headers(scope=scope)) or 0) > self._max_body_bytes:
                 raise BodyTooLargeError(self._max_body_bytes)
+            elif (handler := self._handlers.get((scope["method"], scope["path"]))) is not None:
+                response = await handler(Request(scope, receive))
+                await response(scope, receive, reply)
             else:
                 await self._app(scope, receive, reply)
         except Exception as error:
             if reply.status is not None:
                 raise
-            await self._answer_to(error)(scope, receive, reply)
+            await self._answer_to(error, Request(scope))(scope, receive, reply)
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         endpoint, outcome = _endpoint(scope["path"]), _outcome(status)
@@ -128,10 +143,13 @@ class _Reply:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers.update(_CORS)
-            headers["X-Request-ID"] = request_id.get()
-            headers.append("Server-Timing", server_timing(total=time.monotonic() - self._began))
+            # Plain pairs: starlette's headers look for each name among all the others.
+            message["headers"] = [
+                *message.get("headers", ()),
+                *_CORS,
+                (b"x-request-id", request_id.get().encode()),
+                (b"server-timing", server_timing(total=time.monotonic() - self._began).encode()),
+            ]
         await self._send(message)
 
 

@@ -126,5 +126,5 @@ def _is_matrix(value: Sequence[Any]) -> bool:
     return not isinstance(first, list | tuple | dict)
 
 
-def _dumps(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+# Made once: json.dumps makes an encoder for every call that names options.
+_dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import signal
 import socket
 import sys
@@ -244,6 +245,27 @@ def test_what_is_no_http_is_400_in_our_shape(loader: FakeLoader, junk: bytes) ->
     status, *_, body = asyncio.run(scenario()).decode().split("\r\n")
     assert status == "HTTP/1.1 400 Bad Request"
     assert json.loads(body) == {"error": "Invalid HTTP request received."}
+
+
+def test_headers_without_end_are_400_long_before_their_time_is_over(loader: FakeLoader) -> None:
+    async def scenario() -> bytes:
+        async with serving(loader) as (_, port, _):
+            return await converse(port, b"GET /health HTTP/1.1\r\nX: ", *[b"y" * 4096] * 5, pause=0.02)
+
+    status, *_, body = asyncio.run(scenario()).decode().split("\r\n")
+    assert status == "HTTP/1.1 400 Bad Request"
+    assert json.loads(body) == {"error": "request line and headers must not be longer than 16384 bytes"}
+
+
+def test_a_body_nobody_reads_is_not_taken_for_headers(loader: FakeLoader) -> None:
+    async def scenario() -> bytes:
+        lost = b"POST /nowhere HTTP/1.1\r\nHost: attend\r\nContent-Length: 40960\r\n\r\n"
+        last = b"GET /health/live HTTP/1.1\r\nHost: attend\r\nConnection: close\r\n\r\n"
+        async with serving(loader) as (_, port, _):
+            return await converse(port, lost, *[b"y" * 4096] * 10, last, pause=0.01)
+
+    received = asyncio.run(scenario())
+    assert re.findall(rb"HTTP/1.1 (\d+)", received) == [b"404", b"200"]
 
 
 @pytest.mark.parametrize("early", [True, False], ids=["while it is under way", "when it was answered"])

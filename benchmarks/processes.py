@@ -1,0 +1,77 @@
+"""Servers in processes of their own, and what they use."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+_TICKS = os.sysconf("SC_CLK_TCK")
+START_SECONDS = 90.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Server:
+    """A running server."""
+
+    pid: int
+    port: int
+    start_seconds: float
+    """From the start of the process until it was ready."""
+
+    def cpu_seconds(self) -> float:
+        """Of all its threads, user and system."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def resident_bytes(self) -> int:
+        """What it holds in memory now."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+
+
+@contextlib.contextmanager
+def started(command: Callable[[int], Sequence[str]], environment: Mapping[str, str], health: str) -> Iterator[Server]:
+    """A server on a free port, ready, stopped at the end; what it says is shown only if it fails to start."""
+    port = _free_port()
+    variables = {**os.environ, "ATTEND_PORT": str(port), "ORT_DISABLE_TELEMETRY": "1", **environment}
+    with tempfile.TemporaryFile() as said:
+        began = time.perf_counter()
+        process = subprocess.Popen(command(port), cwd=ROOT, env=variables, stdout=said, stderr=said)
+        try:
+            _wait_until_ready(process, f"http://127.0.0.1:{port}{health}", began)
+            yield Server(process.pid, port, time.perf_counter() - began)
+        except NotReadyError:
+            said.seek(0)
+            raise NotReadyError(said.read().decode(errors="replace")[-2000:]) from None
+        finally:
+            process.kill()
+            process.wait()
+
+
+class NotReadyError(RuntimeError):
+    """A server ended, or took too long, before it was ready."""
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], url: str, began: float) -> None:
+    while process.poll() is None and time.perf_counter() - began < START_SECONDS:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):
+            return
+        time.sleep(0.02)
+    raise NotReadyError
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
