@@ -105,7 +105,7 @@ async def started(*command: str) -> AsyncIterator[Service]:
     environment = {**os.environ, **limits, "ATTEND_PORT": str(port)}
     with tempfile.NamedTemporaryFile() as log:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", *command, cwd=ROOT, env=environment, stderr=log
+            sys.executable, "-m", *command, cwd=ROOT, env=environment, stdout=log
         )
         try:
             async with asyncio.timeout(60):

@@ -137,7 +137,9 @@ class Metrics:
         self._queue_tokens = Gauge(
             "attend_queue_tokens", "Source tokens of the sentences that wait.", registry=self._registry
         )
-        self._padding = histogram("attend_padding_ratio", "Share of padding among the encoded tokens.", _RATIOS)
+        self._padding = histogram(
+            "attend_padding_ratio", "Share of padding among the source places that a decoder step reads.", _RATIOS
+        )
 
     def _create_scorer_metrics(self) -> None:
         registry = self._registry
@@ -185,10 +187,10 @@ class Metrics:
         """Count what the engine did since its last report."""
         for encode in report.encodes:
             self._encode_seconds.observe(encode.seconds)
-            self._padding.observe(1 - encode.source_tokens / encode.padded_tokens)
         for step in report.steps:
             self._batch_rows.observe(step.rows)
             self._step_seconds.observe(step.seconds)
+            self._padding.observe(step.padding)
         self._steps.inc(len(report.steps))
         for seconds in report.queue_wait_seconds:
             self._wait_seconds.observe(seconds)
@@ -232,6 +234,8 @@ class Metrics:
         """Every metric with its type and labels, as Markdown; `docs/metrics.md` holds it."""
         lines = ["| metric | type | labels | |", "| --- | --- | --- | --- |"]
         for family in self._registry.collect():
+            if not family.name.startswith("attend_"):  # of the process, by the client library
+                continue
             labels = _label_values(family)
             total = "_total" if family.type == "counter" else ""
             lines.append(f"| `{family.name}{total}` | {family.type} | {labels} | {family.documentation} |")

@@ -150,7 +150,14 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        """What is no HTTP is answered in the shape of every other error, unless an answer has been begun already."""
+        """What is no HTTP is answered in the shape of every other error, unless an answer has been begun already.
+
+        After a whole request it spoils no answer: that is still given, and then the connection ends.
+        """
+        if self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body:
+            self.cycle.keep_alive = False
+            self.flow.pause_reading()
+            return
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
             body = json.dumps({"error": msg}).encode()
             lines = ("HTTP/1.1 400 Bad Request", "content-type: application/json", f"content-length: {len(body)}",

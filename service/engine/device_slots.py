@@ -92,6 +92,8 @@ class DeviceSlots:
             "past": [state for state in graphs.states if state.kind == "growing"],
         }
         self.count = 0
+        self.padding = 0.0
+        """Share of the places in the memory of the running sentences that hold nothing."""
         self._slots = np.zeros(0, np.int64)
         self._longest = np.zeros((), np.int32)
         self.token_ids = np.zeros((0, beam_size), np.int64)
@@ -149,6 +151,7 @@ class DeviceSlots:
         self.token_ids = np.concatenate([self.token_ids[: self.count], start.astype(np.int64)])
         self.lengths = np.concatenate([self.lengths[: self.count], start.astype(np.int32)])
         self.count += added
+        self._note_padding()
 
     def leave(self, gone: Sequence[int]) -> npt.NDArray[np.int64]:
         """Free the slots of the sentences `gone`; returns, for each that remains, the number it had before."""
@@ -157,7 +160,12 @@ class DeviceSlots:
         self._slots, self.token_ids, self.lengths = self._slots[kept], self.token_ids[kept], self.lengths[kept]
         if not self.count and not self._is_fixed and self._sizes != self._first:
             self._start_anew()
+        self._note_padding()
         return kept
+
+    def _note_padding(self) -> None:
+        if self.count:
+            self.padding = 1.0 - float(self._mask[self._slots].mean())
 
     def reorder(self, beam_indices: npt.NDArray[np.int64]) -> None:
         """Let the rows of each sentence continue the beams [N, K] they come from."""

@@ -16,8 +16,6 @@ class EncodeRecord:
 
     source_tokens: int
     """Tokens of its sentences, tags and end tokens included, padding not."""
-    padded_tokens: int
-    """What was computed: sentences times their common padded length."""
     seconds: float
 
 
@@ -28,6 +26,8 @@ class StepRecord:
     rows: int
     """Sentences times beams."""
     seconds: float
+    padding: float
+    """Share of the source places read by its encoder-decoder attention that hold nothing, 0 to 1."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,7 @@ class RunningState(Protocol):
     count: int
     token_ids: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.int32]
+    padding: float
 
     @property
     def max_candidates(self) -> int:
@@ -110,6 +111,11 @@ class BeamGroup(Generic[Owner]):
     def rows(self) -> int:
         """Sentences times beams."""
         return len(self._sentences) * self._width
+
+    @property
+    def padding(self) -> float:
+        """Share of the source places a step reads that hold nothing."""
+        return self._state.padding
 
     @property
     def owners(self) -> list[Owner]:

@@ -76,6 +76,8 @@ class Slots:
         self._longest = np.zeros((), np.int32)
         self._columns = runtime.open_columns(beam_size)
         self.count = 0
+        self.padding = 0.0
+        """Share of the places in the memory of the running sentences that hold nothing."""
         self._sizes = {"N": max(_FIRST_SENTENCES, runtime.min_rows), "S": 0, "P": _FIRST_PLACES}
         self._arena = _Arena()
         self._lay_out()
@@ -126,6 +128,7 @@ class Slots:
         for state in self._replaced:
             self._states[state.input][new.start * self._beam_size : new.stop * self._beam_size] = 0
         self.count += added
+        self._note_padding()
         if self._columns is not None and self._columns.join(memory["shortlist"]):
             self._steps.clear()
 
@@ -158,11 +161,16 @@ class Slots:
         # A step may take a free slot along as company: it must not seem longer than the rows that run.
         self.lengths[left : self.count] = 0
         self.count = left
+        self._note_padding()
         if not left and self._arena.size > _KEPT_BYTES:
             self._sizes["N"] = max(_FIRST_SENTENCES, self._runtime.min_rows)
             self._arena = _Arena()
             self._lay_out()
         return kept
+
+    def _note_padding(self) -> None:
+        if self.count:
+            self.padding = 1.0 - float(self._source_mask[: self.count].mean())
 
     def _move(self, source: Array, target: Array) -> None:
         filled = int(self.lengths[: self.count].max(initial=0))

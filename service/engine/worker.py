@@ -414,27 +414,27 @@ class _Running:
             entry.job.times.started = began
             self._waits.append(began - entry.job.times.submitted)
             together[entry.demand.encode_tokens, entry.job.options.beam_size].append(entry)
-        for (length, beam_size), some in together.items():
-            self._join_or_fail(lane, length, beam_size, some)
+        for (_, beam_size), some in together.items():
+            self._join_or_fail(lane, beam_size, some)
         return time.monotonic() - began
 
-    def _join_or_fail(self, lane: Lane, length: int, beam_size: int, entries: Sequence[_Entry]) -> None:
+    def _join_or_fail(self, lane: Lane, beam_size: int, entries: Sequence[_Entry]) -> None:
         try:
-            self._join(lane, length, beam_size, entries)
+            self._join(lane, beam_size, entries)
         except Exception as error:
             if len(entries) == 1:
                 self._fail(entries, error)
                 self._prove(beam_size)
             else:  # one of them may be to blame: the others need not fail with it
                 for entry in entries:
-                    self._join_or_fail(lane, length, beam_size, [entry])
+                    self._join_or_fail(lane, beam_size, [entry])
 
-    def _join(self, lane: Lane, length: int, beam_size: int, entries: Sequence[_Entry]) -> None:
+    def _join(self, lane: Lane, beam_size: int, entries: Sequence[_Entry]) -> None:
         began = time.monotonic()
         memory = self._decoder.encode([entry.job.source_ids for entry in entries])
         tokens = sum(len(entry.job.source_ids) for entry in entries)
         now = time.monotonic()
-        self._encodes.append(EncodeRecord(tokens, length * len(entries), now - began))
+        self._encodes.append(EncodeRecord(tokens, now - began))
         for entry in entries:
             entry.job.times.encoded = now
         groups = self._groups[lane]
@@ -455,13 +455,13 @@ class _Running:
     def _step(self, group: BeamGroup[_Entry]) -> None:
         if not group.rows:
             return
-        began, rows = time.monotonic(), group.rows
+        began, rows, padding = time.monotonic(), group.rows, group.padding
         try:
             result = group.step()
         except Exception as error:
             self._rebuild(group, error)
             return
-        self._steps.append(StepRecord(rows, time.monotonic() - began))
+        self._steps.append(StepRecord(rows, time.monotonic() - began, padding))
         for entry, hypotheses in result.finished:
             self._answer(entry, hypotheses)
         if result.failed:

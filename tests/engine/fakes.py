@@ -23,6 +23,8 @@ FORBIDDEN = 3
 class TableSlots:
     """Running sentences as plain arrays; every row remembers its last token only, as the tables do."""
 
+    padding = 0.0
+
     def __init__(self, decoder: TableDecoder, beam_size: int) -> None:
         self.count = 0
         self.token_ids = np.zeros((0, beam_size), np.int64)

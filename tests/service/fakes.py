@@ -139,8 +139,8 @@ class FakeEngine:
 def _record(job: Job, hypotheses: Sequence[Hypothesis]) -> EngineReport:
     tokens = len(job.source_ids)
     return EngineReport(
-        encodes=(EncodeRecord(tokens, tokens, 0.001),),
-        steps=(StepRecord(job.options.beam_size, 0.002),) * len(hypotheses[0].target_ids),
+        encodes=(EncodeRecord(tokens, 0.001),),
+        steps=(StepRecord(job.options.beam_size, 0.002, 0.25),) * len(hypotheses[0].target_ids),
         queue_wait_seconds=(0.0,),
         finished={hypotheses[0].finish_reason: 1},
         cancelled={},

@@ -327,7 +327,7 @@ def test_the_log_is_json_with_the_request_id_and_without_the_text(
             await client.post("/translate", json=GOOD, headers={"X-Request-ID": "worse"})
 
     asyncio.run(scenario())
-    text = capsys.readouterr().err
+    text = capsys.readouterr().out
     assert "好" not in text
     assert "秘密" not in text
     lines = [json.loads(line) for line in text.splitlines()]
@@ -359,4 +359,4 @@ def test_the_log_can_be_for_a_person(root_logger: logging.Logger, capsys: pytest
     configure_logging("warning", "text")
     logging.getLogger("attend").info("not this")
     logging.getLogger("attend").warning("this", extra={"fields": {"rows": 3}})
-    assert capsys.readouterr().err.endswith("WARNING attend: this rows=3\n")
+    assert capsys.readouterr().out.endswith("WARNING attend: this rows=3\n")
