@@ -33,7 +33,7 @@ def address() -> Iterator[str]:
     ours = {name: value for name, value in os.environ.items() if not name.startswith("ATTEND_")}
     settings = {"ATTEND_PORT": str(port), "ATTEND_BUNDLE": str(SHIPPED_BUNDLE), "ATTEND_SESSIONS": "1"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "service"], cwd=ROOT, env={**ours, **settings}, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "service"], cwd=ROOT, env={**ours, **settings}, stdout=subprocess.DEVNULL
     )
     try:
         address = f"http://127.0.0.1:{port}"
