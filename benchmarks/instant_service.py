@@ -32,6 +32,9 @@ class InstantEngine:
             job.future.set_running_or_notify_cancel()
             job.future.set_result((Hypothesis(job.source_ids[1:-1], -1.0, -0.1, "eos"),))
 
+    def check_room(self, fewest_tokens: int, most_tokens: int) -> None:
+        pass
+
     def withdraw(self, ticket: Ticket) -> None:
         ticket.withdrawn = True
 

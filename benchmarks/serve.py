@@ -220,13 +220,15 @@ class Bench:
         else:
             load = self._run(open_loop, server.port, requests, (case.load or 0.0) * capacity, window)
         cpu = server.cpu_seconds() - before
-        answered = max(load.answered, 1) * sentences
+        if not load.answered:
+            raise RuntimeError(f"a server answered nothing: {case.name}")
+        answered = load.answered * sentences
         return {
             "requests": len(load.latencies),
             "sentences_per_second": round(load.rate * sentences, 1),
             **{f"p{share}_ms": _quantile(load.latencies, share / 100) for share in (50, 95, 99)},
             "cpu_ms_a_sentence": round(1000 * cpu / answered, 3),
-            "client_cpu_ms_a_request": round(1000 * load.client_cpu_seconds / max(load.answered, 1), 3),
+            "client_cpu_ms_a_request": round(1000 * load.client_cpu_seconds / load.answered, 3),
             "refused": load.refused,
             "failed": load.failed,
         }
