@@ -254,9 +254,6 @@ def _decoder_log_probs(
     shortlist = {}
     if "columns" in sessions:
         shortlist = _everything(sessions["columns"], n * k, vocabulary_size)
-    shortlist = {}
-    if "columns" in sessions:
-        shortlist = _everything(sessions["columns"], n * k, vocabulary_size)
     for step in range(t):
         values = decoder.run(
             None,

@@ -82,7 +82,7 @@ class OnnxDecoder:
     def encode(self, sources: Sequence[Sequence[int]]) -> Mapping[str, Array]:
         """Memory of sentences of one padded length."""
         if self._runtime.on_device is not None:
-            return self._runtime.on_device.encode(sources, padded_length(max(map(len, sources))))
+            return self._runtime.on_device.encode(sources, self.padded_length(max(map(len, sources))))
         memory = self._runtime.encode(sources)
         if self._shortlist is not None:
             memory["shortlist"] = pad_rows([self._shortlist.of(source) for source in sources])

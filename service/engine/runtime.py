@@ -64,7 +64,7 @@ class Runtime:
         if self.provider == CUDA or state_on_device:
             graphs = cuda_graphs and self.provider == CUDA
             self.on_device = self._open_device_graphs(directory, options, graphs=graphs)
-        self._columns = self._open_columns(directory, options, [CPU])
+        self._columns = _open(directory, manifest, "columns", options, [CPU]) if "columns" in manifest.graphs else None
         if self._has_seven_bits:
             _log.warning("this processor has no VNNI: int8 runs slower, and its output projection with 7 bits")
         self._pads = len(manifest.graphs["encoder"].inputs) > 1
@@ -77,12 +77,6 @@ class Runtime:
         if not set(MOVES) <= set(self.manifest.graphs) or "columns" in self.manifest.graphs:
             raise DeviceError("this bundle cannot keep its state on a device; export it again with --precision fp16")
         return DeviceGraphs(directory, self.manifest, self._encoder, self._decoder, options, graphs=graphs)
-
-    def _open_columns(
-        self, directory: Path, options: onnxruntime.SessionOptions, providers: Sequence[str]
-    ) -> onnxruntime.InferenceSession | None:
-        spec = self.manifest.graphs.get("columns")
-        return spec and onnxruntime.InferenceSession(directory / spec.file, options, providers)
 
     @property
     def needs_shortlist(self) -> bool:
