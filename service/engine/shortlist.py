@@ -1,7 +1,7 @@
 """The output projection of the running sentences: only the columns that some shortlist needs, side by side.
 
 A column stays where it is while its sentence runs; when too many are of sentences long gone, they are laid out anew.
-Column 0 stands for no token.
+Column 0 stands for no token. Sentences that join together get their columns together, before the next step.
 
 Shapes: N sentences running, K beams a sentence, R = N K rows, L tokens a shortlist, U columns, D width of a state, V
 pieces in the vocabulary.
@@ -44,6 +44,7 @@ class ShortlistColumns:
         self._ids = np.full((_FIRST_SENTENCES, beam_size, LENGTH_MULTIPLE), PAD_ID, np.int64)
         self._columns = np.zeros_like(self._ids)
         self._lists: list[IntArray] = []
+        self._settled = 0  # sentences, the first of all, whose columns are in place
         self._lay_out(np.zeros(0, np.int64))
 
     @property
@@ -56,27 +57,33 @@ class ShortlistColumns:
         """U."""
         return len(self._bias)
 
-    def join(self, shortlists: IntArray) -> bool:
-        """Add sentences with shortlists [n, *], padded at the end; whether the buffers are others than before."""
-        before, width = len(self._lists), self.width
+    def join(self, shortlists: IntArray) -> None:
+        """Add sentences with shortlists [n, *], padded at the end; `settle` before the next step."""
         added = [row[: np.count_nonzero(row != PAD_ID)] for row in shortlists]
         self._lists += added
         for shortlist in added:
             self._users[shortlist] += 1
-        longest = padded_length(max(map(len, added)))
+
+    def settle(self) -> bool:
+        """Lay out the columns of those who joined; whether the buffers are others than before."""
+        before, after = self._settled, len(self._lists)
+        if before == after:
+            return False
+        self._settled = after
+        width, longest = self.width, padded_length(max(map(len, self._lists[before:])))
         roomy = before or longest <= width < 2 * longest
-        moved = self._ensure(len(self._lists), max(width, longest) if roomy else longest)
+        moved = self._ensure(after, max(width, longest) if roomy else longest)
         needed = np.flatnonzero(self._users)
         if 1.5 * len(needed) + _COLUMN_MULTIPLE < self._used:
             self._lay_out(needed)
-            self._write(range(len(self._lists)))
+            self._write(range(after))
             return True
         moved |= self._add_columns(needed[self._place[needed] == 0])
-        self._write(range(before, len(self._lists)))
+        self._write(range(before, after))
         return moved
 
     def leave(self, kept: IntArray, gone: Sequence[int]) -> None:
-        """Sentence n is now the one that was at kept[n]; those at `gone` are no more."""
+        """Sentence n is now the one that was at kept[n]; those at `gone` are no more. All of them are settled."""
         for slot in gone:
             self._users[self._lists[slot]] -= 1
         moved = np.flatnonzero(kept != np.arange(len(kept)))
@@ -84,6 +91,7 @@ class ShortlistColumns:
         # A free slot may keep a lone row company: it must not point to columns that are no more.
         self._columns[len(kept) : len(self._lists)] = 0
         self._lists = [self._lists[slot] for slot in kept.tolist()]
+        self._settled = len(kept)
 
     def inputs(self, sentences: int) -> dict[str, Array]:
         """The decoder's inputs for the first `sentences`; they change where they lie."""

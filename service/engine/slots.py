@@ -106,11 +106,13 @@ class Slots:
     @property
     def max_candidates(self) -> int:
         """All the tokens a row may choose from: padding of a shortlist has no probability."""
+        self._settle_columns()
         return self._runtime.vocabulary_size if self._columns is None else self._columns.width
 
     @property
     def num_output_columns(self) -> int:
         """Columns of the output projection that a step computes."""
+        self._settle_columns()
         return self._runtime.vocabulary_size if self._columns is None else self._columns.num_columns
 
     def join(self, memory: Mapping[str, Array]) -> None:
@@ -129,7 +131,11 @@ class Slots:
             self._states[state.input][new.start * self._beam_size : new.stop * self._beam_size] = 0
         self.count += added
         self._note_padding()
-        if self._columns is not None and self._columns.join(memory["shortlist"]):
+        if self._columns is not None:
+            self._columns.join(memory["shortlist"])
+
+    def _settle_columns(self) -> None:
+        if self._columns is not None and self._columns.settle():
             self._steps.clear()
 
     def _ensure(self, **wanted: int) -> None:
@@ -155,6 +161,7 @@ class Slots:
         movers = sorted(set(range(left, self.count)) - set(gone))
         kept[holes] = movers
         if self._columns is not None:
+            self._settle_columns()
             self._columns.leave(kept, gone)
         if holes:
             self._move(np.array(movers), np.array(holes))
@@ -203,6 +210,7 @@ class Slots:
             Log-probabilities [R, C] of the best next tokens, best first, and their ids [R, C]; both are overwritten by
             a later step.
         """
+        self._settle_columns()
         longest = int(self.lengths[: self.count].max()) + 1
         if longest > self._sizes["P"]:
             self._ensure(P=longest)

@@ -43,6 +43,7 @@ def test_where_sums_saturate_the_shortlists_columns_have_seven_bits(
         opened = loaded.open_columns(1)
         assert opened is not None
         opened.join(np.arange(300, 340)[None])
+        opened.settle()
         inputs = opened.inputs(1)
         assert np.abs(inputs["output_weights"].astype(int)).max() <= (64 if saturates else 127)
         columns.append(inputs["output_weights"] * inputs["output_scales"])
