@@ -51,7 +51,9 @@ def test_every_row_finds_its_tokens_whoever_joins_and_leaves(beams: int, seed: i
                 columns.join(pad_rows(added))
                 lists += added
             buffers = columns.inputs(1)
-            assert columns.settle() or all(value.base is buffers[name].base for name, value in columns.inputs(1).items())
+            assert columns.settle() or all(
+                value.base is buffers[name].base for name, value in columns.inputs(1).items()
+            )
             assert not columns.settle()
             after = columns.inputs(1)["output_weights"].shape[1]
             relaid, most = relaid + (after < before), max(most, after)
