@@ -221,12 +221,13 @@ class DecoderStep(nn.Module):
             present: `past` with one entry more a row; meant to be bound to the same memory.
         """
         layers = len(self.model.decoder)
-        x = self.model.embedding(token_ids, lengths.view(token_ids.shape))
+        x = self.model.embedding(token_ids.reshape(-1, 1), lengths[:, None])
         keys, values = [], []
-        bias = torch.zeros_like(source_mask, dtype=x.dtype).masked_fill(~source_mask, -math.inf)[:, None, None, :]
+        zero, nothing = (torch.tensor(value, dtype=x.dtype) for value in (0.0, -math.inf))
+        bias = torch.where(source_mask[:, None, None, :], zero, nothing)
         for index, layer in enumerate(self.model.decoder):
             cache = _Cache(past[index], past[layers + index], lengths, longest, self.projections[index])
-            cross = _Memory(memory[index], memory[layers + index], bias)
+            cross = _Memory(memory[index], memory[layers + index], bias, token_ids.shape[1])
             x, key, value = _step_layer(layer, x, cache, cross)
             keys.append(key)
             values.append(value)
@@ -267,10 +268,12 @@ class _Memory:
     key: Tensor
     value: Tensor
     bias: Tensor
+    beams: int
+    """K."""
 
 
 def _step_layer(layer: DecoderLayer, x: Tensor, cache: _Cache, memory: _Memory) -> tuple[Tensor, Tensor, Tensor]:
-    """`DecoderLayer.forward` for one new position of every beam. x [N, K, D] -> x, cache keys and values."""
+    """`DecoderLayer.forward` for one new position of every beam. x [R, 1, D] -> x, cache keys and values."""
     present: list[Tensor] = []
 
     def self_attention(y: Tensor) -> Tensor:
@@ -290,28 +293,27 @@ def _step_layer(layer: DecoderLayer, x: Tensor, cache: _Cache, memory: _Memory) 
 
 
 def _cached_attention(attention: MultiHeadAttention, y: Tensor, cache: _Cache) -> tuple[Tensor, Tensor, Tensor]:
-    """Self-attention of one new position a row, over its own past: each row reads only what it has filled."""
-    sentences, beams, width = y.shape
-    packed = cache.projection(y).reshape(sentences * beams, 1, 3 * width)
+    """Self-attention of one new position a row, y [R, 1, D], over its own past: each row reads only what it has
+    filled."""
     context, key, value = torch.onnx.ops.symbolic_multi_out(
         "com.microsoft::GroupQueryAttention",
-        [packed, None, None, cache.key, cache.value, cache.lengths, cache.longest],
+        [cache.projection(y), None, None, cache.key, cache.value, cache.lengths, cache.longest],
         {"num_heads": attention.num_heads, "kv_num_heads": attention.num_heads},
         dtypes=[y.dtype, y.dtype, y.dtype],
-        shapes=[(sentences * beams, 1, width), cache.key.shape, cache.value.shape],
+        shapes=[y.shape, cache.key.shape, cache.value.shape],
         version=1,
     )
-    return context.reshape(sentences, beams, width), key, value
+    return context, key, value
 
 
 def _memory_attention(attention: MultiHeadAttention, y: Tensor, memory: _Memory) -> Tensor:
-    """Encoder-decoder attention of K queries on one memory.
+    """Encoder-decoder attention of the K queries of a sentence on one memory, y [R, 1, D].
 
     Plain products: for a query or a few, ONNX Runtime's fused operator takes up to twice the time.
     """
-    query = attention.split_heads(attention.query(y))
-    weights = (query @ memory.key.transpose(-2, -1) + memory.bias).softmax(dim=-1)
-    return attention.merge_heads(weights @ memory.value)
+    by_sentence = attention.query(y).reshape(memory.key.shape[0], memory.beams, attention.num_heads, -1)
+    weights = (by_sentence.transpose(1, 2) @ memory.key.transpose(-2, -1) + memory.bias).softmax(dim=-1)
+    return attention.merge_heads(weights @ memory.value).reshape(y.shape)
 
 
 class TakeRows(nn.Module):

@@ -90,6 +90,10 @@ class _Continuations:
     origins: npt.NDArray[np.int64]  # [N, 2K] the beam each continues
     token_ids: npt.NDArray[np.int64]  # [N, 2K]
 
+    def at(self, rows: npt.NDArray[np.int64], order: npt.NDArray[np.int64]) -> _Continuations:
+        """In another order [N, 2K]; rows [N, 1] are their numbers."""
+        return _Continuations(self.log_probs[rows, order], self.origins[rows, order], self.token_ids[rows, order])
+
 
 class BeamGroup(Generic[Owner]):
     """The running sentences of one beam size."""
@@ -105,7 +109,6 @@ class BeamGroup(Generic[Owner]):
         self._constrained = 0  # sentences some of whose log-probabilities change
         self._row_numbers = np.zeros((0, 1), np.int64)
         self._no_origins = np.zeros((0, 2), np.int64)
-        self._leading = np.arange(beam_size)[None, :]
 
     @property
     def rows(self) -> int:
@@ -153,15 +156,14 @@ class BeamGroup(Generic[Owner]):
         some_end = bool(ends.any())
         if some_end:
             self._end_hypotheses(best, ends, lengths)
-        # At most one continuation of a beam ends, so K of these 2K go on.
-        going_on = np.argsort(ends, axis=1, kind="stable")[:, :width] if some_end else self._leading
         # No number at all, or no token that is possible: there is nothing to go on with.
         leading = best.log_probs[:, 0]
         failed = [] if leading.min() > -np.inf else np.flatnonzero(~(leading > -np.inf)).tolist()
-        rows = self._row_numbers[:count]
-        beam_indices = best.origins[rows, going_on]
-        self._state.token_ids[:count] = best.token_ids[rows, going_on]
-        self._log_probs = best.log_probs[rows, going_on]
+        if some_end:  # at most one continuation of a beam ends, so K of these 2K go on
+            best = best.at(self._row_numbers[:count], np.argsort(ends, axis=1, kind="stable"))
+        beam_indices = best.origins[:, :width]
+        self._state.token_ids[:count] = best.token_ids[:, :width]
+        self._log_probs = best.log_probs[:, :width]
         self._remember(beam_indices, lengths)
         lengths = self._state.lengths[:count]
         lengths += 1
