@@ -1,5 +1,5 @@
 """python -m benchmarks.details: what details, alignment and attention cost those who ask for them, over HTTP's code but
-without a socket; and how far the scorer's log-probabilities are from the engine's."""
+without a socket; and how far `token_log_probs` are from summing to `log_prob`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ async def _measure(bundle: Path, counts: list[int], repeats: int) -> None:
             reply = await _post(client, lines[: max(counts)], {"details": True, "beam_size": beam_size})
             found = [segment for text in reply.json()["segments"] for segment in text]
             apart = [abs(sum(each["token_log_probs"]) - each["log_prob"]) for each in found]
-            print(f"beam {beam_size}: {len(apart)} sentences, engine and scorer {max(apart):.1e} nats apart at most")
+            print(
+                f"beam {beam_size}: {len(apart)} sentences, log_prob and its tokens {max(apart):.1e} nats apart at most"
+            )
         rows = []
         for count in counts:
             for name, how in ASKED.items():

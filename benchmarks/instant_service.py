@@ -30,7 +30,9 @@ class InstantEngine:
         for job in jobs:
             job.times.submitted = job.times.started = job.times.encoded = job.times.finished = now
             job.future.set_running_or_notify_cancel()
-            job.future.set_result((Hypothesis(job.source_ids[1:-1], -1.0, -0.1, "eos"),))
+            echoed = job.source_ids[1:-1]
+            each = (-1.0 / (len(echoed) + 1),) * (len(echoed) + 1)
+            job.future.set_result((Hypothesis(echoed, -1.0, -0.1, "eos", each),))
 
     def check_room(self, fewest_tokens: int, most_tokens: int) -> None:
         pass

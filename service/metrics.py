@@ -145,8 +145,8 @@ class Metrics:
         registry = self._registry
         self._scored = Counter(
             "attend_scored_total",
-            "Sentences the scorer is done with (replies with details, and /score): scored, failed, or no longer "
-            "waited for.",
+            "Sentences the scorer is done with (replies with alignment or attention, and /score): scored, failed, or "
+            "no longer waited for.",
             ["outcome"], registry=registry,
         )  # fmt: skip
         for outcome in ("ok", "error", "cancelled"):

@@ -88,7 +88,10 @@ class Segment(BaseModel):
     target_tokens: list[str] = Field(description="Pieces, and the end token unless the sentence was cut.")
     log_prob: float = Field(description="Natural logarithm of the probability of all target tokens together.")
     score: float = Field(description="log_prob / n^length_penalty; n counts the end token.")
-    token_log_probs: list[float] = Field(description="One for each of `target_tokens`.")
+    token_log_probs: list[float] = Field(
+        description="One for each of `target_tokens`, before any option changed it; without such options their sum is "
+        "`log_prob`."
+    )
     source_token_spans: list[Span] = Field(description="One for each of `source_tokens`; empty for tag and end token.")
     target_token_spans: list[Span] = Field(description="One for each of `target_tokens`; empty for the end token.")
     source_words: list[Span] = Field(description="In order; where a script has no spaces, the pieces.")

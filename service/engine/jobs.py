@@ -71,6 +71,9 @@ class Hypothesis:
     """What hypotheses are ranked by, see `SearchOptions.length_penalty`."""
     finish_reason: FinishReason
     """`eos`: the model ended the sentence. `length`: it was cut at `max_output_tokens`."""
+    token_log_probs: tuple[float, ...]
+    """Of each token, that of the end token last if there is one: what the decoder gave it before `options` changed
+    anything. Without such changes their sum is `log_prob`, but for rounding."""
 
 
 @dataclasses.dataclass(slots=True)

@@ -19,10 +19,11 @@ import numpy.typing as npt
 
 from model.vocabulary import BOS_ID, EOS_ID, PAD_ID
 from service.engine.constraints import Change, changes, forced_token
-from service.engine.jobs import Hypothesis, SearchOptions
+from service.engine.jobs import FinishReason, Hypothesis, SearchOptions
 from service.engine.shortlist import pad_rows
 
 Array = npt.NDArray[np.generic]
+Number = TypeVar("Number", np.int64, np.float32)
 Owner = TypeVar("Owner")
 
 _FIRST_PLACES = 32
@@ -61,12 +62,12 @@ class Sentence(Generic[Owner]):
     options: SearchOptions
     ended: list[Hypothesis] = dataclasses.field(default_factory=list)
 
-    def end(self, target_ids: Array, log_prob: float, *, by_model: bool) -> None:
+    def end(self, target_ids: Array, log_prob: float, token_log_probs: Sequence[float], *, by_model: bool) -> None:
         """Note one hypothesis that has ended, by its end token (which then counts in the length) or by the limit."""
         length = len(target_ids) + by_model
         score = log_prob / length**self.options.length_penalty
-        ids = tuple(int(i) for i in target_ids)
-        self.ended.append(Hypothesis(ids, log_prob, score, "eos" if by_model else "length"))
+        reason: FinishReason = "eos" if by_model else "length"
+        self.ended.append(Hypothesis(tuple(target_ids.tolist()), log_prob, score, reason, tuple(token_log_probs)))
 
     def best(self) -> tuple[Hypothesis, ...]:
         """What was asked for, best first; equal scores keep the order in which they ended."""
@@ -89,10 +90,12 @@ class _Continuations:
     log_probs: npt.NDArray[np.float32]  # [N, 2K] of the whole hypothesis
     origins: npt.NDArray[np.int64]  # [N, 2K] the beam each continues
     token_ids: npt.NDArray[np.int64]  # [N, 2K]
+    token_log_probs: npt.NDArray[np.float32]  # [N, 2K] of the token by itself, before options changed it
 
     def at(self, rows: npt.NDArray[np.int64], order: npt.NDArray[np.int64]) -> _Continuations:
         """In another order [N, 2K]; rows [N, 1] are their numbers."""
-        return _Continuations(self.log_probs[rows, order], self.origins[rows, order], self.token_ids[rows, order])
+        columns = (self.log_probs, self.origins, self.token_ids, self.token_log_probs)
+        return _Continuations(*(column[rows, order] for column in columns))
 
 
 class BeamGroup(Generic[Owner]):
@@ -104,6 +107,7 @@ class BeamGroup(Generic[Owner]):
         self._sentences: list[Sentence[Owner]] = []
         self._log_probs = np.zeros((0, beam_size), np.float32)  # of each beam so far; -inf for a beam that is none
         self._tokens = np.zeros((0, beam_size, _FIRST_PLACES), np.int64)
+        self._token_log_probs = np.zeros((0, beam_size, _FIRST_PLACES), np.float32)
         self._limits = np.zeros(0, np.int64)  # tokens an output may have
         self._ended = np.zeros(0, np.int64)  # hypotheses that have ended
         self._constrained = 0  # sentences some of whose log-probabilities change
@@ -164,7 +168,7 @@ class BeamGroup(Generic[Owner]):
         beam_indices = best.origins[:, :width]
         self._state.token_ids[:count] = best.token_ids[:, :width]
         self._log_probs = best.log_probs[:, :width]
-        self._remember(beam_indices, lengths)
+        self._remember(beam_indices, lengths, best.token_log_probs[:, :width])
         lengths = self._state.lengths[:count]
         lengths += 1
         finished = self._finished(lengths[:, 0], failed)
@@ -184,19 +188,21 @@ class BeamGroup(Generic[Owner]):
         # Of K beams no more than 2K continuations are ever needed: K that end and K that go on; one of a row may end.
         wanted = width + 1 + max(map(len, changed.values()), default=0)
         most = self._state.max_candidates
-        log_probs, ids = self._state.step(most if forced else min(wanted, most))
+        offered, ids = self._state.step(most if forced else min(wanted, most))
+        log_probs = offered
         if changed or forced:
-            log_probs = _changed(log_probs, ids, changed)
+            log_probs = _changed(offered, ids, changed)
             for row, token in forced.items():
                 log_probs[row, ids[row] != token] = -np.inf
         totals = (log_probs.reshape(count, width, -1) + self._log_probs[..., None]).reshape(count, -1)
-        ids = ids.reshape(count, -1)
+        ids, offered = ids.reshape(count, -1), offered.reshape(count, -1)
         if width == 1 and not changed and not forced:  # ranked already
-            return _Continuations(totals, self._no_origins[:count, : ids.shape[1]], ids)
+            return _Continuations(totals, self._no_origins[:count, : ids.shape[1]], ids, offered)
         # Stable, and not a number first: both are what `step` relies on.
         order = np.argsort(np.where(np.isnan(totals), -np.inf, -totals), axis=1, kind="stable")[:, : 2 * width]
         rows = self._row_numbers[:count]
-        return _Continuations(totals[rows, order], order // log_probs.shape[-1], ids[rows, order])
+        origins = order // log_probs.shape[-1]
+        return _Continuations(totals[rows, order], origins, ids[rows, order], offered[rows, order])
 
     def _constraints(self) -> tuple[dict[int, dict[int, Change]], dict[int, int]]:
         """By row: what the options of its sentence forbid or make dearer, and the tokens that are without choice."""
@@ -221,18 +227,26 @@ class BeamGroup(Generic[Owner]):
             log_prob, length = float(best.log_probs[slot, rank]), int(lengths[slot])
             # An output has at least one token: an end token in the first place is as good as forbidden.
             if length and log_prob > -np.inf:
-                written = self._tokens[slot, best.origins[slot, rank], :length]
-                self._sentences[slot].end(written, log_prob, by_model=True)
+                beam = best.origins[slot, rank]
+                last = float(best.token_log_probs[slot, rank])
+                each = (*self._token_log_probs[slot, beam, :length].tolist(), last)
+                self._sentences[slot].end(self._tokens[slot, beam, :length], log_prob, each, by_model=True)
                 self._ended[slot] += 1
 
-    def _remember(self, beam_indices: npt.NDArray[np.int64], lengths: npt.NDArray[np.int32]) -> None:
-        """Add the new last tokens to what each beam has written so far."""
+    def _remember(
+        self,
+        beam_indices: npt.NDArray[np.int64],
+        lengths: npt.NDArray[np.int32],
+        token_log_probs: npt.NDArray[np.float32],
+    ) -> None:
+        """Add the new last tokens, and how likely each was [N, K], to what each beam has written so far."""
         count, longest = len(beam_indices), int(lengths.max())
         self._grow_history(count, longest + 1)
-        if self._width > 1:
-            written = self._tokens[:count, :, :longest]
-            self._tokens[:count, :, :longest] = np.take_along_axis(written, beam_indices[..., None], 1)
-        self._tokens[self._row_numbers[:count, 0], :, lengths] = self._state.token_ids[:count]
+        rows = self._row_numbers[:count]
+        for history, new in ((self._tokens, self._state.token_ids[:count]), (self._token_log_probs, token_log_probs)):
+            if self._width > 1:
+                history[:count, :, :longest] = history[rows, beam_indices, :longest]
+            history[rows[:, 0], :, lengths] = new
 
     def _grow_history(self, sentences: int, places: int) -> None:
         have = self._tokens.shape
@@ -240,7 +254,7 @@ class BeamGroup(Generic[Owner]):
             return
         wanted = (max(2 * have[0], sentences) if have[0] < sentences else have[0], self._width,
                   max(2 * have[2], places) if have[2] < places else have[2])  # fmt: skip
-        self._tokens = _enlarged(self._tokens, wanted)
+        self._tokens, self._token_log_probs = _enlarged(self._tokens, wanted), _enlarged(self._token_log_probs, wanted)
         self._limits, self._ended = _enlarged(self._limits, wanted[:1]), _enlarged(self._ended, wanted[:1])
         self._row_numbers = np.arange(wanted[0])[:, None]
         self._no_origins = np.zeros((wanted[0], 2), np.int64)
@@ -256,8 +270,10 @@ class BeamGroup(Generic[Owner]):
         for slot in done:
             if self._ended[slot] < self._width:
                 for beam in np.flatnonzero(self._log_probs[slot] > -np.inf).tolist():
-                    written = self._tokens[slot, beam, : lengths[slot]]
-                    self._sentences[slot].end(written, float(self._log_probs[slot, beam]), by_model=False)
+                    written = slice(lengths[slot])
+                    each = self._token_log_probs[slot, beam, written].tolist()
+                    log_prob = float(self._log_probs[slot, beam])
+                    self._sentences[slot].end(self._tokens[slot, beam, written], log_prob, each, by_model=False)
         return [slot for slot in done if slot not in failed]
 
     def _leave(self, slots: Sequence[int]) -> npt.NDArray[np.int64] | None:
@@ -265,7 +281,7 @@ class BeamGroup(Generic[Owner]):
         if not slots:
             return None
         kept = self._state.leave(slots)
-        for values in (self._tokens, self._limits, self._ended):
+        for values in (self._tokens, self._token_log_probs, self._limits, self._ended):
             values[: len(kept)] = values[kept]
         self._log_probs = self._log_probs[kept]
         self._constrained -= sum(self._sentences[slot].options.is_constrained for slot in slots)
@@ -281,9 +297,9 @@ def _with_prefixes(memory: Mapping[str, Array], options: Sequence[SearchOptions]
     return {**memory, "shortlist": pad_rows([row[row != PAD_ID].astype(np.int64) for row in rows])}
 
 
-def _enlarged(values: npt.NDArray[np.int64], shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+def _enlarged(values: npt.NDArray[Number], shape: tuple[int, ...]) -> npt.NDArray[Number]:
     """`values` with zeros after them on every axis."""
-    larger = np.zeros(shape, np.int64)
+    larger = np.zeros(shape, values.dtype)
     larger[tuple(map(slice, values.shape))] = values
     return larger
 

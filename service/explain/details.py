@@ -170,7 +170,8 @@ class Inspection:
     hypothesis: Hypothesis | None
     """What the engine found; None for a translation that came from outside."""
     jobs: tuple[ScoringJob, ...]
-    """The sentence as it is, then, for alignment by erasure, without each of its words."""
+    """The sentence as it is, then, for alignment by erasure, without each of its words. None where the engine has told
+    all that is wanted."""
 
     def at(self, start: int) -> Inspection:
         """The same with the translation beginning at `start` of another text; the jobs are shared."""
@@ -178,8 +179,8 @@ class Inspection:
 
     def details(self) -> SegmentDetails:
         """The jobs must be done; raises what one of them failed with."""
-        score = self.jobs[0].future.result()
-        hypothesis = self.hypothesis or _forced(self.target.ids, score.token_log_probs)
+        scores = [job.future.result() for job in self.jobs]
+        hypothesis = self.hypothesis or _forced(self.target.ids, scores[0].token_log_probs)
         shown = len(self.target_tokens) - (hypothesis.finish_reason == "length")
         selection = self.wanted.attention
         return SegmentDetails(
@@ -189,14 +190,14 @@ class Inspection:
             target_tokens=self.target_tokens[:shown],
             log_prob=hypothesis.log_prob,
             score=hypothesis.score,
-            token_log_probs=tuple(float(value) for value in score.token_log_probs[:shown]),
+            token_log_probs=hypothesis.token_log_probs,
             source_token_spans=self.source.placed_tokens(tagged=True),
             target_token_spans=self.target.placed_tokens(tagged=False)[:shown],
             source_words=self.source.placed_words(),
             target_words=self.target.placed_words(),
             finish_reason=hypothesis.finish_reason,
             alignment=self._alignment() if self.wanted.alignment else None,
-            attention=self._attention(score.attention, selection, shown) if selection else None,
+            attention=self._attention(scores[0].attention, selection, shown) if selection else None,
         )
 
     def _attention(
@@ -262,6 +263,7 @@ def inspect(
         # All its tokens are in the shortlist already, but for those that the caller made it begin with.
         allowed = np.union1d(shortlist.of(source_ids), np.array(target.ids, np.int64))
     jobs = [ScoringJob(source_ids, target.ids, some, allowed, () if some else kinds) for some in hidden]
+    engine_told_all = hypothesis is not None and not wanted.alignment and wanted.attention is None
     return Inspection(
         source=source,
         target=target,
@@ -270,7 +272,7 @@ def inspect(
         wanted=wanted,
         method=method,
         hypothesis=hypothesis,
-        jobs=tuple(jobs),
+        jobs=() if engine_told_all else tuple(jobs),
     )
 
 
@@ -290,7 +292,7 @@ def places_of(spans: Sequence[Span], word: Span) -> tuple[int, ...]:
 def _forced(target_ids: tuple[int, ...], token_log_probs: Array) -> Hypothesis:
     """A translation from outside as if the engine had found it, with a length penalty of 1."""
     log_prob = float(token_log_probs.sum(dtype=np.float64))
-    return Hypothesis(target_ids, log_prob, log_prob / len(token_log_probs), "eos")
+    return Hypothesis(target_ids, log_prob, log_prob / len(token_log_probs), "eos", tuple(token_log_probs.tolist()))
 
 
 def jobs_of(inspections: Sequence[Inspection]) -> list[ScoringJob]:
@@ -308,7 +310,7 @@ def check_size(inspections: Sequence[Inspection], manifest: Manifest) -> None:
     tokens = sum(job.tokens for job in jobs)
     if tokens > MAX_SCORED_TOKENS:
         raise InvalidFieldError(
-            f"details and alignment of these texts take {tokens} tokens of scoring, more than {MAX_SCORED_TOKENS}; "
+            f"alignment and attention of these texts take {tokens} tokens of scoring, more than {MAX_SCORED_TOKENS}; "
             "send fewer sentences at once"
         )
     held = sum(_held_numbers(job, manifest) for job in jobs if job.attention)

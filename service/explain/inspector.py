@@ -105,8 +105,10 @@ class Inspector:
             UnavailableError: the scorer is closed or closes meanwhile.
         """
         began = time.monotonic()
-        await asyncio.to_thread(check_size, inspections, self.manifest)
         jobs = jobs_of(inspections)
+        if not jobs:
+            return 0.0
+        await asyncio.to_thread(check_size, inspections, self.manifest)
         try:
             async with asyncio.timeout(None if math.isinf(deadline) else deadline - time.monotonic()):
                 await until_done(jobs, self.scorer.submit, fail_fast=fail_fast)

@@ -103,8 +103,12 @@ class TableDecoder:
 
     def log_prob(self, sentence: int, target: Sequence[int]) -> float:
         """log p of the tokens one after another."""
+        return sum(self.token_log_probs(sentence, target))
+
+    def token_log_probs(self, sentence: int, target: Sequence[int]) -> list[float]:
+        """log p of each token after those before it."""
         seen = [0, 2, *target]
-        return float(sum(self.table[sentence, p, seen[p], seen[p + 1], token] for p, token in enumerate(target)))
+        return [float(self.table[sentence, p, seen[p], seen[p + 1], token]) for p, token in enumerate(target)]
 
     def exhaustive(self, sentence: int, longest: int, length_penalty: float) -> list[tuple[float, tuple[int, ...]]]:
         """Every ended output of one token or more and at most `longest` (end included), best first."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import onnxruntime
 import pytest
 import torch
 
+from benchmarks.independence import requests
 from model.bundle import (
     MANIFEST_FILE,
     VOCABULARY_FILE,
@@ -130,6 +132,34 @@ def test_the_shipped_int8_bundle_translates_like_fp32(fp32: LoadedEngine) -> Non
         assert a[0].log_prob / (len(a[0].target_ids) + 1) == pytest.approx(
             b[0].log_prob / (len(b[0].target_ids) + 1), abs=0.5
         )
+
+
+@pytest.mark.parametrize("beam_size", [1, 4])
+def test_the_shipped_int8_bundle_gives_forced_tokens_the_very_log_probs_they_were_found_with(beam_size: int) -> None:
+    loaded = load(SHIPPED_BUNDLE)
+    try:
+        free = SearchOptions(beam_size=beam_size, num_hypotheses=beam_size, max_output_tokens=80)
+        asked = [(source, free) for source, _ in requests(loaded, 64)]
+        found = list(zip(asked, decode(loaded, asked), strict=True))
+        ended = [(source, each) for (source, _), all_of in found for each in all_of if each.finish_reason == "eos"]
+        again = [(source, dataclasses.replace(free, target_prefix=each.target_ids)) for source, each in ended]
+        forced = decode(loaded, again)
+    finally:
+        loaded.engine.close()
+    assert len({len(source) for source, _ in ended}) >= 15
+    for (_, hypothesis), others in zip(ended, forced, strict=True):
+        (same,) = (each for each in others if each.target_ids == hypothesis.target_ids)
+        assert same.token_log_probs == hypothesis.token_log_probs
+        assert len(hypothesis.token_log_probs) == len(hypothesis.target_ids) + 1
+        assert sum(hypothesis.token_log_probs) == pytest.approx(hypothesis.log_prob, abs=1e-4)
+
+
+def decode(
+    loaded: LoadedEngine, asked: Sequence[tuple[tuple[int, ...], SearchOptions]]
+) -> list[tuple[Hypothesis, ...]]:
+    jobs = [Job(source, options) for source, options in asked]
+    loaded.engine.submit(jobs)
+    return [job.future.result(60) for job in jobs]
 
 
 def copied(directory: Path, target: Path) -> Path:

@@ -85,14 +85,17 @@ def test_searches_with_and_without_constraints_do_not_disturb_each_other(beam_si
 
 def test_penalised_scores_are_what_the_formula_says() -> None:
     decoder = TableDecoder(seed=22)
-    options = SearchOptions(repetition_penalty=2.0, max_output_tokens=6)
-    (hypothesis,) = search(decoder, [3], [options])[0]
-    tokens = [*hypothesis.target_ids, EOS_ID] if hypothesis.finish_reason == "eos" else [*hypothesis.target_ids]
-    expected = 0.0
-    for place, token in enumerate(tokens):
-        step = decoder.log_prob(3, tokens[: place + 1]) - decoder.log_prob(3, tokens[:place])
-        expected += step * (2.0 if token in tokens[:place] else 1.0)
-    assert hypothesis.log_prob == pytest.approx(expected, abs=1e-5)
+    options = SearchOptions(repetition_penalty=1.3, max_output_tokens=6)
+    changed = 0
+    for sentence, (hypothesis,) in enumerate(search(decoder, list(range(16)), [options] * 16)):
+        ends = [EOS_ID] if hypothesis.finish_reason == "eos" else []
+        tokens = [*hypothesis.target_ids, *ends]
+        each = decoder.token_log_probs(sentence, tokens)
+        penalised = [p * (1.3 if tokens[place] in tokens[:place] else 1.0) for place, p in enumerate(each)]
+        changed += penalised != each
+        assert hypothesis.log_prob == pytest.approx(sum(penalised), abs=1e-5)
+        assert hypothesis.token_log_probs == pytest.approx(each, abs=1e-6), "what the decoder gave"
+    assert changed > 2
 
 
 def test_a_sentence_that_nothing_can_continue_fails_alone() -> None:

@@ -349,6 +349,7 @@ def test_the_engine_and_the_scorer_agree(
     ]
     for hypothesis, found in zip(hypotheses, score(fp32, jobs), strict=True):
         assert hypothesis.finish_reason == "eos"
+        assert found.token_log_probs == pytest.approx(np.array(hypothesis.token_log_probs), abs=1e-4)
         assert float(found.token_log_probs.sum()) == pytest.approx(hypothesis.log_prob, abs=1e-3)
 
 

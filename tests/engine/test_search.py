@@ -67,6 +67,7 @@ def test_score_is_the_log_prob_of_forcing_the_tokens_over_the_length() -> None:
             ended = hypothesis.finish_reason == "eos"
             tokens = (*hypothesis.target_ids, EOS_ID) if ended else hypothesis.target_ids
             assert hypothesis.log_prob == pytest.approx(decoder.log_prob(sentence, tokens), abs=1e-5)
+            assert hypothesis.token_log_probs == pytest.approx(decoder.token_log_probs(sentence, tokens), abs=1e-6)
             assert hypothesis.score == pytest.approx(hypothesis.log_prob / len(tokens) ** 0.7)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from model.bundle import AlignmentMethod, Manifest, read_manifest
 from model.vocabulary import Vocabulary
-from service.engine.jobs import Hypothesis
+from service.engine.jobs import FinishReason, Hypothesis
 from service.engine.runtime import ScorerGraph
 from service.engine.scoring import KINDS, Scorer
 from service.errors import InvalidFieldError
@@ -95,20 +95,27 @@ def test_a_translation_from_outside_is_scored(asker: Asker) -> None:
     assert found.score == pytest.approx(found.log_prob / len(found.target_tokens))
     assert (found.source_span, found.target_span) == ((0, len(SOURCE)), (0, len(TARGET)))
     assert (found.alignment, found.attention) == (None, None)
-    worse = asker.details(Wanted(), Hypothesis(tuple(asker.vocabulary.encode("A cat sleeps.")), 0.0, 0.0, "eos"))
-    assert sum(worse.token_log_probs) < found.log_prob
 
 
-def test_scores_of_a_translation_are_the_engines(asker: Asker) -> None:
+def test_scores_of_a_translation_are_the_engines_and_nothing_is_scored_again(asker: Asker) -> None:
+    translated = hypothesis(asker)
+    found = asker.inspection(Wanted(), translated)
+    assert found.jobs == ()
+    for wanted in (Wanted(), Wanted(alignment=True, attention=AttentionSelection())):
+        told = asker.details(wanted, translated)
+        assert (told.log_prob, told.score, told.finish_reason) == (-1.5, -0.25, "eos")
+        assert told.token_log_probs == translated.token_log_probs
+
+
+def hypothesis(asker: Asker, reason: FinishReason = "eos") -> Hypothesis:
     ids = tuple(asker.vocabulary.encode(TARGET))
-    found = asker.details(Wanted(), Hypothesis(ids, -1.5, -0.25, "eos"))
-    assert (found.log_prob, found.score, found.finish_reason) == (-1.5, -0.25, "eos")
+    each = tuple(-0.1 * place for place in range(len(ids) + (reason == "eos")))
+    return Hypothesis(ids, -1.5, -0.25, reason, each)
 
 
 def test_a_cut_translation_has_no_end_token(asker: Asker) -> None:
-    ids = tuple(asker.vocabulary.encode(TARGET))
-    whole = asker.details(Wanted(attention=AttentionSelection()), Hypothesis(ids, -1.5, -0.25, "eos"))
-    cut = asker.details(Wanted(attention=AttentionSelection()), Hypothesis(ids, -1.5, -0.25, "length"))
+    whole = asker.details(Wanted(attention=AttentionSelection()), hypothesis(asker))
+    cut = asker.details(Wanted(attention=AttentionSelection()), hypothesis(asker, "length"))
     assert cut.target_tokens == whole.target_tokens[:-1]
     assert cut.token_log_probs == whole.token_log_probs[:-1]
     assert cut.target_token_spans == whole.target_token_spans[:-1]

@@ -50,7 +50,9 @@ def echo(job: Job) -> tuple[Hypothesis, ...]:
         turned = pieces[rank % len(pieces) :] + pieces[: rank % len(pieces)]
         limit = job.options.max_output_tokens
         reason: FinishReason = "eos" if len(turned) < limit else "length"
-        found.append(Hypothesis(turned[:limit], -float(rank), -rank / len(pieces), reason))
+        tokens = min(len(turned) + 1, limit)
+        each = (-rank / tokens,) * tokens
+        found.append(Hypothesis(turned[:limit], -float(rank), -rank / len(pieces), reason, each))
     return tuple(found)
 
 

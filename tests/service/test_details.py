@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -17,12 +18,16 @@ from fastapi.responses import JSONResponse
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.details import SENTENCES
+from benchmarks.independence import CHINESE, SAMPLE
+from model.corpus import read_tsv
 from service.api.details import DetailedResponse
 from service.app import create_app
 from service.engine.jobs import QueueFullError
 from service.engine.scoring import Array, AttentionKind
 from service.explain import details
 from service.settings import Settings
+from tests.bundles import SHIPPED_BUNDLE
 from tests.service.fakes import FakeLoader, ask, make_app, running, samples, translate
 
 FR = {"source": "fr", "target": "en"}
@@ -66,6 +71,13 @@ def listed(fp32_bundle_with_shortlist: Path) -> Iterator[Post]:
         yield post
 
 
+@pytest.fixture(scope="module")
+def shipped() -> Iterator[Post]:
+    """The model of the repository, int8 and with a shortlist."""
+    with serving(SHIPPED_BUNDLE) as post:
+        yield post
+
+
 @pytest.fixture(params=["whole", "listed"])
 def post(request: pytest.FixtureRequest) -> Post:
     found: Post = request.getfixturevalue(request.param)
@@ -94,14 +106,32 @@ def test_a_text_has_one_segment_for_each_translated_sentence(whole: Post) -> Non
 
 
 @pytest.mark.parametrize("how", [{}, {"beam_size": 4}, {"beam_size": 4, "alternatives": 3}, {"max_output_tokens": 3}])
-def test_the_scorer_agrees_with_the_engine(post: Post, how: Mapping[str, int]) -> None:
+def test_the_tokens_of_a_translation_are_together_as_likely_as_it(post: Post, how: Mapping[str, int]) -> None:
     texts = [SOURCE, "Tom est parti sans dire un mot.", "Où est la gare ? Je suis perdu."]
     reply = post("/translate", q=texts, details=True, **FR, **how)
     versions = [*segments_of(reply), *(each for text in reply.json().get("alternative_segments", []) for each in text)]
     found = [segment for version in versions for segment in version]
     assert len(found) >= 6
     for segment in found:
-        # A sentence that was cut has no end token, neither in the engine's sum nor here.
+        # A sentence that was cut has no end token, neither in the sum nor here.
+        assert sum(segment["token_log_probs"]) == pytest.approx(segment["log_prob"], abs=1e-3)
+
+
+@pytest.mark.parametrize(("beam_size", "alternatives"), [(1, 0), (4, 0), (4, 3)])
+def test_so_are_those_of_the_shipped_int8_bundle(shipped: Post, beam_size: int, alternatives: int) -> None:
+    french = gzip.decompress(SENTENCES.read_bytes()).decode().splitlines()[:64]
+    english = [english for english, _ in read_tsv(SAMPLE, 0, 1)[::100]]
+    how = {"details": True, "beam_size": beam_size, "alternatives": alternatives}
+    asked = [(french, "fr", "en"), (english, "en", "fr"), (list(CHINESE), "zh", "en")]
+    found = []
+    for texts, source, target in asked:
+        reply = shipped("/translate", q=texts, source=source, target=target, **how).json()
+        others = [version for text in reply.get("alternative_segments", []) for version in text]
+        found += [segment for version in (*reply["segments"], *others) for segment in version]
+    assert len({len(segment["source_tokens"]) for segment in found}) >= 16
+    assert len(found) > 100 * (1 + bool(alternatives))
+    for segment in found:
+        assert len(segment["token_log_probs"]) == len(segment["target_tokens"])
         assert sum(segment["token_log_probs"]) == pytest.approx(segment["log_prob"], abs=1e-3)
 
 
@@ -253,13 +283,16 @@ def gated(loader: FakeLoader, graph: GatedGraph) -> FakeLoader:
     return loader
 
 
-BODY = {"q": "Je suis étudiant. Tu m'aimes.", "details": True, **FR}
+BODY = {"q": "Je suis étudiant. Tu m'aimes.", "alignment": True, **FR}
 
 
 def test_nobody_who_does_not_ask_opens_the_graph(loader: FakeLoader) -> None:
     opened = []
     loader.open_graph = lambda: opened.append(1)  # type: ignore[assignment, func-returns-value]
-    assert "segments" not in translate(make_app(loader), {**BODY, "details": False}).json()
+    assert "segments" not in translate(make_app(loader), {**BODY, "alignment": False}).json()
+    # What the engine knows it tells itself.
+    (told,) = segments_of(translate(make_app(loader), {**BODY, "q": "Merci.", "alignment": False, "details": True}))
+    assert sum(told["token_log_probs"]) == told["log_prob"]
     assert loader.scorer._thread is None
     assert opened == []
 
@@ -287,11 +320,11 @@ def test_a_cancelled_request_withdraws_what_waits_to_be_scored(gated: FakeLoader
             asking = asyncio.create_task(client.post("/translate", json=BODY))
             await asyncio.to_thread(graph.busy.wait, 10)
             waiting = [entry[-1] for queue in gated.scorer._waiting.values() for entry in queue]
-            assert len(waiting) == 1
+            assert len(waiting) > 1
             asking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await asking
-            assert waiting[0].future.cancelled()
+            assert all(job.future.cancelled() for job in waiting)
             graph.go.set()
 
     asyncio.run(scenario())

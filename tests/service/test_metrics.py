@@ -59,7 +59,7 @@ def test_every_documented_metric_moves(vocabulary: Vocabulary) -> None:
     def answer(job: Job) -> tuple[Hypothesis, ...]:
         gate.wait(20)
         if "tea" in vocabulary.decode(job.source_ids):
-            return (Hypothesis((7,) * 40, -1.0, -1.0, "eos"),)
+            return (Hypothesis((7,) * 40, -1.0, -1.0, "eos", (-0.025,) * 40 + (0.0,)),)
         return echo(job)
 
     async def pages() -> list[str]:
@@ -108,7 +108,7 @@ async def _while_one_waits(client: httpx.AsyncClient, loader: FakeLoader, gate: 
 
 async def _while_one_is_scored(client: httpx.AsyncClient, loader: FakeLoader, graph: GatedGraph) -> str:
     """A second one waits behind it, and leaves."""
-    body = {**GOOD, "details": True}
+    body = {**GOOD, "alignment": True}
     asking = asyncio.create_task(client.post("/translate", json=body))
     await asyncio.to_thread(graph.busy.wait, 20)
     leaving = asyncio.create_task(client.post("/translate", json=body))

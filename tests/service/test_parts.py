@@ -21,7 +21,7 @@ def jobs(count: int) -> list[Job]:
 
 
 def hypothesis(score: float) -> Hypothesis:
-    return Hypothesis((7,), score, score, "eos")
+    return Hypothesis((7,), score, score, "eos", (score, 0.0))
 
 
 def test_versions_give_up_as_little_score_as_possible() -> None:

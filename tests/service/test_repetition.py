@@ -64,7 +64,7 @@ def looping(vocabulary: Vocabulary, *, cured: bool) -> FakeLoader:
         controlled = job.options.no_repeat_ngram_size > 0
         if "tea" not in vocabulary.decode(job.source_ids) or (controlled and cured):
             return echo(job)
-        return (Hypothesis(circle, -1.0, -0.1, "eos"),)
+        return (Hypothesis(circle, -1.0, -0.1, "eos", (-1.0, *[0.0] * len(circle))),)
 
     return FakeLoader(vocabulary, answer=answer)
 

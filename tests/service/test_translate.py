@@ -87,7 +87,8 @@ def test_alternatives_of_several_sentences_change_the_least_sure_one_first(vocab
         known, gap = vocabulary.decode(job.source_ids), 0.9 if "love" in vocabulary.decode(job.source_ids) else 0.1
         texts = (known, known.replace(".", "!"))
         return tuple(
-            Hypothesis(tuple(vocabulary.encode(text)), 0.0, -gap * rank, "eos") for rank, text in enumerate(texts)
+            Hypothesis(ids, 0.0, -gap * rank, "eos", (0.0,) * (len(ids) + 1))
+            for rank, ids in enumerate(tuple(vocabulary.encode(text)) for text in texts)
         )
 
     app = make_app(FakeLoader(vocabulary, answer=answer))
