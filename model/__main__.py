@@ -58,9 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     shortlist = commands.add_parser("shortlist", help="learn which target pieces a sentence may need")
     _add_recipe(shortlist)
     shortlist.add_argument("checkpoint", type=Path, help="checkpoint folder to add it to")
-    shortlist.add_argument("--pairs", type=int, default=150_000, help="sentence pairs a target language (150,000)")
-    shortlist.add_argument("--most", type=int, default=64, help="translations kept of a piece (64)")
-    shortlist.add_argument("--frequent", type=int, default=800, help="pieces every sentence may use (800)")
+    shortlist.add_argument("--pairs", type=int, default=250_000, help="sentence pairs a target language (250,000)")
+    shortlist.add_argument("--most", type=int, default=256, help="translations kept of a piece (256)")
+    shortlist.add_argument("--frequent", type=int, default=200, help="pieces every sentence may use (200)")
     shortlist.set_defaults(run_command=_shortlist)
 
     evaluate = commands.add_parser("evaluate", help="score a checkpoint on line-aligned files")

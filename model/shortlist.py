@@ -15,6 +15,7 @@ import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,19 +24,21 @@ from model.errors import BundleError
 from model.vocabulary import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Vocabulary
 
 IntArray = npt.NDArray[np.int64]
+Ids = npt.NDArray[np.unsignedinteger[Any]]
+"""Piece ids in the smallest type that holds them: a lexicon has millions."""
 Pair = tuple[Sequence[int], Sequence[int]]
 
 SHORTLIST_FILE = "shortlist.npz"
 _ROUNDS = 4
-_LEAST_PROBABILITY = 5e-4
+_LEAST_PROBABILITY = 1e-5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Lexicon:
     """What one target language needs."""
 
-    likely: IntArray  # [V, M] pieces that translate each piece, the most likely first; EOS where there are fewer
-    frequent: IntArray  # pieces that every sentence may use
+    likely: Ids  # [V, M] pieces that translate each piece, in ascending order; EOS where there are fewer
+    frequent: Ids  # pieces that every sentence may use
 
 
 class Shortlist:
@@ -75,11 +78,11 @@ def build_lexicon(pairs: Sequence[Pair], vocabulary_size: int, *, most: int, fre
     order = np.lexsort((-probabilities, source))
     source, target = source[order], target[order]
     rank = np.arange(len(source)) - np.searchsorted(source, source)
-    likely = np.full((vocabulary_size, most), EOS_ID, np.int64)
+    likely = np.full((vocabulary_size, most), EOS_ID, np.min_scalar_type(vocabulary_size))
     likely[source[rank < most], rank[rank < most]] = target[rank < most]
     counts = np.bincount(np.concatenate([np.asarray(t, np.int64) for _, t in pairs]), minlength=vocabulary_size)
     by_count = np.argsort(-counts, kind="stable")[:frequent]
-    return Lexicon(likely, np.sort(by_count[counts[by_count] > 0]))
+    return Lexicon(np.sort(likely), np.sort(by_count[counts[by_count] > 0]).astype(likely.dtype))
 
 
 def _model_1(pairs: Sequence[Pair], vocabulary_size: int) -> tuple[IntArray, npt.NDArray[np.float64]]:
@@ -107,15 +110,19 @@ def _model_1(pairs: Sequence[Pair], vocabulary_size: int) -> tuple[IntArray, npt
 
 def save_lexicons(path: Path, lexicons: Mapping[str, Lexicon]) -> None:
     """Write one file; it appears whole or not at all."""
-    arrays = {
-        f"{language}.{part}": getattr(lexicon, part).astype(np.int32)
-        for language, lexicon in lexicons.items()
-        for part in ("likely", "frequent")
-    }
+    arrays: dict[str, Any] = {}
+    for language, lexicon in lexicons.items():
+        # Steps between ascending ids compress to half of what the ids do.
+        arrays[f"{language}.likely_steps"] = np.diff(lexicon.likely, axis=1, prepend=lexicon.likely.dtype.type(0))
+        arrays[f"{language}.frequent"] = lexicon.frequent
     scratch = path.with_name(path.name + ".partial")
     with scratch.open("wb") as file:
         np.savez_compressed(file, **arrays)
     os.replace(scratch, path)
+
+
+def _summed(steps: Ids) -> Ids:
+    return np.cumsum(steps, axis=1, dtype=steps.dtype)
 
 
 def load_shortlist(path: Path, vocabulary: Vocabulary) -> Shortlist:
@@ -126,13 +133,13 @@ def load_shortlist(path: Path, vocabulary: Vocabulary) -> Shortlist:
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            values = {name: arrays[name].astype(np.int64) for name in arrays.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            values = {name: arrays[name] for name in arrays.files}
+        lexicons = {
+            language: Lexicon(_summed(values[f"{language}.likely_steps"]), values[f"{language}.frequent"])
+            for language in sorted({name.rpartition(".")[0] for name in values})
+        }
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise BundleError(f"{path}: not a shortlist: {error}") from error
-    languages = sorted({name.rpartition(".")[0] for name in values})
-    lexicons = {
-        language: Lexicon(values[f"{language}.likely"], values[f"{language}.frequent"]) for language in languages
-    }
     if any(len(lexicon.likely) != len(vocabulary) for lexicon in lexicons.values()):
         raise BundleError(f"{path}: made for another vocabulary")
     return Shortlist(lexicons, vocabulary)

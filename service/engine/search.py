@@ -94,8 +94,8 @@ class _Continuations:
 
     def at(self, rows: npt.NDArray[np.int64], order: npt.NDArray[np.int64]) -> _Continuations:
         """In another order [N, 2K]; rows [N, 1] are their numbers."""
-        columns = (self.log_probs, self.origins, self.token_ids, self.token_log_probs)
-        return _Continuations(*(column[rows, order] for column in columns))
+        at = (rows, order)
+        return _Continuations(self.log_probs[at], self.origins[at], self.token_ids[at], self.token_log_probs[at])
 
 
 class BeamGroup(Generic[Owner]):

@@ -39,6 +39,9 @@ def test_a_damaged_or_foreign_shortlist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="not a shortlist"):
         load_shortlist(tmp_path / "bad.npz", VOCABULARY)
     save_lexicons(tmp_path / "small.npz", {"en": Lexicon(np.full((7, 2), EOS_ID), np.array([4]))})
+    np.savez_compressed(tmp_path / "old.npz", **{"en.likely": np.full((7, 2), EOS_ID), "en.frequent": np.array([4])})
+    with pytest.raises(BundleError, match="not a shortlist"):
+        load_shortlist(tmp_path / "old.npz", VOCABULARY)
     with pytest.raises(BundleError, match="another vocabulary"):
         load_shortlist(tmp_path / "small.npz", VOCABULARY)
 
