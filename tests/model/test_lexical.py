@@ -16,7 +16,11 @@ from tests.bundles import PRETRAINED, SHIPPED_BUNDLE
 
 VOCABULARY = Vocabulary.load(PRETRAINED / "vocabulary.spm")
 DOG, CAT, SMALL, CHIEN, CHAT, PETIT = range(300, 306)
-PAIRS = [([CHIEN, PETIT], [SMALL, DOG]), ([CHAT, PETIT], [SMALL, CAT]), ([CHIEN], [DOG]), ([], [DOG])] * 3
+# The adjective stands behind: only the nouns by themselves tell which is which.
+PAIRS = [([CHIEN, PETIT], [SMALL, DOG]), ([CHAT, PETIT], [SMALL, CAT]), ([], [DOG])] + 3 * [
+    ([CHIEN], [DOG]),
+    ([CHAT], [CAT]),
+]
 
 
 def table() -> LexicalTable:
