@@ -27,6 +27,7 @@ from export.verify import Agreement, verify_bundle
 from model import bundle
 from model.bundle import AlignmentMethod, GraphSpec, Limits, Manifest, Precision, SpecialIds
 from model.checkpoint import CONFIG_FILE, VOCABULARY_FILE, Checkpoint, load_checkpoint
+from model.lexical import LEXICAL_FILE, lexical_tables
 from model.shortlist import SHORTLIST_FILE, load_shortlist
 from model.transformer import Transformer
 from model.vocabulary import BOS_ID, EOS_ID, PAD_ID, UNK_ID
@@ -56,7 +57,7 @@ def write_bundle(
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
-        BundleError: the exported graphs do not agree with PyTorch.
+        BundleError: the exported graphs do not agree with PyTorch, or the alignment needs what the checkpoint has not.
     """
     checkpoint = load_checkpoint(checkpoint_directory)
     scratch = destination.with_name(destination.name + ".partial")
@@ -68,6 +69,8 @@ def write_bundle(
         shutil.copyfile(checkpoint_directory / VOCABULARY_FILE, scratch / bundle.VOCABULARY_FILE)
         if with_shortlist:
             shutil.copyfile(checkpoint_directory / SHORTLIST_FILE, scratch / SHORTLIST_FILE)
+        if (checkpoint_directory / LEXICAL_FILE).is_file():
+            shutil.copyfile(checkpoint_directory / LEXICAL_FILE, scratch / LEXICAL_FILE)
         card = checkpoint_directory / bundle.MODEL_CARD_FILE
         if card.is_file():
             shutil.copyfile(card, scratch / bundle.MODEL_CARD_FILE)
@@ -78,7 +81,9 @@ def write_bundle(
         )
         known = load_shortlist(scratch / SHORTLIST_FILE, checkpoint.vocabulary) if with_shortlist else None
         measured = {"alignment": dict(alignment or {}), "self_tests": self_tests(checkpoint, known)}
-        bundle.write_manifest(scratch, manifest.model_copy(update=measured))
+        complete = manifest.model_copy(update=measured)
+        lexical_tables(scratch, complete, checkpoint.vocabulary)
+        bundle.write_manifest(scratch, complete)
         _put_in_place(scratch, destination)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

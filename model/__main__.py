@@ -1,4 +1,4 @@
-"""Commands: python -m model vocabulary | train | average | shortlist | evaluate | translate | curves."""
+"""Commands: python -m model vocabulary | train | average | shortlist | lexical | evaluate | translate | curves."""
 
 from __future__ import annotations
 
@@ -62,6 +62,12 @@ def _parser() -> argparse.ArgumentParser:
     shortlist.add_argument("--most", type=int, default=256, help="translations kept of a piece (256)")
     shortlist.add_argument("--frequent", type=int, default=200, help="pieces every sentence may use (200)")
     shortlist.set_defaults(run_command=_shortlist)
+
+    lexical = commands.add_parser("lexical", help="learn how likely pieces translate each other, for word alignments")
+    _add_recipe(lexical)
+    lexical.add_argument("checkpoint", type=Path, help="checkpoint folder to add it to")
+    lexical.add_argument("--pairs", type=int, default=150_000, help="sentence pairs a pair of languages (150,000)")
+    lexical.set_defaults(run_command=_lexical)
 
     evaluate = commands.add_parser("evaluate", help="score a checkpoint on line-aligned files")
     evaluate.add_argument("checkpoint", type=Path)
@@ -156,6 +162,23 @@ def _shortlist(options: argparse.Namespace) -> None:
         lexicons[language] = build_lexicon(pairs, len(vocabulary), most=options.most, frequent=options.frequent)
     save_lexicons(options.checkpoint / SHORTLIST_FILE, lexicons)
     print(options.checkpoint / SHORTLIST_FILE)
+
+
+def _lexical(options: argparse.Namespace) -> None:
+    from model.checkpoint import VOCABULARY_FILE
+    from model.lexical import LEXICAL_FILE, learn_table, save_tables
+    from model.preparation import load_vocabulary, sample_texts
+    from model.recipe import load_recipe
+
+    recipe = load_recipe(options.recipe)
+    vocabulary = load_vocabulary(recipe, options.checkpoint / VOCABULARY_FILE)
+    tables = {}
+    for direction in recipe.language_pairs:
+        pairs = sample_texts(recipe, options.root, vocabulary, direction, options.pairs)
+        print(f"{direction}: {len(pairs):,} pairs", file=sys.stderr)
+        tables[direction] = learn_table(pairs, len(vocabulary))
+    save_tables(options.checkpoint / LEXICAL_FILE, tables)
+    print(options.checkpoint / LEXICAL_FILE)
 
 
 def _evaluate(options: argparse.Namespace) -> None:

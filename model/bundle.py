@@ -100,9 +100,10 @@ class SelfTest(_Part):
 class AlignmentMethod(_Part):
     """How source and target words are linked; `python -m service align-eval` measures which way is best."""
 
-    evidence: Literal["attention", "erasure"]
+    evidence: Literal["attention", "erasure", "hmm"]
     """attention: how much the decoder looks at a source word. erasure: how much less likely a target word becomes when
-    the model does not see the source word."""
+    the model does not see the source word. hmm: how often words stood in each other's translations in the training
+    text, and their order; the model is not asked."""
     heads: tuple[tuple[int, int], ...] = ()
     """(layer, head) of the encoder-decoder attentions that are averaged; for `attention` only."""
     row: Literal["predicts", "consumes"] = "predicts"
@@ -117,7 +118,7 @@ class AlignmentMethod(_Part):
     @model_validator(mode="after")
     def _attention_has_heads(self) -> AlignmentMethod:
         if (self.evidence == "attention") != bool(self.heads):
-            raise ValueError("an alignment by attention names its heads, one by erasure has none")
+            raise ValueError("an alignment by attention names its heads, others have none")
         return self
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +119,26 @@ def sample_pairs(
         for direction in files.directions
         if split_direction(direction)[1] == target_language
     ]
+    return _sample(recipe, vocabulary, texts, most)
+
+
+def sample_texts(
+    recipe: Recipe, root: Path, vocabulary: Vocabulary, direction: str, most: int
+) -> list[tuple[list[int], list[int]]]:
+    """The same of the training pairs of two languages, whichever way the model learns them: each text once."""
+    languages = set(split_direction(direction))
+    texts = {
+        files.name: files
+        for files in recipe.data
+        for each in files.directions
+        if set(split_direction(each)) == languages
+    }
+    return _sample(recipe, vocabulary, [read_pairs(files, direction, root) for files in texts.values()], most)
+
+
+def _sample(
+    recipe: Recipe, vocabulary: Vocabulary, texts: Sequence[Sequence[Pair]], most: int
+) -> list[tuple[list[int], list[int]]]:
     share = min(1.0, most / sum(map(len, texts)))
     rng = random.Random(recipe.seed)
     pairs = [pair for text in texts for pair in rng.sample(text, round(share * len(text)))]

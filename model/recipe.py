@@ -141,6 +141,12 @@ class Recipe(_Section):
         return tuple(dict.fromkeys(direction for files in self.data for direction in files.directions))
 
     @property
+    def language_pairs(self) -> tuple[str, ...]:
+        """Every two languages that are trained, by the direction of first mention."""
+        first = {frozenset(split_direction(direction)): direction for direction in reversed(self.directions)}
+        return tuple(direction for direction in self.directions if direction in first.values())
+
+    @property
     def target_languages(self) -> tuple[str, ...]:
         """Languages that need a tag."""
         return tuple(sorted({split_direction(direction)[1] for direction in self.directions}))

@@ -158,7 +158,7 @@ class ServiceState:
             limits=manifest.limits,
             metrics=self.metrics,
             max_tokens=self.settings.max_tokens,
-            inspector=Inspector(loaded.scorer, manifest, loaded.vocabulary, loaded.shortlist),
+            inspector=Inspector(loaded.scorer, manifest, loaded.vocabulary, loaded.shortlist, loaded.lexical),
         )
         if loaded.device_memory is not None:
             self.metrics.watch_device_memory(loaded.device_memory)

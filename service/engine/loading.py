@@ -12,6 +12,7 @@ from pathlib import Path
 
 from model.bundle import VOCABULARY_FILE, Manifest
 from model.errors import BundleError
+from model.lexical import LexicalTable, lexical_tables
 from model.shortlist import SHORTLIST_FILE, Shortlist, load_shortlist
 from model.vocabulary import EOS_ID, Vocabulary
 from service.engine.buckets import bucket
@@ -54,6 +55,8 @@ class LoadedEngine:
     """Why it does not run on CUDA, if that was wanted."""
     device_memory: Callable[[], int] | None = None
     """Bytes in use on the device; None on the CPU."""
+    lexical: Mapping[str, LexicalTable] = dataclasses.field(default_factory=dict)
+    """What the bundle knows of how pieces translate each other, by direction: for alignments, not for the engine."""
 
     def close(self) -> None:
         """Finish what was accepted and stop the threads. Blocks until done."""
@@ -170,6 +173,7 @@ def load_engine(
     if len(vocabulary) != runtime.manifest.vocabulary_size:
         raise BundleError(f"{directory}: {len(vocabulary)} pieces in the vocabulary, not as many as the manifest says")
     shortlist = load_shortlist(directory / SHORTLIST_FILE, vocabulary) if runtime.needs_shortlist else None
+    lexical = lexical_tables(directory, runtime.manifest, vocabulary)
     others = [
         Runtime(directory, runtime.manifest, device=device, threads=threads, cuda_graphs=cuda_graphs)
         for _ in range(sessions - 1)
@@ -192,6 +196,7 @@ def load_engine(
         shortlist,
         runtime.fallback,
         device_memory if on_cuda else None,
+        lexical,
     )
 
 

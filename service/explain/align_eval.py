@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from model.bundle import VOCABULARY_FILE, AlignmentMethod, check_files, read_manifest
 from model.errors import DataError
+from model.lexical import lexical_tables
 from model.vocabulary import EOS_ID, Vocabulary
 from service.engine.runtime import ScorerGraph
 from service.engine.scoring import Scorer, ScoringJob
@@ -28,6 +29,7 @@ from service.explain.alignment import (
     GoldAlignment,
     alignment_error_rate,
     attention_evidence,
+    by_words,
     erasure_evidence,
     link,
     membership,
@@ -36,6 +38,7 @@ from service.explain.alignment import (
 )
 from service.explain.attention import attention_stacks
 from service.explain.details import Side, places_of
+from service.explain.hmm import hmm_evidence
 from service.text.languages import separates_sentences_with_spaces
 from service.text.sentences import Span
 
@@ -144,11 +147,16 @@ class Evidence:
     """[L, H, J, I]."""
     erasure: Array
     """[J, I]."""
+    hmm: Array | None
+    """[J, I]; None without lexical translation probabilities of this direction."""
 
     def by(self, method: AlignmentMethod) -> Array:
         """[J, I]."""
         if method.evidence == "erasure":
             return self.erasure
+        if method.evidence == "hmm":
+            assert self.hmm is not None
+            return self.hmm
         heads = self.heads[method.row]
         return np.asarray(np.mean([heads[layer, head] for layer, head in method.heads], axis=0))
 
@@ -160,6 +168,7 @@ class Aligner:
         self.manifest = read_manifest(bundle)
         check_files(bundle, self.manifest)
         self._vocabulary = Vocabulary.load(bundle / VOCABULARY_FILE)
+        self._lexical = lexical_tables(bundle, self.manifest, self._vocabulary)
         open_graph = functools.partial(ScorerGraph, bundle, self.manifest, device="auto", threads=threads)
         self.scorer = Scorer(open_graph)
         layers, heads = attention_stacks(self.manifest)["cross"]
@@ -191,11 +200,17 @@ class Aligner:
         of_source = membership([(0, 0), *source.spans, (0, 0)], source_words)
         of_target = membership([*target.spans, (0, 0)], target_words)
 
+        table = self._lexical.get(f"{source_language}-{target_language}")
+
         def finish() -> Evidence:
             scores = [job.future.result() for job in jobs]
             cross = scores[0].attention["cross"]
             by_row = {row: self._every_head(cross, of_source, of_target, row) for row in ROWS}
-            return Evidence(by_row, erasure_evidence(np.stack([score.token_log_probs for score in scores]), of_target))
+            erasure = erasure_evidence(np.stack([score.token_log_probs for score in scores]), of_target)
+            if table is None:
+                return Evidence(by_row, erasure, None)
+            pieces = hmm_evidence(source.ids, target.ids, table)
+            return Evidence(by_row, erasure, by_words(pieces, of_source[1:-1], of_target[:-1]))
 
         return jobs, finish
 
@@ -225,6 +240,11 @@ class Trials:
     def __init__(self, gold: GoldSet, evidence: Sequence[Evidence]) -> None:
         self._gold = gold
         self._evidence = evidence
+
+    @property
+    def has_hmm(self) -> bool:
+        """Whether there are lexical translation probabilities of this direction."""
+        return all(each.hmm is not None for each in self._evidence)
 
     def run(self, label: str, method: AlignmentMethod, backward: Sequence[Evidence] | None = None) -> Trial:
         """AER of a method; `backward` is the evidence of the model of the other direction."""
@@ -267,6 +287,8 @@ def combinations(trials: Trials, singles: Sequence[Trial], heads: Sequence[tuple
             best = [each.method.heads[0] for each in ranked[:count]]
             yield trials.run(f"best {count} on the first half", by_attention(best, row))
     yield trials.run("erasure", AlignmentMethod(evidence="erasure", symmetrisation="target"))
+    if trials.has_hmm:
+        yield trials.run("hmm", AlignmentMethod(evidence="hmm", symmetrisation="target"))
 
 
 def refinements(trials: Trials, trial: Trial, backward: Sequence[Evidence] | None) -> Iterator[Trial]:
@@ -320,10 +342,10 @@ def _measure(aligner: Aligner, gold: GoldSet) -> AlignmentMethod:
         _print(trial)
     best = {
         kind: min((each for each in combined if each.method.evidence == kind), key=lambda each: each.chosen_on)
-        for kind in ("attention", "erasure")
+        for kind in dict.fromkeys(each.method.evidence for each in combined)
     }
     refined = [each for trial in best.values() for each in refinements(trials, trial, other)]
-    print("the best attention and erasure with every symmetrisation, and diagonal on the first half:")
+    print("the best of each evidence with every symmetrisation, and diagonal on the first half:")
     for group in _best_of_groups(refined):
         _print(group)
     alone = min((each for each in refined if "reverse" not in each.label), key=lambda each: each.chosen_on)

@@ -49,10 +49,20 @@ def attention_evidence(cross: Array, source: Array, target: Array, method: Align
     heads = np.mean([cross[layer, head] for layer, head in method.heads], axis=0)
     # The end token has no row that reads it, and belongs to no word.
     rows = heads[:-1] if method.row == "predicts" else heads[1:]
-    tokens = target[:-1]
-    mean = tokens / np.maximum(tokens.sum(axis=0), 1e-9)
-    evidence: Array = mean.T @ rows @ source
-    return evidence
+    return by_words(rows, source, target[:-1])
+
+
+def by_words(evidence: Array, source: Array, target: Array) -> Array:
+    """[J, I]: the evidence [T, S] of tokens, the mean over a target word's, the sum over a source word's.
+
+    Args:
+        evidence: of which source token a target token is.
+        source: [S, I], `membership` of the source tokens.
+        target: [T, J], `membership` of the target tokens.
+    """
+    mean = target / np.maximum(target.sum(axis=0), 1e-9)
+    of_words: Array = mean.T @ evidence @ source
+    return of_words
 
 
 def erasure_evidence(token_log_probs: Array, target: Array) -> Array:

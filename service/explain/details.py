@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.bundle import AlignmentMethod, Manifest
+from model.lexical import LexicalTable
 from model.shortlist import Shortlist
 from model.vocabulary import EOS_ID, Vocabulary
 from service.engine.jobs import FinishReason, Hypothesis
@@ -22,6 +23,7 @@ from service.errors import InvalidFieldError
 from service.explain.alignment import (
     UNMEASURED,
     attention_evidence,
+    by_words,
     erasure_evidence,
     link,
     membership,
@@ -29,6 +31,7 @@ from service.explain.alignment import (
     shares,
 )
 from service.explain.attention import AttentionSelection, attention_stacks, select, to_json
+from service.explain.hmm import hmm_evidence
 from service.text.sentences import Span, trim
 from service.text.words import word_spans
 
@@ -37,6 +40,8 @@ Array = npt.NDArray[Any]
 MAX_SCORED_TOKENS = 200_000
 """Source and target tokens that one request may have scored, each source word's erasure counting as a sentence of its
 own: about 12 s of two cores with the shipped model."""
+MAX_ALIGNED_CELLS = 4_000_000
+"""Source tokens times target tokens, summed over the sentences of one request that are aligned by `hmm`: about 5 s."""
 MAX_HELD_NUMBERS = 16 * 2**20
 """Attention weights computed for one request before layers and heads are chosen: 64 MiB."""
 MAX_SENT_NUMBERS = 2_000_000
@@ -170,8 +175,10 @@ class Inspection:
     hypothesis: Hypothesis | None
     """What the engine found; None for a translation that came from outside."""
     jobs: tuple[ScoringJob, ...]
-    """The sentence as it is, then, for alignment by erasure, without each of its words. None where the engine has told
-    all that is wanted."""
+    """The sentence as it is, then, for alignment by erasure, without each of its words. None where all that is wanted
+    is known without the scorer."""
+    lexical: LexicalTable | None
+    """For alignment by `hmm`."""
 
     def at(self, start: int) -> Inspection:
         """The same with the translation beginning at `start` of another text; the jobs are shared."""
@@ -228,6 +235,9 @@ class Inspection:
 
     def _evidence(self, sources: Sequence[Span], targets: Sequence[Span]) -> Array:
         """[target words, source words]."""
+        if self.lexical is not None:
+            pieces = hmm_evidence(self.source.ids, self.target.ids, self.lexical)
+            return by_words(pieces, membership(self.source.spans, sources), membership(self.target.spans, targets))
         target = membership([*self.target.spans, (0, 0)], targets)
         scores = [job.future.result() for job in self.jobs]
         if self.method.evidence == "erasure":
@@ -246,8 +256,11 @@ def inspect(
     manifest: Manifest,
     vocabulary: Vocabulary,
     shortlist: Shortlist | None = None,
+    lexical: Mapping[str, LexicalTable] | None = None,
 ) -> Inspection:
     """The jobs that tell what is wanted of one sentence and its translation; `direction` is e.g. `zh-en`.
+
+    `lexical` has a table for every direction that is aligned by `hmm`.
 
     `shortlist` is what the engine decoded with: the probability of what it found is shared among the same tokens. That
     of a translation from outside is shared among the whole vocabulary, which it is made of.
@@ -263,7 +276,8 @@ def inspect(
         # All its tokens are in the shortlist already, but for those that the caller made it begin with.
         allowed = np.union1d(shortlist.of(source_ids), np.array(target.ids, np.int64))
     jobs = [ScoringJob(source_ids, target.ids, some, allowed, () if some else kinds) for some in hidden]
-    engine_told_all = hypothesis is not None and not wanted.alignment and wanted.attention is None
+    by_hmm = wanted.alignment and method.evidence == "hmm"
+    is_known = hypothesis is not None and wanted.attention is None and (by_hmm or not wanted.alignment)
     return Inspection(
         source=source,
         target=target,
@@ -272,7 +286,8 @@ def inspect(
         wanted=wanted,
         method=method,
         hypothesis=hypothesis,
-        jobs=() if engine_told_all else tuple(jobs),
+        jobs=() if is_known else tuple(jobs),
+        lexical=lexical[direction] if by_hmm and lexical is not None else None,
     )
 
 
@@ -312,6 +327,12 @@ def check_size(inspections: Sequence[Inspection], manifest: Manifest) -> None:
         raise InvalidFieldError(
             f"alignment and attention of these texts take {tokens} tokens of scoring, more than {MAX_SCORED_TOKENS}; "
             "send fewer sentences at once"
+        )
+    cells = sum(len(each.source.ids) * len(each.target.ids) for each in inspections if each.lexical is not None)
+    if cells > MAX_ALIGNED_CELLS:
+        raise InvalidFieldError(
+            f"alignment of these texts takes {cells} cells (source tokens times target tokens of each sentence), more "
+            f"than {MAX_ALIGNED_CELLS}; send fewer sentences at once"
         )
     held = sum(_held_numbers(job, manifest) for job in jobs if job.attention)
     if held > MAX_HELD_NUMBERS:

@@ -6,10 +6,11 @@ import asyncio
 import dataclasses
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError
 
 from model.bundle import Manifest
+from model.lexical import LexicalTable
 from model.shortlist import Shortlist
 from model.vocabulary import Vocabulary
 from service.engine.jobs import EngineClosedError, Hypothesis, QueueFullError
@@ -30,6 +31,8 @@ class Inspector:
     vocabulary: Vocabulary
     shortlist: Shortlist | None = None
     """What the engine decodes with."""
+    lexical: Mapping[str, LexicalTable] = dataclasses.field(default_factory=dict)
+    """For directions that are aligned by `hmm`."""
 
     def of_hypothesis(
         self, segment: Segment, hypothesis: Hypothesis, start: int, direction: str, wanted: Wanted
@@ -76,6 +79,7 @@ class Inspector:
             manifest=self.manifest,
             vocabulary=self.vocabulary,
             shortlist=self.shortlist,
+            lexical=self.lexical,
         )
 
     def check_room(self) -> None:
@@ -106,9 +110,9 @@ class Inspector:
         """
         began = time.monotonic()
         jobs = jobs_of(inspections)
+        await asyncio.to_thread(check_size, inspections, self.manifest)
         if not jobs:
             return 0.0
-        await asyncio.to_thread(check_size, inspections, self.manifest)
         try:
             async with asyncio.timeout(None if math.isinf(deadline) else deadline - time.monotonic()):
                 await until_done(jobs, self.scorer.submit, fail_fast=fail_fast)

@@ -90,7 +90,7 @@ def test_tokenised_words_become_text_again(words: str, language: str, text: str)
 
 
 def made_up_trials() -> tuple[Trials, list[tuple[int, int]]]:
-    """Head (1, 0) is right where it predicts, head (0, 1) where it consumes; erasure is always wrong."""
+    """Head (1, 0) is right where it predicts, head (0, 1) where it consumes; erasure is always wrong, the HMM right."""
     right, wrong = np.eye(3) + 0.1, np.roll(np.eye(3), 1, axis=1)
     heads = {
         "predicts": np.array([[wrong, wrong], [right, wrong]]),
@@ -99,7 +99,7 @@ def made_up_trials() -> tuple[Trials, list[tuple[int, int]]]:
     links = frozenset((i, i) for i in range(3))
     words = (("a", "b", "c"), ("x", "y", "z"))
     gold = GoldSet("made-up", "fr-en", (words,) * 5, (GoldAlignment(links, links),) * 5)
-    return Trials(gold, [Evidence(heads, wrong)] * 5), [(0, 0), (0, 1), (1, 0), (1, 1)]  # type: ignore[arg-type]
+    return Trials(gold, [Evidence(heads, wrong, right)] * 5), [(0, 0), (0, 1), (1, 0), (1, 1)]  # type: ignore[arg-type]
 
 
 def test_the_better_head_and_row_are_found() -> None:
@@ -111,6 +111,7 @@ def test_the_better_head_and_row_are_found() -> None:
     combined = {(each.label, each.method.row): each.chosen_on for each in combinations(trials, singles, heads)}
     assert combined["best 1 on the first half", "predicts"] == 0
     assert combined["erasure", "predicts"] == 1
+    assert combined["hmm", "predicts"] == 0
     assert combined["all heads", "predicts"] == 1
     assert trials.entropy((1, 0), "predicts") > trials.entropy((0, 0), "predicts") == 0
 

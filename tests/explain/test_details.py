@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from model.bundle import AlignmentMethod, Manifest, read_manifest
+from model.lexical import LEXICAL_FILE, load_tables
 from model.vocabulary import Vocabulary
 from service.engine.jobs import FinishReason, Hypothesis
 from service.engine.runtime import ScorerGraph
@@ -21,6 +22,7 @@ from service.explain import details
 from service.explain.attention import AttentionSelection, attention_stacks, select
 from service.explain.details import Inspection, SegmentDetails, Side, Wanted, check_size, inspect
 from service.text.document import Document
+from tests.bundles import PRETRAINED
 
 SOURCE, TARGET = "Je ne suis pas étudiant.", "I'm not a student."
 
@@ -47,6 +49,7 @@ class Asker:
 
     def __init__(self, scorer: Scorer, manifest: Manifest, vocabulary: Vocabulary) -> None:
         self.scorer, self.manifest, self.vocabulary = scorer, manifest, vocabulary
+        self.lexical = load_tables(PRETRAINED / LEXICAL_FILE, vocabulary)
 
     def inspection(
         self,
@@ -66,6 +69,7 @@ class Asker:
             wanted=wanted,
             manifest=self.manifest.model_copy(update={"alignment": {"fr-en": method} if method else {}}),
             vocabulary=self.vocabulary,
+            lexical=self.lexical,
         )
 
     def details(self, wanted: Wanted, hypothesis: Hypothesis | None = None, **how: Any) -> SegmentDetails:
@@ -131,6 +135,7 @@ def test_a_cut_translation_has_no_end_token(asker: Asker) -> None:
         None,
         AlignmentMethod(evidence="erasure", symmetrisation="intersection", diagonal=4),
         AlignmentMethod(evidence="attention", heads=tuple((1, head) for head in range(8)), symmetrisation="target"),
+        AlignmentMethod(evidence="hmm", symmetrisation="intersection", diagonal=2),
     ],
 )
 def test_words_are_aligned_in_the_texts_of_the_request(asker: Asker, method: AlignmentMethod | None) -> None:
@@ -258,6 +263,21 @@ def test_alignment_by_erasure_counts_a_job_for_each_word(asker: Asker) -> None:
     inspection = asker.inspection(Wanted(alignment=True))
     assert [job.hidden for job in inspection.jobs] == [(), (1,), (2,), (3,), (4,), (5,), (6,)]
     assert len(asker.inspection(Wanted()).jobs) == 1
+
+
+def test_alignment_by_hmm_needs_no_scorer_but_for_a_translation_from_outside(
+    asker: Asker, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = AlignmentMethod(evidence="hmm")
+    known = asker.inspection(Wanted(alignment=True), hypothesis(asker), method=method)
+    assert known.jobs == ()
+    assert ("étudiant", "student") in words(known.details())
+    assert len(asker.inspection(Wanted(alignment=True), method=method).jobs) == 1
+    cells = len(known.source.ids) * len(known.target.ids)
+    monkeypatch.setattr(details, "MAX_ALIGNED_CELLS", 2 * cells - 1)
+    check_size([known], manifest)
+    with pytest.raises(InvalidFieldError, match=f"takes {2 * cells} cells"):
+        check_size([known, known], manifest)
 
 
 def test_stacks_are_those_of_the_model(manifest: Manifest) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from model.__main__ import main
+from model.lexical import LEXICAL_FILE, load_tables
 from model.vocabulary import train_vocabulary
 
 RECIPE = """
@@ -222,6 +223,20 @@ def test_vocabulary_command_writes_what_training_accepts(
     assert "new.spm: 400 pieces, tags for en" in capsys.readouterr().out
     project.vocabulary_path = project.folder / "new.spm"
     assert main(project.command("train")) == 0
+
+
+def test_lexical_command_learns_from_each_text_once_for_both_ways(
+    project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.change_recipe('directions = ["fr-en"]\n[[validation]]', 'directions = ["fr-en", "en-fr"]\n[[validation]]')
+    checkpoint = tmp_path / "checkpoint"
+    checkpoint.mkdir()
+    # Both languages are targets: both need a tag.
+    sentences = ["I am here.", "Je suis ici.", "You are there.", "Tu es là."] * 50
+    vocabulary = train_vocabulary(sentences, checkpoint / "vocabulary.spm", size=400, languages=["en", "fr"])
+    assert main(["lexical", str(project.recipe), str(checkpoint), "--root", str(project.folder)]) == 0
+    assert "fr-en: 2 pairs" in capsys.readouterr().err
+    assert set(load_tables(checkpoint / LEXICAL_FILE, vocabulary)) == {"fr-en", "en-fr"}
 
 
 def test_unknown_command_is_argparse_own(capsys: pytest.CaptureFixture[str]) -> None:
