@@ -226,13 +226,13 @@ def test_vocabulary_command_writes_what_training_accepts(
 
 
 def test_lexical_command_learns_from_each_text_once_for_both_ways(
-    project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str], demo_pairs: list[tuple[str, str]]
 ) -> None:
     project.change_recipe('directions = ["fr-en"]\n[[validation]]', 'directions = ["fr-en", "en-fr"]\n[[validation]]')
     checkpoint = tmp_path / "checkpoint"
     checkpoint.mkdir()
     # Both languages are targets: both need a tag.
-    sentences = ["I am here.", "Je suis ici.", "You are there.", "Tu es là."] * 50
+    sentences = [text for pair in demo_pairs[:300] for text in pair]
     vocabulary = train_vocabulary(sentences, checkpoint / "vocabulary.spm", size=400, languages=["en", "fr"])
     assert main(["lexical", str(project.recipe), str(checkpoint), "--root", str(project.folder)]) == 0
     assert "fr-en: 2 pairs" in capsys.readouterr().err

@@ -16,11 +16,9 @@ from tests.bundles import PRETRAINED, SHIPPED_BUNDLE
 
 VOCABULARY = Vocabulary.load(PRETRAINED / "vocabulary.spm")
 DOG, CAT, SMALL, CHIEN, CHAT, PETIT = range(300, 306)
-# The adjective stands behind: only the nouns by themselves tell which is which.
-PAIRS = [([CHIEN, PETIT], [SMALL, DOG]), ([CHAT, PETIT], [SMALL, CAT]), ([], [DOG])] + 3 * [
-    ([CHIEN], [DOG]),
-    ([CHAT], [CAT]),
-]
+# The adjective stands behind: only the words by themselves tell which is which.
+ALONE = [([CHIEN], [DOG]), ([CHAT], [CAT]), ([PETIT], [SMALL])]
+PAIRS = [([CHIEN, PETIT], [SMALL, DOG]), ([CHAT, PETIT], [SMALL, CAT]), ([], [DOG]), *3 * ALONE]
 
 
 def table() -> LexicalTable:
@@ -29,8 +27,8 @@ def table() -> LexicalTable:
 
 def test_translations_are_told_from_what_merely_stands_together() -> None:
     forward, backward = table().between([CHIEN, CHAT, PETIT], [DOG, CAT, SMALL])
-    assert (np.diag(forward) > 0.9).all()
-    assert (np.diag(backward) > 0.9).all()
+    assert (np.diag(forward) > 0.8).all()
+    assert (np.diag(backward) > 0.8).all()
     others = ~np.eye(3, dtype=bool)
     assert forward[others].max() < 0.1
     assert forward.shape == backward.shape == (3, 3)
