@@ -69,11 +69,9 @@ def write_bundle(
         shutil.copyfile(checkpoint_directory / VOCABULARY_FILE, scratch / bundle.VOCABULARY_FILE)
         if with_shortlist:
             shutil.copyfile(checkpoint_directory / SHORTLIST_FILE, scratch / SHORTLIST_FILE)
-        if (checkpoint_directory / LEXICAL_FILE).is_file():
-            shutil.copyfile(checkpoint_directory / LEXICAL_FILE, scratch / LEXICAL_FILE)
-        card = checkpoint_directory / bundle.MODEL_CARD_FILE
-        if card.is_file():
-            shutil.copyfile(card, scratch / bundle.MODEL_CARD_FILE)
+        for optional in (LEXICAL_FILE, bundle.MODEL_CARD_FILE):
+            if (checkpoint_directory / optional).is_file():
+                shutil.copyfile(checkpoint_directory / optional, scratch / optional)
         report("verifying against PyTorch")
         agreement = verify_bundle(scratch, graphs, checkpoint.model, precision)
         manifest = _manifest(

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from model.checkpoint import Checkpoint
+    from model.recipe import Recipe
+    from model.shortlist import Pair
+    from model.vocabulary import Vocabulary
+
+Learned = TypeVar("Learned")
 
 # Large tensors come and go at every step: without these glibc returns each to the kernel, and page faults cost a
 # quarter of the training time on a CPU. The settings are read when a process starts.
@@ -148,37 +154,43 @@ def _average(options: argparse.Namespace) -> None:
 
 
 def _shortlist(options: argparse.Namespace) -> None:
-    from model.checkpoint import VOCABULARY_FILE
-    from model.preparation import load_vocabulary, sample_pairs
-    from model.recipe import load_recipe
+    from model.preparation import sample_pairs
     from model.shortlist import SHORTLIST_FILE, build_lexicon, save_lexicons
 
-    recipe = load_recipe(options.recipe)
-    vocabulary = load_vocabulary(recipe, options.checkpoint / VOCABULARY_FILE)
-    lexicons = {}
-    for language in recipe.target_languages:
-        pairs = sample_pairs(recipe, options.root, vocabulary, language, options.pairs)
-        print(f"{language}: {len(pairs):,} pairs", file=sys.stderr)
-        lexicons[language] = build_lexicon(pairs, len(vocabulary), most=options.most, frequent=options.frequent)
+    learn = functools.partial(build_lexicon, most=options.most, frequent=options.frequent)
+    lexicons = _learned(options, lambda recipe: recipe.target_languages, sample_pairs, learn)
     save_lexicons(options.checkpoint / SHORTLIST_FILE, lexicons)
     print(options.checkpoint / SHORTLIST_FILE)
 
 
 def _lexical(options: argparse.Namespace) -> None:
-    from model.checkpoint import VOCABULARY_FILE
     from model.lexical import LEXICAL_FILE, learn_table, save_tables
-    from model.preparation import load_vocabulary, sample_texts
+    from model.preparation import sample_texts
+
+    tables = _learned(options, lambda recipe: recipe.language_pairs, sample_texts, learn_table)
+    save_tables(options.checkpoint / LEXICAL_FILE, tables)
+    print(options.checkpoint / LEXICAL_FILE)
+
+
+def _learned(
+    options: argparse.Namespace,
+    names_of: Callable[[Recipe], Sequence[str]],
+    sample: Callable[[Recipe, Path, Vocabulary, str, int], Sequence[Pair]],
+    learn: Callable[[Sequence[Pair], int], Learned],
+) -> dict[str, Learned]:
+    """What `learn` makes of the training pairs that `sample` gives for each of the recipe's names."""
+    from model.checkpoint import VOCABULARY_FILE
+    from model.preparation import load_vocabulary
     from model.recipe import load_recipe
 
     recipe = load_recipe(options.recipe)
     vocabulary = load_vocabulary(recipe, options.checkpoint / VOCABULARY_FILE)
-    tables = {}
-    for direction in recipe.language_pairs:
-        pairs = sample_texts(recipe, options.root, vocabulary, direction, options.pairs)
-        print(f"{direction}: {len(pairs):,} pairs", file=sys.stderr)
-        tables[direction] = learn_table(pairs, len(vocabulary))
-    save_tables(options.checkpoint / LEXICAL_FILE, tables)
-    print(options.checkpoint / LEXICAL_FILE)
+    learned = {}
+    for name in names_of(recipe):
+        pairs = sample(recipe, options.root, vocabulary, name, options.pairs)
+        print(f"{name}: {len(pairs):,} pairs", file=sys.stderr)
+        learned[name] = learn(pairs, len(vocabulary))
+    return learned
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -11,21 +11,16 @@ pair), K different cells.
 from __future__ import annotations
 
 import dataclasses
-import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from model.arrays import Array, loaded_arrays, save_arrays
 from model.bundle import Manifest
 from model.errors import BundleError
+from model.shortlist import Pair
 from model.vocabulary import Vocabulary
-
-Array = npt.NDArray[Any]
-Pair = tuple[Sequence[int], Sequence[int]]
 
 LEXICAL_FILE = "lexical.npz"
 _ROUNDS = 5
@@ -133,16 +128,13 @@ class _Cells:
 
 def save_tables(path: Path, tables: Mapping[str, LexicalTable]) -> None:
     """Write one file with a table for each pair of languages, e.g. `zh-en`; it appears whole or not at all."""
-    arrays: dict[str, Any] = {}
+    arrays: dict[str, Array] = {}
     for direction, table in tables.items():
         source, target = np.divmod(table.keys, table.vocabulary_size)
         arrays[f"{direction}.source"], arrays[f"{direction}.target"] = source.astype(np.int32), target.astype(np.int32)
         arrays[f"{direction}.target_given_source"] = table.target_given_source.astype(np.float16)
         arrays[f"{direction}.source_given_target"] = table.source_given_target.astype(np.float16)
-    scratch = path.with_name(path.name + ".partial")
-    with scratch.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-    os.replace(scratch, path)
+    save_arrays(path, arrays)
 
 
 def load_tables(path: Path, vocabulary: Vocabulary) -> dict[str, LexicalTable]:
@@ -151,18 +143,14 @@ def load_tables(path: Path, vocabulary: Vocabulary) -> dict[str, LexicalTable]:
     Raises:
         BundleError: missing, damaged, or made for another vocabulary.
     """
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            values = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise BundleError(f"{path}: no lexical translation probabilities: {error}") from error
     tables: dict[str, LexicalTable] = {}
-    for direction in sorted({name.partition(".")[0] for name in values}):
-        table = _table(values, direction, len(vocabulary))
-        if not len(table.keys) or max(values[f"{direction}.{side}"].max() for side in _SIDES) >= len(vocabulary):
-            raise BundleError(f"{path}: made for another vocabulary")
-        source, _, target = direction.partition("-")
-        tables |= {direction: table, f"{target}-{source}": table.reversed()}
+    with loaded_arrays(path, "no lexical translation probabilities") as values:
+        for direction in sorted({name.partition(".")[0] for name in values}):
+            table = _table(values, direction, len(vocabulary))
+            if not len(table.keys) or max(values[f"{direction}.{side}"].max() for side in _SIDES) >= len(vocabulary):
+                raise BundleError(f"{path}: made for another vocabulary")
+            source, _, target = direction.partition("-")
+            tables |= {direction: table, f"{target}-{source}": table.reversed()}
     return tables
 
 

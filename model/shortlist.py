@@ -11,8 +11,6 @@ Shapes: V pieces in the vocabulary, P pairs, M most likely translations of a pie
 from __future__ import annotations
 
 import dataclasses
-import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from model.arrays import Array, loaded_arrays, save_arrays
 from model.errors import BundleError
 from model.vocabulary import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Vocabulary
 
@@ -110,15 +109,12 @@ def _model_1(pairs: Sequence[Pair], vocabulary_size: int) -> tuple[IntArray, npt
 
 def save_lexicons(path: Path, lexicons: Mapping[str, Lexicon]) -> None:
     """Write one file; it appears whole or not at all."""
-    arrays: dict[str, Any] = {}
+    arrays: dict[str, Array] = {}
     for language, lexicon in lexicons.items():
         # Steps between ascending ids compress to half of what the ids do.
         arrays[f"{language}.likely_steps"] = np.diff(lexicon.likely, axis=1, prepend=lexicon.likely.dtype.type(0))
         arrays[f"{language}.frequent"] = lexicon.frequent
-    scratch = path.with_name(path.name + ".partial")
-    with scratch.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-    os.replace(scratch, path)
+    save_arrays(path, arrays)
 
 
 def _summed(steps: Ids) -> Ids:
@@ -131,15 +127,11 @@ def load_shortlist(path: Path, vocabulary: Vocabulary) -> Shortlist:
     Raises:
         BundleError: missing, damaged, or made for another vocabulary.
     """
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            values = {name: arrays[name] for name in arrays.files}
+    with loaded_arrays(path, "not a shortlist") as values:
         lexicons = {
             language: Lexicon(_summed(values[f"{language}.likely_steps"]), values[f"{language}.frequent"])
             for language in sorted({name.rpartition(".")[0] for name in values})
         }
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise BundleError(f"{path}: not a shortlist: {error}") from error
     if any(len(lexicon.likely) != len(vocabulary) for lexicon in lexicons.values()):
         raise BundleError(f"{path}: made for another vocabulary")
     return Shortlist(lexicons, vocabulary)

@@ -256,7 +256,7 @@ def inspect(
     manifest: Manifest,
     vocabulary: Vocabulary,
     shortlist: Shortlist | None = None,
-    lexical: Mapping[str, LexicalTable] | None = None,
+    lexical: Mapping[str, LexicalTable],
 ) -> Inspection:
     """The jobs that tell what is wanted of one sentence and its translation; `direction` is e.g. `zh-en`.
 
@@ -267,17 +267,9 @@ def inspect(
     """
     method = manifest.alignment.get(direction, UNMEASURED)
     source_ids = (vocabulary.tag_id(direction.partition("-")[2]), *source.ids, EOS_ID)
-    hidden: list[tuple[int, ...]] = [()]
-    if wanted.alignment and method.evidence == "erasure":
-        hidden.extend(places_of(source.spans, word) for word in source.words())
-    kinds = _kinds(wanted, method)
-    allowed = None
-    if hypothesis is not None and shortlist is not None:
-        # All its tokens are in the shortlist already, but for those that the caller made it begin with.
-        allowed = np.union1d(shortlist.of(source_ids), np.array(target.ids, np.int64))
-    jobs = [ScoringJob(source_ids, target.ids, some, allowed, () if some else kinds) for some in hidden]
     by_hmm = wanted.alignment and method.evidence == "hmm"
     is_known = hypothesis is not None and wanted.attention is None and (by_hmm or not wanted.alignment)
+    known_shortlist = None if hypothesis is None else shortlist
     return Inspection(
         source=source,
         target=target,
@@ -286,9 +278,29 @@ def inspect(
         wanted=wanted,
         method=method,
         hypothesis=hypothesis,
-        jobs=() if is_known else tuple(jobs),
-        lexical=lexical[direction] if by_hmm and lexical is not None else None,
+        jobs=() if is_known else _jobs(source, target, source_ids, wanted, method, known_shortlist),
+        lexical=lexical[direction] if by_hmm else None,
     )
+
+
+def _jobs(
+    source: Side,
+    target: Side,
+    source_ids: tuple[int, ...],
+    wanted: Wanted,
+    method: AlignmentMethod,
+    shortlist: Shortlist | None,
+) -> tuple[ScoringJob, ...]:
+    """The sentence as it is, then, for alignment by erasure, without each of its words."""
+    hidden: list[tuple[int, ...]] = [()]
+    if wanted.alignment and method.evidence == "erasure":
+        hidden.extend(places_of(source.spans, word) for word in source.words())
+    kinds = _kinds(wanted, method)
+    allowed = None
+    if shortlist is not None:
+        # All its tokens are in the shortlist already, but for those that the caller made it begin with.
+        allowed = np.union1d(shortlist.of(source_ids), np.array(target.ids, np.int64))
+    return tuple(ScoringJob(source_ids, target.ids, some, allowed, () if some else kinds) for some in hidden)
 
 
 def _kinds(wanted: Wanted, method: AlignmentMethod) -> tuple[AttentionKind, ...]:

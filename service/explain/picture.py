@@ -105,6 +105,7 @@ def _inspect(options: argparse.Namespace, loaded: LoadedEngine, direction: str) 
         manifest=loaded.manifest.model_copy(update={"alignment": {direction: UNMEASURED}}),
         vocabulary=loaded.vocabulary,
         shortlist=loaded.shortlist,
+        lexical=loaded.lexical,
     )
 
 
