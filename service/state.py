@@ -18,6 +18,7 @@ from service.explain.inspector import Inspector
 from service.metrics import Metrics
 from service.settings import Device, Settings
 from service.text.languages import Directions
+from service.text.reading import readers_of
 from service.translator import Translator
 
 if TYPE_CHECKING:  # the runtime takes long to import, and this is imported before it is needed
@@ -155,6 +156,7 @@ class ServiceState:
             engine=loaded.engine,
             vocabulary=loaded.vocabulary,
             directions=directions,
+            readers=readers_of(directions, loaded.vocabulary),
             limits=manifest.limits,
             metrics=self.metrics,
             max_tokens=self.settings.max_tokens,
