@@ -80,7 +80,7 @@ class ServiceState:
         began = time.monotonic()
         try:
             self._loaded = await asyncio.to_thread(self._call_factory)
-            model = self._make_model(self._loaded)
+            model = await asyncio.to_thread(self._make_model, self._loaded)
         except Exception as error:
             self.failure = f"the model could not be loaded: {error}"
             _log.error("%s", self.failure, exc_info=_log.isEnabledFor(logging.DEBUG))
