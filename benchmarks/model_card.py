@@ -24,6 +24,7 @@ from model.recipe import load_recipe, split_direction
 from service.engine.jobs import SearchOptions
 from service.engine.loading import LoadedEngine, load_engine
 from service.evaluate import translate_lines
+from service.text.reading import reader_for
 
 TEST_SETS = ("tatoeba-test", "flores200-devtest", "msdynamics-test")
 SENTENCES = Path(__file__).with_name("sentences.tsv")
@@ -77,7 +78,8 @@ def _score(loaded: LoadedEngine, root: Path, direction: str, name: str, beam: in
     foreign = source if target == "en" else target
     folder = root / f"{foreign}-en" / "test"
     pairs = read_aligned(folder / f"{name}.{source}.gz", folder / f"{name}.{target}.gz")
-    hypotheses = translate_lines(loaded, [pair[0] for pair in pairs], target, SearchOptions(beam_size=beam))
+    sources, reader = [pair[0] for pair in pairs], reader_for(direction, loaded.manifest.directions, loaded.vocabulary)
+    hypotheses = translate_lines(loaded, sources, reader, target, SearchOptions(beam_size=beam))
     texts = [loaded.vocabulary.decode(hypothesis.target_ids) for hypothesis in hypotheses]
     return {
         "direction": direction,
@@ -108,7 +110,8 @@ def _sentences(options: argparse.Namespace, loaded: LoadedEngine) -> None:
 def _translate(loaded: LoadedEngine, rows: Sequence[Sequence[str]], beam: int) -> Iterator[str]:
     for direction, text in rows:
         search = SearchOptions(beam_size=beam)
-        (hypothesis,) = translate_lines(loaded, [text], split_direction(direction)[1], search)
+        reader = reader_for(direction, loaded.manifest.directions, loaded.vocabulary)
+        (hypothesis,) = translate_lines(loaded, [text], reader, split_direction(direction)[1], search)
         yield loaded.vocabulary.decode(hypothesis.target_ids)
 
 

@@ -13,6 +13,7 @@ from model.corpus import read_aligned
 from model.evaluation import score
 from service.engine.jobs import Hypothesis, Job, SearchOptions
 from service.engine.loading import LoadedEngine, load_engine
+from service.text.reading import Reader, reader_for
 
 
 def add_evaluate_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -37,8 +38,11 @@ def _evaluate(options: argparse.Namespace) -> None:
         options.bundle, device="auto", sessions=0, threads=options.threads, max_rows=128, on_report=lambda record: None
     )
     search = SearchOptions(beam_size=options.beam, length_penalty=options.length_penalty)
-    hypotheses = translate_lines(loaded, [source for source, _ in pairs], target_language, search)
-    loaded.engine.close()
+    try:
+        reader = reader_for(options.direction, loaded.manifest.directions, loaded.vocabulary)
+        hypotheses = translate_lines(loaded, [source for source, _ in pairs], reader, target_language, search)
+    finally:
+        loaded.engine.close()
     texts = [loaded.vocabulary.decode(hypothesis.target_ids) for hypothesis in hypotheses]
     if options.output:
         options.output.write_text("".join(text + "\n" for text in texts), encoding="utf-8")
@@ -60,11 +64,11 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def translate_lines(
-    loaded: LoadedEngine, lines: Sequence[str], target_language: str, search: SearchOptions
+    loaded: LoadedEngine, lines: Sequence[str], reader: Reader, target_language: str, search: SearchOptions
 ) -> list[Hypothesis]:
     """The best hypothesis of each line, taken as one sentence, in order. Long lines first: little padding."""
     limits = loaded.manifest.limits
-    jobs = [_job(loaded.vocabulary.encode_source(line, target_language), limits, search) for line in lines]
+    jobs = [_job(reader.encode_source(line, target_language), limits, search) for line in lines]
     loaded.engine.submit(sorted(jobs, key=lambda job: -len(job.source_ids)))
     return [job.future.result()[0] for job in jobs]
 

@@ -18,6 +18,7 @@ from service.explain.inspector import Inspector
 from service.metrics import Metrics
 from service.settings import Device, Settings
 from service.text.languages import Directions
+from service.text.reading import readers_of
 from service.translator import Translator
 
 if TYPE_CHECKING:  # the runtime takes long to import, and this is imported before it is needed
@@ -79,7 +80,7 @@ class ServiceState:
         began = time.monotonic()
         try:
             self._loaded = await asyncio.to_thread(self._call_factory)
-            model = self._make_model(self._loaded)
+            model = await asyncio.to_thread(self._make_model, self._loaded)
         except Exception as error:
             self.failure = f"the model could not be loaded: {error}"
             _log.error("%s", self.failure, exc_info=_log.isEnabledFor(logging.DEBUG))
@@ -155,6 +156,7 @@ class ServiceState:
             engine=loaded.engine,
             vocabulary=loaded.vocabulary,
             directions=directions,
+            readers=readers_of(directions, loaded.vocabulary),
             limits=manifest.limits,
             metrics=self.metrics,
             max_tokens=self.settings.max_tokens,

@@ -44,6 +44,7 @@ from service.metrics import Metrics
 from service.repetition import is_loop
 from service.text.document import Document
 from service.text.languages import Directions
+from service.text.reading import Reader
 from service.text.sentences import Span
 from service.waiting import until_done
 
@@ -160,6 +161,8 @@ class Translator:
     engine: Engine
     vocabulary: Vocabulary
     directions: Directions
+    readers: Mapping[str, Reader]
+    """One for each of the sources of `directions`."""
     limits: Limits
     metrics: Metrics
     max_tokens: int
@@ -225,13 +228,14 @@ class Translator:
         return TranslatedTexts(translations, timing)
 
     def _plan(self, texts: Sequence[str], source: str, target: str, options: TranslationOptions) -> list[_Plan]:
-        pieces = _PieceCache(self.vocabulary)
+        reader = self.readers[source]
+        pieces = _PieceCache(reader)
         limit = self.limits.source_tokens - _TAG_AND_END
         tag = self.vocabulary.tag_id(target)
         prefix = tuple(pieces.encode(options.target_prefix.strip()))
         plans, tokens = [], 0
         for text in texts:
-            document = Document.parse(text, source, pieces.count, limit)
+            document = Document.parse(text, reader.language, pieces.count, limit)
             rows = ((tag, *pieces.encode(segment), EOS_ID) for segment in document.translatable)
             prefixes = itertools.chain([prefix], itertools.repeat(()))
             jobs = (
@@ -316,14 +320,15 @@ class Translator:
         text, *others = versions
         if options.details is None:
             return Translation(text, tuple(others), warnings)
-        inspect = functools.partial(self._inspections, document, sentences, f"{source}-{target}", options.details)
+        inspect = functools.partial(self._inspections, document, sentences, source, target, options.details)
         return Translation(text, tuple(others), warnings, tuple(inspect(versions.values())))
 
     def _inspections(
         self,
         document: Document,
         sentences: Sequence[Mapping[str, Hypothesis]],
-        direction: str,
+        source: str,
+        target: str,
         wanted: Wanted,
         versions: Iterable[tuple[Sequence[str], Sequence[Span]]],
     ) -> Iterator[tuple[Inspection, ...]]:
@@ -335,7 +340,7 @@ class Translator:
             for index, (text, (start, _)) in enumerate(zip(texts, spans, strict=True)):
                 if (index, text) not in known:
                     known[index, text] = self.inspector.of_hypothesis(
-                        segments[index], sentences[index][text], start, direction, wanted
+                        segments[index], sentences[index][text], start, self.readers[source], target, wanted
                     )
                 version.append(known[index, text].at(start))
             yield tuple(version)
@@ -443,13 +448,13 @@ def _unless_failed(text: Translation | ServiceError) -> Translation | ServiceErr
 class _PieceCache:
     """Token ids of the texts of one request, each tokenised once though counted and encoded."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self._vocabulary = vocabulary
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
         self._known: dict[str, list[int]] = {}
 
     def encode(self, text: str) -> list[int]:
         if text not in self._known:
-            self._known[text] = self._vocabulary.encode(text)
+            self._known[text] = self._reader.encode(text)
         return self._known[text]
 
     def count(self, text: str) -> int:

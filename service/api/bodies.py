@@ -57,7 +57,11 @@ class PairRequest(BaseModel):
     q: Texts = Field(
         description="A text, or an array of texts. Line breaks and spacing come back as they were.", examples=["我爱你"]
     )
-    source: Text = Field(min_length=1, description="Language code of `q`.", examples=["zh"])
+    source: Text = Field(
+        min_length=1,
+        description="Language code of `q`. `zh` takes Traditional Chinese too; `zt` says that all of it is.",
+        examples=["zh"],
+    )
     target: Text = Field(min_length=1, description="Language code to translate into.", examples=["en"])
 
     @property

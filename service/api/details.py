@@ -84,7 +84,9 @@ class Segment(BaseModel):
 
     source_span: Span
     target_span: Span
-    source_tokens: list[str] = Field(description="As the model reads them: tag, pieces, end token.")
+    source_tokens: list[str] = Field(
+        description="As the model reads them: tag, pieces, end token; Traditional Chinese in Simplified characters."
+    )
     target_tokens: list[str] = Field(description="Pieces, and the end token unless the sentence was cut.")
     log_prob: float = Field(description="Natural logarithm of the probability of all target tokens together.")
     score: float = Field(description="log_prob / n^length_penalty; n counts the end token.")

@@ -35,6 +35,7 @@ from service.api.requests import read_json_object, unless_disconnected
 from service.errors import InvalidRequestError
 from service.explain.details import Inspection, Wanted
 from service.explain.inspector import Inspector
+from service.text.reading import Reader
 
 router = APIRouter(tags=["translation"])
 
@@ -78,9 +79,10 @@ async def score(request: Request, state: State) -> JSONResponse:
         _check_shapes(body)
         check_texts((*body.texts, *body.translations), state.settings)
         check_timeout(body.timeout_ms, state.settings)
-        direction = "-".join(language_pair(body, model.translator.directions))
+        source, target = language_pair(body, model.translator.directions)
+        reader = model.translator.readers[source]
         deadline = began + (body.timeout_ms or state.settings.max_timeout_ms) / 1000
-        work = _scored(model.translator.inspector, body, direction, deadline)
+        work = _scored(model.translator.inspector, body, reader, target, deadline)
         inspections, seconds = await unless_disconnected(request, work)
         return await asyncio.to_thread(_reply, body, inspections, seconds)
 
@@ -94,18 +96,20 @@ def _check_shapes(body: ScoreRequest) -> None:
 
 
 async def _scored(
-    inspector: Inspector, body: ScoreRequest, direction: str, deadline: float
+    inspector: Inspector, body: ScoreRequest, reader: Reader, target: str, deadline: float
 ) -> tuple[list[Inspection], float]:
     """What was asked for, done, and the seconds the scorer took."""
     inspections = await asyncio.to_thread(
-        _inspections, inspector, body, direction, wanted(body.alignment, body.attention)
+        _inspections, inspector, body, reader, target, wanted(body.alignment, body.attention)
     )
     return inspections, await inspector.run(inspections, deadline)
 
 
-def _inspections(inspector: Inspector, body: ScoreRequest, direction: str, wish: Wanted) -> list[Inspection]:
+def _inspections(
+    inspector: Inspector, body: ScoreRequest, reader: Reader, target: str, wish: Wanted
+) -> list[Inspection]:
     pairs = zip(body.texts, body.translations, strict=True)
-    return [inspector.of_pair(text, translation, direction, wish) for text, translation in pairs]
+    return [inspector.of_pair(text, translation, reader, target, wish) for text, translation in pairs]
 
 
 def _reply(body: ScoreRequest, inspections: list[Inspection], seconds: float) -> JSONResponse:

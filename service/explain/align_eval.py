@@ -40,6 +40,7 @@ from service.explain.attention import attention_stacks
 from service.explain.details import Side, places_of
 from service.explain.hmm import hmm_evidence
 from service.text.languages import separates_sentences_with_spaces
+from service.text.reading import Reader
 from service.text.sentences import Span
 
 Array = npt.NDArray[Any]
@@ -190,7 +191,10 @@ class Aligner:
         (source_text, source_words), (target_text, target_words) = (
             joined(words, language) for words, language in zip(pair, (source_language, target_language), strict=True)
         )
-        source, target = (Side.of_source(text, 0, self._vocabulary) for text in (source_text, target_text))
+        source, target = (
+            Side.of_source(text, 0, Reader(language, self._vocabulary))
+            for text, language in ((source_text, source_language), (target_text, target_language))
+        )
         source_ids = (self._vocabulary.tag_id(target_language), *source.ids, EOS_ID)
         hidden = [places_of(source.spans, word) for word in source_words]
         jobs = [

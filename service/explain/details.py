@@ -32,6 +32,7 @@ from service.explain.alignment import (
 )
 from service.explain.attention import AttentionSelection, attention_stacks, select, to_json
 from service.explain.hmm import hmm_evidence
+from service.text.reading import Reader
 from service.text.sentences import Span, trim
 from service.text.words import word_spans
 
@@ -60,10 +61,10 @@ class Side:
     """Of the pieces, in `text`, without the space before a word."""
 
     @classmethod
-    def of_source(cls, text: str, start: int, vocabulary: Vocabulary) -> Side:
-        """A sentence as the model reads it."""
-        spans = (trim(text, *span) for span in vocabulary.encode_spans(text))
-        return cls(text, start, tuple(vocabulary.encode(text)), tuple(spans))
+    def of_source(cls, text: str, start: int, reader: Reader) -> Side:
+        """A sentence as its author wrote it, in the pieces that the model reads."""
+        spans = (trim(text, *span) for span in reader.encode_spans(text))
+        return cls(text, start, tuple(reader.encode(text)), tuple(spans))
 
     @classmethod
     def of_target(cls, ids: Sequence[int], start: int, vocabulary: Vocabulary) -> Side:

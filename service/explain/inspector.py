@@ -18,6 +18,7 @@ from service.engine.scoring import Scorer
 from service.errors import DeadlineExceededError, InvalidFieldError, RejectedError, UnavailableError
 from service.explain.details import Inspection, Side, Wanted, check_size, inspect, jobs_of
 from service.text.document import Segment
+from service.text.reading import Reader
 from service.text.sentences import trim
 from service.waiting import until_done
 
@@ -35,37 +36,38 @@ class Inspector:
     """For directions that are aligned by `hmm`."""
 
     def of_hypothesis(
-        self, segment: Segment, hypothesis: Hypothesis, start: int, direction: str, wanted: Wanted
+        self, segment: Segment, hypothesis: Hypothesis, start: int, reader: Reader, target: str, wanted: Wanted
     ) -> Inspection:
-        """Of what the engine made of a segment, which begins at `start` in the translated text."""
+        """Of what the engine made of a segment, read by `reader`; `start` is where it begins in the translated text,
+        whose language is `target`."""
         return self._inspect(
-            Side.of_source(segment.text, segment.start, self.vocabulary),
+            Side.of_source(segment.text, segment.start, reader),
             Side.of_target(hypothesis.target_ids, start, self.vocabulary),
             hypothesis,
-            direction,
+            f"{reader.language}-{target}",
             wanted,
         )
 
-    def of_pair(self, text: str, translation: str, direction: str, wanted: Wanted) -> Inspection:
-        """Of one sentence and a translation from anywhere.
+    def of_pair(self, text: str, translation: str, reader: Reader, target: str, wanted: Wanted) -> Inspection:
+        """Of one sentence, as the model reads it, and a translation to the language `target` from anywhere.
 
         Raises:
             InvalidFieldError: one of them is longer than the model can read.
         """
         start, _ = trim(translation, 0, len(translation))
-        source = Side.of_source(text, 0, self.vocabulary)
-        target = Side.of_target(self.vocabulary.encode(translation), start, self.vocabulary)
+        side = Side.of_source(text, 0, reader)
+        other = Side.of_target(self.vocabulary.encode(translation), start, self.vocabulary)
         limits = self.manifest.limits
         for name, tokens, limit in (
-            ("q", len(source.ids) + 2, limits.source_tokens),
-            ("translation", len(target.ids) + 1, limits.target_tokens),
+            ("q", len(side.ids) + 2, limits.source_tokens),
+            ("translation", len(other.ids) + 1, limits.target_tokens),
         ):
             if tokens > limit:
                 raise InvalidFieldError(
                     f"a text of {name} has {tokens} tokens, more than {limit}, the limit of this model; "
                     "each is scored as one sentence"
                 )
-        return self._inspect(source, target, None, direction, wanted)
+        return self._inspect(side, other, None, f"{reader.language}-{target}", wanted)
 
     def _inspect(
         self, source: Side, target: Side, hypothesis: Hypothesis | None, direction: str, wanted: Wanted

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
 from model.errors import DataError
+from model.vocabulary import EOS_ID
 from service.engine.jobs import Hypothesis, Job, SearchOptions
 from service.engine.loading import LoadedEngine, load_engine
 from service.engine.providers import Device
@@ -24,6 +25,7 @@ from service.explain.alignment import UNMEASURED
 from service.explain.attention import AttentionSelection, select
 from service.explain.details import Inspection, Side, Wanted, inspect
 from service.settings import Settings
+from service.text.reading import Reader, reader_for
 
 Array = npt.NDArray[Any]
 
@@ -72,12 +74,10 @@ def add_attention_command(subparsers: argparse._SubParsersAction[argparse.Argume
 
 
 def _attention(options: argparse.Namespace) -> None:
-    direction = f"{options.source}-{options.target}"
     loaded = load_engine(options.bundle, device=_DEVICE, threads=0, max_rows=8, on_report=lambda report: None)
-    if direction not in loaded.manifest.directions:
-        raise DataError(f"{options.bundle}: no direction {direction}; it has {', '.join(loaded.manifest.directions)}")
     try:
-        inspection = _inspect(options, loaded, direction)
+        reader = reader_for(f"{options.source}-{options.target}", loaded.manifest.directions, loaded.vocabulary)
+        inspection = _inspect(options, loaded, reader)
         loaded.scorer.submit(inspection.jobs)
         maps = _erasure_maps(inspection) if options.kind == "erasure" else _attention_maps(inspection, options)
     finally:
@@ -91,9 +91,10 @@ def _attention(options: argparse.Namespace) -> None:
     figure.savefig(options.png, dpi=_DOTS_AN_INCH, bbox_inches="tight")
 
 
-def _inspect(options: argparse.Namespace, loaded: LoadedEngine, direction: str) -> Inspection:
+def _inspect(options: argparse.Namespace, loaded: LoadedEngine, reader: Reader) -> Inspection:
     """Translate the sentence, and make the jobs that show how."""
-    source = Side.of_source(options.text, 0, loaded.vocabulary)
+    direction = f"{reader.language}-{options.target}"
+    source = Side.of_source(options.text, 0, reader)
     hypothesis = _translate(source, options, loaded)
     erasure = options.kind == "erasure"
     return inspect(
@@ -111,7 +112,7 @@ def _inspect(options: argparse.Namespace, loaded: LoadedEngine, direction: str) 
 
 def _translate(source: Side, options: argparse.Namespace, loaded: LoadedEngine) -> Hypothesis:
     limits = loaded.manifest.limits
-    ids = tuple(loaded.vocabulary.encode_source(source.text, options.target))
+    ids = (loaded.vocabulary.tag_id(options.target), *source.ids, EOS_ID)
     if not source.ids or len(ids) > limits.source_tokens:
         raise DataError(f"the sentence has {len(ids)} tokens; from 3 to {limits.source_tokens} can be drawn")
     search = SearchOptions(beam_size=options.beam, max_output_tokens=limits.output_tokens(len(ids)))

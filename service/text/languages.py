@@ -5,7 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
-_ALIASES = {"zh-hans": "zh", "zh-hant": "zt", "pt-br": "pb"}
+SIMPLIFIED, TRADITIONAL = "zh", "zt"
+"""Chinese by its script, as LibreTranslate names it."""
+
+_ALIASES = {
+    "pt-br": "pb",
+    **{f"zh-{each}": SIMPLIFIED for each in ("hans", "cn", "sg", "hans-cn", "hans-sg")},
+    **{f"zh-{each}": TRADITIONAL for each in ("hant", "tw", "hk", "mo", "hant-tw", "hant-hk", "hant-mo")},
+}
 _NAMES = {
     "ar": "Arabic", "cs": "Czech", "de": "German", "el": "Greek", "en": "English", "es": "Spanish", "fi": "Finnish",
     "fr": "French", "he": "Hebrew", "hi": "Hindi", "id": "Indonesian", "it": "Italian", "ja": "Japanese",
@@ -17,7 +24,7 @@ _WITHOUT_SPACES = frozenset({"ja", "zh", "zt"})
 
 
 def normalise_code(code: str) -> str:
-    """The code this service uses for what a caller wrote: `ZH-Hans` is `zh`."""
+    """The code this service uses for what a caller wrote: `ZH-Hans` is `zh`, `zh_TW` is `zt`."""
     lowered = code.strip().lower().replace("_", "-")
     return _ALIASES.get(lowered, lowered)
 
@@ -37,17 +44,33 @@ class Directions:
     """The pairs a model translates, in the order of its manifest."""
 
     pairs: tuple[tuple[str, str], ...]
+    own_sources: frozenset[str]
+    """Without Traditional Chinese where the model reads it as Simplified."""
 
     @classmethod
     def parse(cls, directions: Iterable[str]) -> Directions:
-        """From the manifest's form, `zh-en`."""
-        split = (direction.partition("-") for direction in directions)
-        return cls(tuple((source, target) for source, _, target in split))
+        """From the manifest's form, `zh-en`.
+
+        A model of Simplified Chinese reads Traditional too: beside `zh-en` is `zt-en`, unless it has directions of its
+        own from `zt`.
+        """
+        split = [direction.partition("-") for direction in directions]
+        own_sources = frozenset(source for source, _, _ in split)
+        pairs: list[tuple[str, str]] = []
+        for source, _, target in split:
+            pairs.append((source, target))
+            if source == SIMPLIFIED and TRADITIONAL not in {*own_sources, target}:
+                pairs.append((TRADITIONAL, target))
+        return cls(tuple(pairs), own_sources)
 
     @property
     def sources(self) -> tuple[str, ...]:
         """Languages that can be translated from, each once."""
         return tuple(dict.fromkeys(source for source, _ in self.pairs))
+
+    def language(self, source: str) -> str:
+        """The language of the model's own directions that reads texts in `source`."""
+        return source if source in self.own_sources else SIMPLIFIED
 
     def targets(self, source: str) -> tuple[str, ...]:
         """Languages that `source` can be translated to."""

@@ -22,6 +22,7 @@ from service.explain import details
 from service.explain.attention import AttentionSelection, attention_stacks, select
 from service.explain.details import Inspection, SegmentDetails, Side, Wanted, check_size, inspect
 from service.text.document import Document
+from service.text.reading import Reader
 from tests.bundles import PRETRAINED
 
 SOURCE, TARGET = "Je ne suis pas étudiant.", "I'm not a student."
@@ -62,7 +63,7 @@ class Asker:
     ) -> Inspection:
         ids = hypothesis.target_ids if hypothesis else self.vocabulary.encode(TARGET)
         return inspect(
-            Side.of_source(source, starts[0], self.vocabulary),
+            Side.of_source(source, starts[0], Reader("fr", self.vocabulary)),
             Side.of_target(ids, starts[1], self.vocabulary),
             hypothesis,
             direction="fr-en",

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from model.vocabulary import BOS_ID, EOS_ID, PAD_ID, Vocabulary
 from service.explain.details import Side
+from service.text.reading import Reader
 from service.text.words import word_spans
 from tests.bundles import PRETRAINED
 
 VOCABULARY = Vocabulary.load(PRETRAINED / "vocabulary.spm")
+READER = Reader("fr", VOCABULARY)
 # Words, pieces, marks, bytes, spaces of all widths, and what combines with its neighbour.
 AWKWARD = st.text(
     st.sampled_from("Je suis étudiant 我爱你，。今天3.5%…'’-«»\u00a0\u3000\t\u0301ー한🎉👩\u200d🚀ก็\u2581ﬁ½Ａ")
@@ -31,7 +33,7 @@ def covered(spans: Sequence[tuple[int, int]]) -> set[int]:
 
 
 def words_of(text: str) -> list[str]:
-    return [text[start:end] for start, end in Side.of_source(text, 0, VOCABULARY).words()]
+    return [text[start:end] for start, end in Side.of_source(text, 0, READER).words()]
 
 
 @settings(max_examples=300, deadline=None)
@@ -40,7 +42,7 @@ def words_of(text: str) -> list[str]:
 @example(text=" 🎉 ")
 @example(text="a\u2581b")
 def test_pieces_of_a_source_are_inside_in_order_and_cover_it(text: str) -> None:
-    side = Side.of_source(text, 0, VOCABULARY)
+    side = Side.of_source(text, 0, READER)
     assert side.ids == tuple(VOCABULARY.encode(text))
     assert len(side.spans) == len(side.ids)
     assert all(0 <= start <= end <= len(text) for start, end in side.spans)
@@ -70,7 +72,7 @@ def test_pieces_of_a_target_are_inside_in_order_and_cover_it(ids: list[int]) -> 
 @given(text=ANY_TEXT)
 @example(text="你好world，你")
 def test_words_are_in_order_apart_and_exactly_what_is_visible(text: str) -> None:
-    spans = Side.of_source(text, 0, VOCABULARY).words()
+    spans = Side.of_source(text, 0, READER).words()
     assert all(start < end for start, end in spans)
     assert all(a[1] <= b[0] for a, b in itertools.pairwise(spans))
     assert sorted(covered(spans)) == visible(text)
@@ -97,6 +99,6 @@ def test_where_a_script_has_no_spaces_pieces_are_words() -> None:
 
 def test_the_bytes_of_one_character_are_one_word() -> None:
     text = "我𝔘"
-    side = Side.of_source(text, 0, VOCABULARY)
+    side = Side.of_source(text, 0, READER)
     assert side.spans.count((1, 2)) == 4
     assert word_spans(text, side.spans) == [(0, 1), (1, 2)]

@@ -16,7 +16,7 @@ from service.engine.jobs import Hypothesis, Job
 from tests.service.fakes import FakeLoader, ask, echo, make_app, running, samples, scope_of, translate
 
 GOOD = {"q": "好！", "source": "zh", "target": "en"}
-PAIRS = "available: zh to en, fr to en, en to fr, en to zh"
+PAIRS = "available: zh to en, zt to en, fr to en, en to fr, en to zh"
 MISSING = "Invalid request: missing {} parameter"
 NOT_A_NUMBER = "Invalid request: alternatives parameter is not a number"
 
@@ -57,7 +57,7 @@ NOT_A_NUMBER = "Invalid request: alternatives parameter is not a number"
         ),
         (
             {"source": "auto"},
-            "detecting the source language is not available yet; name it, one of: zh, fr, en",
+            "detecting the source language is not available yet; name it, one of: zh, zt, fr, en",
         ),
         ({"q": ["好"] * 4}, "Invalid request: request (4) exceeds text limit (3)"),
         ({"q": "好" * 51}, "Invalid request: request (51) exceeds text limit (50)"),

@@ -22,6 +22,7 @@ GOOD = {"q": "好！", "source": "zh", "target": "en"}
 def test_languages_are_those_that_can_be_translated_from(app: FastAPI) -> None:
     assert ask(app, "GET", "/languages").json() == [
         {"code": "zh", "name": "Chinese", "targets": ["en"]},
+        {"code": "zt", "name": "Chinese (traditional)", "targets": ["en"]},
         {"code": "fr", "name": "French", "targets": ["en"]},
         {"code": "en", "name": "English", "targets": ["fr", "zh"]},
     ]

@@ -124,7 +124,7 @@ def test_codes(written: str, code: str) -> None:
 
 def test_directions() -> None:
     directions = Directions.parse(["zh-en", "fr-en", "en-fr"])
-    assert directions.sources == ("zh", "fr", "en")
+    assert directions.sources == ("zh", "zt", "fr", "en")
     assert directions.targets("en") == ("fr",)
     assert directions.knows("zh")
     assert not directions.knows("de")

@@ -154,6 +154,15 @@ def test_languages_swap_and_a_pair_that_does_not_exist_is_said(visit: Open) -> N
     expect(page.locator("#target-language")).to_have_value("fr")
 
 
+def test_traditional_chinese_is_shown_as_it_was_written(visit: Open) -> None:
+    page = loaded(visit(link("我們愛你。", source="zt")))
+    expect(page.locator("#source-text")).to_have_attribute("lang", "zh-Hant")
+    expect(page.locator("#source-language option:checked")).to_have_text("Traditional Chinese")
+    words = page.locator(".words.source .word > span")
+    assert "".join(words.all_text_contents()) == "我們愛你。"
+    expect(words.first).to_have_attribute("lang", "zh-Hant")
+
+
 def test_copying_the_translation_and_a_link_that_brings_everything_back(visit: Open) -> None:
     page = loaded(visit(link("Je t'aime. Il est parti. 🎉 C'est tout <b>&</b>.", alternatives=3)))
     page.locator("#copy").click()

@@ -3,7 +3,7 @@
 /** @import {Version} from "./types.js" */
 /** @import {Word} from "./words.js" */
 import { make, rove } from "./dom.js";
-import { number, t } from "./i18n.js";
+import { languageTag, number, t } from "./i18n.js";
 import { wordsOf } from "./words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -65,7 +65,7 @@ export class AlignmentView {
    */
   #row(side, language) {
     this.#buttons[side] = this.#words[side].map((word, index) => {
-      const button = make("button", { type: "button", class: "word", tabindex: -1 }, make("span", { lang: language }, word.text));
+      const button = make("button", { type: "button", class: "word", tabindex: -1 }, make("span", { lang: languageTag(language) }, word.text));
       button.dataset.side = side;
       button.dataset.index = String(index);
       if (word.probability !== null) {

@@ -3,6 +3,9 @@
 import { STRINGS } from "./strings.js";
 /** @import {InterfaceLanguage, Key} from "./strings.js" */
 
+/** @type {Record<string, string>} */
+const TAGS = { pb: "pt-BR", zt: "zh-Hant" };
+
 /** @type {InterfaceLanguage} */
 let language = "en";
 
@@ -41,14 +44,23 @@ export function number(value, digits = 0, least = 0) {
 }
 
 /**
+ * The service's code of a language as browsers know it.
+ * @param {string} code
+ */
+export function languageTag(code) {
+  return TAGS[code] ?? code;
+}
+
+/**
  * What a language is called; `fallback` where the browser does not know it.
  * @param {string} code
  * @param {string} fallback
  */
 export function languageName(code, fallback) {
   try {
-    const name = new Intl.DisplayNames(language, { type: "language" }).of(code);
-    return name && name !== code ? name : fallback;
+    const tag = languageTag(code);
+    const name = new Intl.DisplayNames(language, { type: "language" }).of(tag);
+    return name && name !== tag ? name : fallback;
   } catch {
     return fallback;
   }

@@ -3,7 +3,7 @@
 /** @import {Language, Limits, Question, Reply} from "./types.js" */
 import { isAbort } from "./api.js";
 import { find, fill, make } from "./dom.js";
-import { languageName, number, t } from "./i18n.js";
+import { languageName, languageTag, number, t } from "./i18n.js";
 import { Notice } from "./notice.js";
 import { range } from "./maps.js";
 import { length } from "./text.js";
@@ -238,7 +238,7 @@ export class Desk {
     const chosen = Math.min(alternatives, most);
     const offered = range(most + 1).filter((count) => counts.includes(count) || count === chosen);
     fill(this.#alternatives, offered.map((count) => ({ value: String(count), label: String(count) })), String(chosen));
-    this.#text.lang = source;
+    this.#text.lang = languageTag(source);
   }
 
   /**

@@ -1,0 +1,62 @@
+"""How a model reads what a caller wrote: in the script that it was trained on, as pieces of its vocabulary."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+
+from model.errors import DataError
+from model.vocabulary import Vocabulary
+from service.text.chinese import simplifier
+from service.text.languages import SIMPLIFIED, TRADITIONAL, Directions
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads texts of one source language."""
+
+    language: str
+    """As the model's directions name it."""
+    vocabulary: Vocabulary
+    in_its_script: Callable[[str], str] = str
+    """A text in the script that the model knows, of the same length."""
+
+    def encode(self, text: str) -> list[int]:
+        """Pieces of `text`, without any special token."""
+        return self.vocabulary.encode(self.in_its_script(text))
+
+    def encode_spans(self, text: str) -> list[tuple[int, int]]:
+        """Where each piece of `encode(text)` stands in `text`, see `Vocabulary.encode_spans`."""
+        return self.vocabulary.encode_spans(self.in_its_script(text))
+
+    def encode_source(self, text: str, target_language: str) -> list[int]:
+        """What the encoder reads: target-language tag, pieces, end token."""
+        return self.vocabulary.encode_source(self.in_its_script(text), target_language)
+
+
+def readers_of(directions: Directions, vocabulary: Vocabulary) -> dict[str, Reader]:
+    """A reader for every language that callers may name as the source."""
+    return {code: _reader(code, directions.language(code), vocabulary) for code in directions.sources}
+
+
+def reader_for(direction: str, directions: Iterable[str], vocabulary: Vocabulary) -> Reader:
+    """What reads the sources of one direction, e.g. `zh-en`, of a model that has these.
+
+    Raises:
+        DataError: it does not have that one.
+    """
+    known = Directions.parse(directions)
+    source, _, target = direction.partition("-")
+    if (source, target) not in known.pairs:
+        raise DataError(f"the bundle has no direction {direction}; it has {', '.join(map('-'.join, known.pairs))}")
+    return _reader(source, known.language(source), vocabulary)
+
+
+def _reader(code: str, language: str, vocabulary: Vocabulary) -> Reader:
+    if language != SIMPLIFIED:
+        return Reader(language, vocabulary)
+    # Whoever says that it is Traditional need not have it told by a character.
+    chinese = simplifier()
+    return Reader(
+        language, vocabulary, chinese.simplified if code == TRADITIONAL else chinese.simplified_if_traditional
+    )
