@@ -44,6 +44,7 @@ from service.metrics import Metrics
 from service.repetition import is_loop
 from service.text.document import Document
 from service.text.languages import Directions
+from service.text.reading import as_read
 from service.text.sentences import Span
 from service.waiting import until_done
 
@@ -225,10 +226,10 @@ class Translator:
         return TranslatedTexts(translations, timing)
 
     def _plan(self, texts: Sequence[str], source: str, target: str, options: TranslationOptions) -> list[_Plan]:
-        pieces = _PieceCache(self.vocabulary)
+        pieces = _PieceCache(self.vocabulary, source)
         limit = self.limits.source_tokens - _TAG_AND_END
         tag = self.vocabulary.tag_id(target)
-        prefix = tuple(pieces.encode(options.target_prefix.strip()))
+        prefix = tuple(self.vocabulary.encode(options.target_prefix.strip()))
         plans, tokens = [], 0
         for text in texts:
             document = Document.parse(text, source, pieces.count, limit)
@@ -441,15 +442,16 @@ def _unless_failed(text: Translation | ServiceError) -> Translation | ServiceErr
 
 
 class _PieceCache:
-    """Token ids of the texts of one request, each tokenised once though counted and encoded."""
+    """Token ids of the source texts of one request, each tokenised once though counted and encoded."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, language: str) -> None:
         self._vocabulary = vocabulary
+        self._language = language
         self._known: dict[str, list[int]] = {}
 
     def encode(self, text: str) -> list[int]:
         if text not in self._known:
-            self._known[text] = self._vocabulary.encode(text)
+            self._known[text] = self._vocabulary.encode(as_read(text, self._language))
         return self._known[text]
 
     def count(self, text: str) -> int:

@@ -18,6 +18,7 @@ from service.engine.scoring import Scorer
 from service.errors import DeadlineExceededError, InvalidFieldError, RejectedError, UnavailableError
 from service.explain.details import Inspection, Side, Wanted, check_size, inspect, jobs_of
 from service.text.document import Segment
+from service.text.reading import as_read
 from service.text.sentences import trim
 from service.waiting import until_done
 
@@ -39,7 +40,7 @@ class Inspector:
     ) -> Inspection:
         """Of what the engine made of a segment, which begins at `start` in the translated text."""
         return self._inspect(
-            Side.of_source(segment.text, segment.start, self.vocabulary),
+            Side.of_source(as_read(segment.text, _source_language(direction)), segment.start, self.vocabulary),
             Side.of_target(hypothesis.target_ids, start, self.vocabulary),
             hypothesis,
             direction,
@@ -53,7 +54,7 @@ class Inspector:
             InvalidFieldError: one of them is longer than the model can read.
         """
         start, _ = trim(translation, 0, len(translation))
-        source = Side.of_source(text, 0, self.vocabulary)
+        source = Side.of_source(as_read(text, _source_language(direction)), 0, self.vocabulary)
         target = Side.of_target(self.vocabulary.encode(translation), start, self.vocabulary)
         limits = self.manifest.limits
         for name, tokens, limit in (
@@ -125,6 +126,10 @@ class Inspector:
             raise UnavailableError("the service is shutting down") from None
         finally:
             self.scorer.withdraw(jobs)
+
+
+def _source_language(direction: str) -> str:
+    return direction.partition("-")[0]
 
 
 def _rejected(error: QueueFullError) -> RejectedError:
