@@ -1,10 +1,10 @@
 """The tables of the model card: scores on test sets, and everyday sentences with whether training has seen them.
 
-    python -m benchmarks.model_card scores BUNDLE --root DATA [--beam 1 4]
-    python -m benchmarks.model_card sentences BUNDLE --root DATA --recipe model/recipes/first.toml
+    python -m benchmarks.model_card scores BUNDLE --root DATA [--beam 1 4] [--sets NAME ...]
+    python -m benchmarks.model_card sentences BUNDLE --root DATA --recipe model/recipes/first.toml [--file TSV]
 
-DATA is laid out as model/recipes/README.md says. Tables go to stdout as Markdown; with --json, scores also go to a
-file as JSON lines.
+DATA is laid out as model/recipes/README.md says; a test set counts for the directions that have it. Tables go to stdout
+as Markdown; with --json, scores also go to a file as JSON lines.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from model.corpus import read_aligned
+from model.corpus import Pair, read_aligned, read_lines
+from model.errors import DataError, ModelError
 from model.evaluation import score
 from model.preparation import read_pairs
 from model.recipe import load_recipe, split_direction
@@ -26,7 +27,9 @@ from service.engine.loading import LoadedEngine, load_engine
 from service.evaluate import translate_lines
 from service.text.reading import reader_for
 
-TEST_SETS = ("tatoeba-test", "flores200-devtest", "msdynamics-test")
+TEST_SETS = ("tatoeba-test", "flores200-devtest", "msdynamics-test", "newstest2014", "newstest2019")
+ONE_WAY = {"newstest2019": "zh-en"}
+"""Sets that were translated in one direction only, for which they are meant."""
 SENTENCES = Path(__file__).with_name("sentences.tsv")
 
 
@@ -46,54 +49,101 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sub.add_argument("--json", type=Path, help="append one JSON object a row")
         else:
             sub.add_argument("--recipe", type=Path, required=True)
+            sub.add_argument(
+                "--file", type=Path, default=SENTENCES, help="direction, tab, sentence (default: the card's)"
+            )
             sub.add_argument("--beam", type=int, default=4)
     options = parser.parse_args(arguments)
+    try:
+        return _run(options)
+    except ModelError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(options: argparse.Namespace) -> int:
     loaded = load_engine(
         options.bundle, device="auto", sessions=0, threads=options.threads, max_rows=256, on_report=lambda record: None
     )
-    options.run_command(options, loaded)
-    loaded.engine.close()
+    try:
+        options.run_command(options, loaded)
+    finally:
+        loaded.close()
     return 0
 
 
 def _scores(options: argparse.Namespace, loaded: LoadedEngine) -> None:
-    print("| direction | test set | precision | beam | BLEU | chrF | cut |")
-    print("| --- | --- | --- | ---: | ---: | ---: | ---: |")
-    for direction in loaded.manifest.directions:
-        for name in options.sets:
-            for beam in options.beam:
-                row = _score(loaded, options.root, direction, name, beam)
-                print(
-                    f"| {direction} | {name} | {row['precision']} | {beam} | {row['bleu']:.2f} | {row['chrf']:.2f} "
-                    f"| {row['cut']} |",
-                    flush=True,
-                )
-                if options.json:
-                    with options.json.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(row) + "\n")
+    sets = [
+        (direction, name, pairs)
+        for direction, names in sets_by_direction(loaded.manifest.directions, options.sets, options.root).items()
+        for name, pairs in names.items()
+    ]
+    print("| direction | test set | precision | beam | BLEU | chrF | cut | sources cut |")
+    print("| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |")
+    for direction, name, pairs in sets:
+        for beam in options.beam:
+            row = {"direction": direction, "set": name, **_score(loaded, direction, pairs, beam)}
+            print(
+                f"| {direction} | {name} | {row['precision']} | {beam} | {row['bleu']:.2f} | {row['chrf']:.2f} "
+                f"| {row['cut']} | {row['sources_cut']} |",
+                flush=True,
+            )
+            if options.json:
+                with options.json.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
 
 
-def _score(loaded: LoadedEngine, root: Path, direction: str, name: str, beam: int) -> dict[str, Any]:
+def sets_by_direction(directions: Iterable[str], names: Sequence[str], root: Path) -> dict[str, dict[str, list[Pair]]]:
+    """The pairs of each test set, by direction and name; a direction has those that are there for it.
+
+    Raises:
+        DataError: no direction has a set, or a file of it cannot be used.
+    """
+    found = {direction: {name: test_pairs(direction, name, root) for name in names} for direction in directions}
+    for name in names:
+        if all(sets[name] is None for sets in found.values()):
+            raise DataError(f"{root}: no direction of {', '.join(found)} has the test set {name}")
+    return {
+        direction: {name: pairs for name, pairs in sets.items() if pairs is not None}
+        for direction, sets in found.items()
+    }
+
+
+def test_pairs(direction: str, name: str, root: Path) -> list[Pair] | None:
+    """(source, reference) of a test set; None if it is not there for this direction.
+
+    Raises:
+        DataError: a file of it cannot be used, or there is only one of the two.
+    """
+    if direction != ONE_WAY.get(name, direction):
+        return None
     source, target = split_direction(direction)
     foreign = source if target == "en" else target
     folder = root / f"{foreign}-en" / "test"
-    pairs = read_aligned(folder / f"{name}.{source}.gz", folder / f"{name}.{target}.gz")
-    sources, reader = [pair[0] for pair in pairs], reader_for(direction, loaded.manifest.directions, loaded.vocabulary)
+    files = [folder / f"{name}.{language}.gz" for language in (source, target)]
+    return read_aligned(*files) if any(file.is_file() for file in files) else None
+
+
+def _score(loaded: LoadedEngine, direction: str, pairs: Sequence[Pair], beam: int) -> dict[str, Any]:
+    target = split_direction(direction)[1]
+    sources = [source for source, _ in pairs]
+    reader = reader_for(direction, loaded.manifest.directions, loaded.vocabulary)
     hypotheses = translate_lines(loaded, sources, reader, target, SearchOptions(beam_size=beam))
     texts = [loaded.vocabulary.decode(hypothesis.target_ids) for hypothesis in hypotheses]
+    most = loaded.manifest.limits.source_tokens
     return {
-        "direction": direction,
-        "set": name,
         "precision": loaded.manifest.precision,
         "beam": beam,
-        **score(texts, [pair[1] for pair in pairs], target).to_dict(),
+        **score(texts, [reference for _, reference in pairs], target).to_dict(),
         "cut": sum(hypothesis.finish_reason == "length" for hypothesis in hypotheses),
+        # translate_lines takes the end off these.
+        "sources_cut": sum(len(reader.encode_source(source, target)) > most for source in sources),
     }
 
 
 def _sentences(options: argparse.Namespace, loaded: LoadedEngine) -> None:
     recipe = load_recipe(options.recipe)
-    rows = [line.split("\t") for line in SENTENCES.read_text(encoding="utf-8").splitlines()]
+    rows = [line.split("\t") for line in read_lines(options.file)]
     seen = {
         direction: _bare_sources(
             pair[0] for files in recipe.data if direction in files.directions

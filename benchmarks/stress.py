@@ -44,6 +44,7 @@ SENTENCES = 16
 OVERLOAD = 10
 SLOW_MS = 2000
 """Time limits for headers and bodies while this runs."""
+SLOW_LIMITS = {"ATTEND_HEADER_TIMEOUT_MS": str(SLOW_MS), "ATTEND_BODY_TIMEOUT_MS": str(SLOW_MS)}
 REFUSAL_SECONDS = 0.01
 """The 99th percentile of what a refusal may take inside the service."""
 MOST_PENDING = 1500
@@ -96,13 +97,12 @@ class Service:
 
 
 @contextlib.asynccontextmanager
-async def started(*command: str) -> AsyncIterator[Service]:
+async def started(*command: str, settings: Mapping[str, str] = SLOW_LIMITS) -> AsyncIterator[Service]:
     """A service in a process of its own, ready; killed at the end if it still runs."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    limits = {"ATTEND_HEADER_TIMEOUT_MS": str(SLOW_MS), "ATTEND_BODY_TIMEOUT_MS": str(SLOW_MS)}
-    environment = {**os.environ, **limits, "ATTEND_PORT": str(port)}
+    environment = {**os.environ, **settings, "ATTEND_PORT": str(port)}
     with tempfile.NamedTemporaryFile() as log:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", *command, cwd=ROOT, env=environment, stdout=log

@@ -232,7 +232,7 @@ class Translator:
         pieces = _PieceCache(reader)
         limit = self.limits.source_tokens - _TAG_AND_END
         tag = self.vocabulary.tag_id(target)
-        prefix = tuple(pieces.encode(options.target_prefix.strip()))
+        prefix = tuple(self.vocabulary.encode(options.target_prefix.strip()))
         plans, tokens = [], 0
         for text in texts:
             document = Document.parse(text, reader.language, pieces.count, limit)
@@ -446,7 +446,7 @@ def _unless_failed(text: Translation | ServiceError) -> Translation | ServiceErr
 
 
 class _PieceCache:
-    """Token ids of the texts of one request, each tokenised once though counted and encoded."""
+    """Token ids of the source texts of one request, each tokenised once though counted and encoded."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader

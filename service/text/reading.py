@@ -1,4 +1,4 @@
-"""How a model reads what a caller wrote: in the script that it was trained on, as pieces of its vocabulary."""
+"""How a model reads what a caller wrote: in script and characters it was trained on, as pieces of its vocabulary."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from model.errors import DataError
 from model.vocabulary import Vocabulary
+from service.text.characters import in_known_characters
 from service.text.chinese import simplifier
 from service.text.languages import SIMPLIFIED, TRADITIONAL, Directions
 
@@ -21,17 +22,21 @@ class Reader:
     in_its_script: Callable[[str], str] = str
     """A text in the script that the model knows, of the same length."""
 
+    def as_read(self, text: str) -> str:
+        """`text` in as many code points, so that what stands where in one stands there in the other."""
+        return in_known_characters(self.in_its_script(text), self.language)
+
     def encode(self, text: str) -> list[int]:
         """Pieces of `text`, without any special token."""
-        return self.vocabulary.encode(self.in_its_script(text))
+        return self.vocabulary.encode(self.as_read(text))
 
     def encode_spans(self, text: str) -> list[tuple[int, int]]:
         """Where each piece of `encode(text)` stands in `text`, see `Vocabulary.encode_spans`."""
-        return self.vocabulary.encode_spans(self.in_its_script(text))
+        return self.vocabulary.encode_spans(self.as_read(text))
 
     def encode_source(self, text: str, target_language: str) -> list[int]:
         """What the encoder reads: target-language tag, pieces, end token."""
-        return self.vocabulary.encode_source(self.in_its_script(text), target_language)
+        return self.vocabulary.encode_source(self.as_read(text), target_language)
 
 
 def readers_of(directions: Directions, vocabulary: Vocabulary) -> dict[str, Reader]:

@@ -105,6 +105,24 @@ def test_a_text_has_one_segment_for_each_translated_sentence(whole: Post) -> Non
         assert segment["score"] == pytest.approx(segment["log_prob"] / len(segment["target_tokens"]))
 
 
+@pytest.mark.parametrize("text", ["  OÙ EST\u00a0LA GARE\u202f?", "\u3000 Ｏù　ｅｓｔ　ｌａ　ｇａｒｅ ？"])
+def test_spans_are_of_the_text_as_it_was_sent(whole: Post, text: str) -> None:
+    plain = whole("/translate", q="Où est la gare ?", alignment=True, **FR).json()
+    reply = whole("/translate", q=text, alignment=True, **FR).json()
+    (segment,), (expected,) = reply["segments"], plain["segments"]
+    assert reply["translatedText"].strip() == plain["translatedText"]
+    assert segment["source_tokens"] == expected["source_tokens"]
+    assert text[slice(*segment["source_span"])] == text.strip()
+    assert segment["source_words"] == [[a + 2, b + 2] for a, b in expected["source_words"]]
+    assert segment["source_token_spans"] == [
+        [a + 2, b + 2] if token != "<2en>" else [2, 2]
+        for token, (a, b) in zip(expected["source_tokens"], expected["source_token_spans"], strict=True)
+    ]
+    scored = whole("/score", q=text.strip(), translation=plain["translatedText"], **FR).json()
+    (known,) = scored["segments"] if isinstance(scored["segments"], list) else [scored["segments"]]
+    assert known["source_tokens"] == expected["source_tokens"]
+
+
 @pytest.mark.parametrize("how", [{}, {"beam_size": 4}, {"beam_size": 4, "alternatives": 3}, {"max_output_tokens": 3}])
 def test_the_tokens_of_a_translation_are_together_as_likely_as_it(post: Post, how: Mapping[str, int]) -> None:
     texts = [SOURCE, "Tom est parti sans dire un mot.", "Où est la gare ? Je suis perdu."]

@@ -60,6 +60,27 @@ def test_the_model_reads_target_tag_pieces_and_end(loader: FakeLoader) -> None:
     assert [job.source_ids for job in loader.engine.submitted] == [tuple(vocabulary.encode_source("Tu m'aimes.", "en"))]
 
 
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("Où es-tu\u202f?", "Où es-tu ?"),
+        ("Ｔｕ　ｍ＇ａｉｍｅｓ．", "Tu m'aimes."),
+        ("TU NE M'AIMES PAS.", "Tu ne m'aimes pas."),
+    ],
+)
+def test_the_model_reads_the_characters_it_knows(loader: FakeLoader, text: str, read: str) -> None:
+    translate(make_app(loader), {"q": text, "source": "fr", "target": "en"})
+    vocabulary = loader.vocabulary
+    assert [job.source_ids for job in loader.engine.submitted] == [tuple(vocabulary.encode_source(read, "en"))]
+
+
+def test_a_prefix_is_taken_as_it_is(loader: FakeLoader) -> None:
+    prefix = "YOU DO NOT LOVE"
+    translate(make_app(loader), {"q": "Tu m'aimes.", "source": "fr", "target": "en", "target_prefix": prefix})
+    (job,) = loader.engine.submitted
+    assert job.options.target_prefix == tuple(loader.vocabulary.encode(prefix))
+
+
 def test_a_sentence_too_long_for_the_model_is_split_and_nothing_is_lost(loader: FakeLoader) -> None:
     text = "，".join(["我喜欢咖啡"] * 40) + "。"
     reply = translate(make_app(loader), {"q": text, **ZH}).json()
