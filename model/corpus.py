@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import gzip
-import random
 import zlib
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from model.errors import DataError
 
 Pair = tuple[str, str]
-
-_FINAL_MARKS = {".": ".", "。": ".", "!": "", "！": "", "?": "", "？": ""}
-"""Marks a writer may leave out, and the mark the other side may then lose too (a question keeps its mark)."""
 
 
 def read_lines(path: Path) -> list[str]:
@@ -90,45 +85,6 @@ def _require_some(pairs: list[Pair], path: Path) -> list[Pair]:
     if not pairs:
         raise DataError(f"{path}: the file is empty; give one with at least one pair")
     return pairs
-
-
-def without_final_mark(pair: Pair) -> Pair | None:
-    """The pair as a hurried writer would type it, without its closing mark; None where there is none to leave out."""
-    source, target = pair
-    mark = _FINAL_MARKS.get(source[-1])
-    if mark is None or len(source) < 2:
-        return None
-    if mark and target[-1] in ".。":
-        target = target[:-1]
-    return (source[:-1], target) if target else None
-
-
-def joined(pairs: Sequence[Pair], source_separator: str, target_separator: str) -> Pair:
-    """Several pairs as one longer pair (Kondo et al. 2021): short corpora then teach long inputs too."""
-    return source_separator.join(p[0] for p in pairs), target_separator.join(p[1] for p in pairs)
-
-
-def augmented(
-    pairs: list[Pair], *, unmarked: float, concatenated: float, separators: tuple[str, str], seed: int
-) -> list[Pair]:
-    """`pairs`, then copies of a share of them without closing mark, then random runs of 2-4 of them joined.
-
-    Args:
-        unmarked: share of `pairs` copied `without_final_mark`.
-        concatenated: number of joined pairs, as a share of `pairs`.
-    """
-    rng = random.Random(seed)
-    extra = list(_unmarked(pairs, rng.sample(range(len(pairs)), int(unmarked * len(pairs)))))
-    for _ in range(int(concatenated * len(pairs))):
-        extra.append(joined(rng.choices(pairs, k=rng.choice((2, 2, 3, 4))), *separators))
-    return pairs + extra
-
-
-def _unmarked(pairs: list[Pair], indices: Sequence[int]) -> Iterator[Pair]:
-    for index in indices:
-        shorter = without_final_mark(pairs[index])
-        if shorter is not None:
-            yield shorter
 
 
 def sentence_separator(language: str) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from model.augmentation import augmented
 from model.batches import EncodedCorpus, Ragged
-from model.corpus import Pair, augmented, read_aligned, read_tsv, sentence_separator
+from model.corpus import Pair, read_aligned, read_tsv, sentence_separator
 from model.errors import DataError, VocabularyError
 from model.recipe import ParallelFiles, Recipe, TrainingFiles, split_direction
 from model.validation import ValidationSet
@@ -93,6 +94,9 @@ def _encode(
         read_pairs(files, direction, root),
         unmarked=files.unmarked,
         concatenated=files.concatenated,
+        lowered=files.lowered,
+        misspelt=files.misspelt,
+        renumbered=files.renumbered,
         separators=(sentence_separator(source_language), sentence_separator(target_language)),
         seed=recipe.seed,
     )

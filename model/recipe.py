@@ -63,6 +63,9 @@ class TrainingFiles(ParallelFiles):
     """Times the text is read in one epoch, e.g. 0.5: a new random half each time."""
     unmarked: float = Field(0.0, ge=0, le=1)
     concatenated: float = Field(0.0, ge=0, le=2)
+    lowered: float = Field(0.0, ge=0, le=1)
+    misspelt: float = Field(0.0, ge=0, le=2)
+    renumbered: float = Field(0.0, ge=0, le=100)
 
 
 class ValidationFiles(ParallelFiles):

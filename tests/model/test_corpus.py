@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from model.corpus import augmented, read_aligned, read_lines, read_tsv, sentence_separator, without_final_mark
+from model.corpus import read_aligned, read_lines, read_tsv
 from model.errors import DataError
 
 
@@ -79,32 +79,3 @@ def test_uneven_files_name_the_first_line_without_partner(tmp_path: Path) -> Non
 def test_an_empty_line_names_the_file_it_is_in(tmp_path: Path, source: str, target: str, at: str) -> None:
     with pytest.raises(DataError, match=at + ": one side of the pair is empty"):
         read_aligned(write(tmp_path / "a.fr", source), write(tmp_path / "a.en", target))
-
-
-@pytest.mark.parametrize(
-    ("pair", "expected"),
-    [
-        (("我爱你。", "I love you."), ("我爱你", "I love you")),
-        (("Tu viens ?", "Are you coming?"), ("Tu viens ", "Are you coming?")),
-        (("Non!", "No."), ("Non", "No.")),
-        (("Oui", "Yes."), None),
-        ((".", "."), None),
-        (("a.", "."), None),
-    ],
-)
-def test_without_final_mark(pair: tuple[str, str], expected: tuple[str, str] | None) -> None:
-    assert without_final_mark(pair) == expected
-
-
-def test_augmentation_appends_and_depends_on_the_seed_alone() -> None:
-    pairs = [(f"源{i}。", f"source {i}.") for i in range(100)]
-    options = {"unmarked": 0.2, "concatenated": 0.1, "separators": (sentence_separator("zh"), sentence_separator("en"))}
-    first = augmented(pairs, **options, seed=1)
-    assert first[:100] == pairs
-    assert len(first) == 100 + 20 + 10
-    assert all(not source.endswith("。") and not target.endswith(".") for source, target in first[100:120])
-    for source, target in first[120:]:
-        assert target.count("source") == source.count("源") in (2, 3, 4)
-        assert " " not in source
-        assert ". source" in target
-    assert first == augmented(pairs, **options, seed=1) != augmented(pairs, **options, seed=2)
