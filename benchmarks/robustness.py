@@ -94,10 +94,11 @@ def failures(item: Input, answer: Answer, usual_ratio: float | None) -> set[str]
         found.add("empty")
     if is_copy(source, target):
         found.add("copy")
-    if untranslated_share(source, target, item.reference or "") > 0.5:
+    # What must be kept is the same, and as long, in every language.
+    sentence, translated = _without(source, item.kept), _without(target, item.kept)
+    if untranslated_share(sentence, translated, item.reference or "") > 0.5:
         found.add("untranslated")
-    # What is kept has the same length in every language.
-    if usual_ratio is not None and is_odd_length(_without(source, item.kept), _without(target, item.kept), usual_ratio):
+    if usual_ratio is not None and is_odd_length(sentence, translated, usual_ratio):
         found.add("length")
     if not all(part in target for part in item.kept):
         found.add("lost")

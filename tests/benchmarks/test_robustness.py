@@ -46,6 +46,7 @@ GOOD = "She lost her keys last night."
         (Input("她昨天晚上丢了钥匙。"), answer("She 昨天晚上丢了钥匙 lost."), {"untranslated"}),
         (Input(PAIRS[0][0]), answer("She " + "lost her keys, " * 20), {"length"}),
         (Input("Voir a@b.org", kept=("a@b.org",)), answer("See a@b.com"), {"lost"}),
+        (Input("Ici : www.lac.example.org", kept=("www.lac.example.org",)), answer("Here: www.lac.example.org"), set()),
         (Input("Oui !"), answer("Yes, of course I will do that for you."), set()),
         (Input("   "), answer("   "), set()),
     ],

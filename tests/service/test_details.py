@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -103,6 +104,26 @@ def test_a_text_has_one_segment_for_each_translated_sentence(whole: Post) -> Non
         assert (segment["source_tokens"][0], segment["source_tokens"][-1]) == ("<2en>", "</s>")
         assert (segment["finish_reason"], segment["truncated"]) == ("eos", False)
         assert segment["score"] == pytest.approx(segment["log_prob"] / len(segment["target_tokens"]))
+
+
+def test_spans_are_those_of_the_text_around_an_address(whole: Post) -> None:
+    source = "Je suis là (voir https://a.b/c?d=1). Merci 😀 beaucoup !"
+    reply = whole(
+        "/translate", q=source, details=True, alignment=True, target_prefix="I am", alternatives=1, **FR
+    ).json()
+    for text, segments in (
+        (reply["translatedText"], reply["segments"]),
+        *zip(reply["alternatives"], reply["alternative_segments"], strict=True),
+    ):
+        parts = [source[slice(*each["source_span"])] for each in segments]
+        assert parts == ["Je suis là", "voir", "Merci", "beaucoup !"]
+        spans = [each["target_span"] for each in segments]
+        assert text[: spans[0][1]].startswith("I am")
+        assert [text[a:b] for (_, a), (b, _) in itertools.pairwise(spans)] == [" (", " https://a.b/c?d=1). ", " 😀 "]
+        for each in segments:
+            for link in each["alignment"]:
+                for side, span in (("source", each["source_span"]), ("target", each["target_span"])):
+                    assert span[0] <= link[side][0] < link[side][1] <= span[1]
 
 
 @pytest.mark.parametrize("text", ["  OÙ EST\u00a0LA GARE\u202f?", "\u3000 Ｏù　ｅｓｔ　ｌａ　ｇａｒｅ ？"])

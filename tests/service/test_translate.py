@@ -43,8 +43,10 @@ def test_sentences_are_spaced_as_the_target_language_does(
     assert translate(app, {"q": text, "source": source, "target": target}).json() == {"translatedText": expected}
 
 
-@pytest.mark.parametrize("text", [" ", "\n", "123", "!!! ...", "😀 👩‍👩‍👧", "——。", "3 + 4 = 7\r\n"])
-def test_text_without_letters_never_reaches_the_engine(loader: FakeLoader, text: str) -> None:
+@pytest.mark.parametrize(
+    "text", [" ", "\n", "123", "!!! ...", "😀 👩‍👩‍👧", "——。", "3 + 4 = 7\r\n", "(https://a.b/c), a@b.org"]
+)
+def test_text_with_nothing_to_translate_never_reaches_the_engine(loader: FakeLoader, text: str) -> None:
     assert translate(make_app(loader), {"q": text, **ZH}).json() == {"translatedText": text}
     assert loader.engine.submitted == []
 
