@@ -18,17 +18,18 @@ CMD ["python", "-m", "service"]
 
 FROM python:3.11-slim AS installer
 RUN python -m venv --without-pip /opt/attend
-# A tenth of what the packages bring is tests of their own.
+# A tenth of what the packages bring is tests of their own; OpenCC's has its commands and what C++ would link with.
 ENV INSTALL="pip --python /opt/attend/bin/python install --no-cache-dir --disable-pip-version-check --require-hashes" \
-    REMOVE_TESTS="find /opt/attend -type d -name tests -prune -exec rm -r {} +"
+    REMOVE_UNUSED="find /opt/attend -type d ( -name tests -o -path */opencc/clib/bin -o -path */opencc/clib/include \
+        -o -path */opencc/clib/lib* ) -prune -exec rm -r {} +"
 
 FROM installer AS packages-cpu
 COPY requirements.lock /tmp/requirements.lock
-RUN $INSTALL --requirement /tmp/requirements.lock && $REMOVE_TESTS
+RUN $INSTALL --requirement /tmp/requirements.lock && $REMOVE_UNUSED
 
 FROM installer AS packages-gpu
 COPY requirements-gpu.lock /tmp/requirements.lock
-RUN $INSTALL --requirement /tmp/requirements.lock && $REMOVE_TESTS
+RUN $INSTALL --requirement /tmp/requirements.lock && $REMOVE_UNUSED
 
 FROM installer AS code
 WORKDIR /app

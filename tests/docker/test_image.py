@@ -29,6 +29,7 @@ HARDENED = (
     f"--memory={MEMORY}", f"--memory-swap={MEMORY}",
 )  # fmt: skip
 SENTENCE = {"q": "Je suis étudiant.", "source": "fr", "target": "en"}
+BOTH_SCRIPTS = {"q": ["我愛你。", "我爱你。"], "source": "zh", "target": "en"}
 DOCUMENT = {"q": ["Il fait beau aujourd'hui, n'est-ce pas ?", "J'aime le thé."] * 40, "source": "fr", "target": "en"}
 
 
@@ -78,6 +79,9 @@ def test_it_is_healthy_and_translates_with_no_rights_and_little_memory() -> None
             await ready(port)
             reply = await exchange(port, post(SENTENCE))
             assert (reply.status, reply.json()) == (200, {"translatedText": "I'm a student."})
+            # Its dictionaries are what is left of a package of which much is removed.
+            traditional, simplified = (await exchange(port, post(BOTH_SCRIPTS))).json()["translatedText"]
+            assert traditional == simplified
             heavy = await asyncio.gather(*(exchange(port, post(DOCUMENT)) for _ in range(16)))
             assert {one.status for one in heavy} == {200}
             await until(lambda: is_healthy(name))
