@@ -19,19 +19,16 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from benchmarks.load import Window, closed_loop, post
+from benchmarks.load import Window, closed_loop, everyday_sentences, post
 from benchmarks.processes import started
-from model.corpus import read_lines
 from service.engine.jobs import Job, SearchOptions
 from service.engine.loading import load_engine
 from service.engine.records import EngineReport
 from service.settings import Settings
 
-TEXTS = Path(__file__).parent / "everyday.fr.gz"
 WARM_UP = 1.0
 Row = dict[str, float]
 
@@ -82,7 +79,7 @@ def engine_alone(clients: int, seconds: float) -> Row:
         max_rows=settings.max_rows,
         on_report=reports.append,
     )
-    sources = [loaded.vocabulary.encode_source(line, "en") for line in read_lines(TEXTS) if line]
+    sources = [loaded.vocabulary.encode_source(line, "en") for line in everyday_sentences()]
     chance = random.Random(1)
     ended: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
@@ -123,7 +120,7 @@ def engine_alone(clients: int, seconds: float) -> Row:
 
 
 def _served(context: Any, clients: int, seconds: float, environments: Sequence[Mapping[str, str]]) -> Row:
-    requests = list(_requests())
+    requests = [post({"q": line, "source": "fr", "target": "en"}) for line in everyday_sentences()]
     with contextlib.ExitStack() as stack:
         servers = [
             stack.enter_context(started(lambda port: (sys.executable, "-m", "service"), environment, "/health/ready"))
@@ -143,12 +140,6 @@ def _served(context: Any, clients: int, seconds: float, environments: Sequence[M
             "cpu_ms_a_sentence": 1000 * cpu / answered,
             "busy_cores": cpu / took,
         }
-
-
-def _requests() -> Iterator[bytes]:
-    for line in read_lines(TEXTS):
-        if line:
-            yield post({"q": line, "source": "fr", "target": "en"})
 
 
 if __name__ == "__main__":

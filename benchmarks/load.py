@@ -15,7 +15,10 @@ import random
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from model.corpus import read_lines
 
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _STATUS = slice(9, 12)
@@ -47,6 +50,11 @@ class Window:
     warm_up: float = 0.0
     whole: bool = False
     """The rate is that of the whole loop, until the last answer: for requests that take a good part of the time."""
+
+
+def everyday_sentences() -> list[str]:
+    """The French sample that lies beside this file."""
+    return [line for line in read_lines(Path(__file__).with_name("everyday.fr.gz")) if line]
 
 
 def post(body: Mapping[str, Any], path: str = "/translate") -> bytes:

@@ -21,12 +21,10 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from benchmarks.load import Window, closed_loop, post
+from benchmarks.load import Window, closed_loop, everyday_sentences, post
 from benchmarks.processes import Server, started
-from model.corpus import read_lines
 
 CLIENTS = 32
 STRETCH_SECONDS = 3.0
@@ -48,8 +46,7 @@ class Texts:
     def __init__(self, seed: int, longest: int = 24) -> None:
         self._random = random.Random(seed)
         self._longest = longest
-        path = Path(__file__).parent / "everyday.fr.gz"
-        self._lines = [line for line in read_lines(path) if line]
+        self._lines = everyday_sentences()
 
     def requests(self, count: int) -> list[bytes]:
         """Whole requests."""

@@ -31,11 +31,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.load import Load, Window, closed_loop, open_loop, post
+from benchmarks.load import Load, Window, closed_loop, everyday_sentences, open_loop, post
 from benchmarks.processes import Server, started
 from benchmarks.serve_models import Models, write_models
 from benchmarks.serve_picture import WITHOUT_ENGINE, draw
-from model.corpus import read_lines
 
 ROOT = Path(__file__).parents[1]
 OURS, INSTANT, LIBRETRANSLATE = "Attend", WITHOUT_ENGINE, "LibreTranslate"
@@ -151,7 +150,7 @@ class Bench:
     def __init__(self, client: concurrent.futures.Executor, plan: Plan) -> None:
         self._client = client
         self._plan = plan
-        self._lines = [line for line in read_lines(ROOT / "benchmarks" / "everyday.fr.gz") if line]
+        self._lines = everyday_sentences()
         random.Random(1).shuffle(self._lines)
 
     def agreement(self, servers: Mapping[Setting, Server]) -> dict[str, float]:

@@ -29,8 +29,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from pathlib import Path
 from typing import Any
 
+from benchmarks.load import everyday_sentences
 from benchmarks.raw_http import Reply, dawdle, exchange, get, hang_up_after, head, metrics, post
-from model.corpus import read_lines
 from service.app import create_app, load_bundle
 from service.engine import loading
 from service.engine.slots import Slots
@@ -70,7 +70,7 @@ class Requests:
     """An endless supply of requests: sentences drawn anew for each."""
 
     def __init__(self) -> None:
-        self._lines = [line for line in read_lines(ROOT / "benchmarks" / "everyday.fr.gz") if line]
+        self._lines = everyday_sentences()
         self._random = random.Random(1)
 
     def next(self) -> bytes:

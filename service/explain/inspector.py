@@ -44,7 +44,7 @@ class Inspector:
             Side.of_source(segment.text, segment.start, reader),
             Side.of_target(hypothesis.target_ids, start, self.vocabulary),
             hypothesis,
-            f"{reader.language}-{target}",
+            reader.direction(target),
             wanted,
         )
 
@@ -67,7 +67,7 @@ class Inspector:
                     f"a text of {name} has {tokens} tokens, more than {limit}, the limit of this model; "
                     "each is scored as one sentence"
                 )
-        return self._inspect(side, other, None, f"{reader.language}-{target}", wanted)
+        return self._inspect(side, other, None, reader.direction(target), wanted)
 
     def _inspect(
         self, source: Side, target: Side, hypothesis: Hypothesis | None, direction: str, wanted: Wanted

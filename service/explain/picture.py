@@ -93,7 +93,7 @@ def _attention(options: argparse.Namespace) -> None:
 
 def _inspect(options: argparse.Namespace, loaded: LoadedEngine, reader: Reader) -> Inspection:
     """Translate the sentence, and make the jobs that show how."""
-    direction = f"{reader.language}-{options.target}"
+    direction = reader.direction(options.target)
     source = Side.of_source(options.text, 0, reader)
     hypothesis = _translate(source, options, loaded)
     erasure = options.kind == "erasure"

@@ -22,6 +22,10 @@ class Reader:
     in_its_script: Callable[[str], str] = str
     """A text in the script that the model knows, of the same length."""
 
+    def direction(self, target: str) -> str:
+        """The model's own direction from this language, e.g. `zh-en`."""
+        return f"{self.language}-{target}"
+
     def as_read(self, text: str) -> str:
         """`text` in as many code points, so that what stands where in one stands there in the other."""
         return in_known_characters(self.in_its_script(text), self.language)
