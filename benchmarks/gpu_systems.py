@@ -42,10 +42,10 @@ from model.config import ModelConfig
 from model.reference_search import NEVER
 from model.transformer import Transformer
 from model.vocabulary import EOS_ID, PAD_ID
+from service.engine.fleet import Fleet
 from service.engine.jobs import Job, SearchOptions
-from service.engine.loading import OnnxDecoder, capacity_for
+from service.engine.loading import OnnxDecoder, capacity_for, engine_of
 from service.engine.runtime import Runtime
-from service.engine.worker import IterationEngine
 
 GPU_CASES = (*CASES, (2048, 1), (2048, 4))
 BASE_VOCABULARY = 32_000
@@ -159,11 +159,10 @@ def _builders(workload: Workload, bundle: Path, scratch: Path, device: str) -> l
 
 def open_engine(
     bundle: Path, device: str, *, cuda_graphs: bool = False, max_rows: int = MAX_ROWS
-) -> tuple[IterationEngine, OnnxDecoder]:
+) -> tuple[Fleet, OnnxDecoder]:
     """An engine whose state is on the device, the CPU too."""
     decoder = open_decoder(bundle, device, cuda_graphs=cuda_graphs, max_rows=max_rows)
-    engine = IterationEngine([decoder], capacity_for(max_rows, encode_tokens=8192), lambda report: None)
-    return engine, decoder
+    return engine_of(decoder, capacity_for(max_rows, encode_tokens=8192)), decoder
 
 
 def open_decoder(

@@ -29,14 +29,29 @@ class Server:
     """From the start of the process until it was ready."""
 
     def cpu_seconds(self) -> float:
-        """Of all its threads, user and system."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        """Of all its threads and those of its child processes, user and system."""
+        fields = [_stat(pid) for pid in _family(self.pid)]
+        return sum(int(one[11]) + int(one[12]) for one in fields) / _TICKS
 
     def resident_bytes(self) -> int:
-        """What it holds in memory now."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+        """See `resident_bytes`."""
+        return resident_bytes(self.pid)
+
+
+def resident_bytes(pid: int) -> int:
+    """What a process and its children hold in memory now; what several share counts in equal parts."""
+    maps = [Path(f"/proc/{one}/smaps_rollup").read_text() for one in _family(pid)]
+    return sum(int(one.partition("Pss:")[2].split()[0]) for one in maps) * 1024
+
+
+def _family(pid: int) -> list[int]:
+    children = (path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children"))
+    return [pid, *(int(child) for some in children for child in some)]
+
+
+def _stat(pid: int) -> list[str]:
+    """What /proc says of a process, from its state on."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 @contextlib.contextmanager

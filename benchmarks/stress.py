@@ -30,8 +30,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.load import everyday_sentences
+from benchmarks.processes import resident_bytes
 from benchmarks.raw_http import Reply, dawdle, exchange, get, hang_up_after, head, metrics, post
-from service.app import create_app, load_bundle
+from service.app import create_app
 from service.engine import loading
 from service.engine.slots import Slots
 from service.logs import configure_logging
@@ -91,8 +92,7 @@ class Service:
     async def watch(self) -> None:
         """Sample the resident size until cancelled."""
         while True:
-            status = Path(f"/proc/{self.process.pid}/status").read_text()
-            self.resident.append(int(status.partition("VmRSS:")[2].split()[0]) * 1024)
+            self.resident.append(resident_bytes(self.process.pid))
             await asyncio.sleep(0.5)
 
 
@@ -407,7 +407,8 @@ def serve_faulty() -> None:
     signal.signal(signal.SIGUSR1, lambda number, frame: broken.append(True))
     settings = load_settings()
     configure_logging("critical", "text")
-    app = create_app(settings, load_bundle)
+    # In this process: there the engines do not know of the classes above.
+    app = create_app(settings, loading.load_engine)
     Server(app, app.state.service, settings).run()
 
 

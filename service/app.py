@@ -39,7 +39,7 @@ def load_bundle(
     on_report: Callable[[EngineReport], None],
     on_scorer_report: Callable[[ScorerReport], None],
 ) -> LoadedEngine:
-    """The real engine: see `service.engine.loading.load_engine`."""
+    """The real engines, each in a process of its own: see `service.engine.loading.load_engine`."""
     # Not at the top: importing the runtime takes longer than the rest of the service, and this runs beside it.
     from service.engine.loading import load_engine
 
@@ -48,6 +48,7 @@ def load_bundle(
         device=device,
         sessions=sessions,
         threads=threads,
+        processes=True,
         max_rows=max_rows,
         waiting_tokens=waiting_tokens,
         bulk_waiting_tokens=bulk_waiting_tokens,

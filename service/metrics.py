@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, get_args
 
 from prometheus_client import (
@@ -15,6 +16,7 @@ from prometheus_client import (
 )
 from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
 
 from service.engine.records import EngineReport, FinishedAs, ScorerReport, Stage
 from service.errors import Rejection
@@ -37,13 +39,39 @@ _RATIOS = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1)
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
+_ADD_UP = {
+    "process_cpu_seconds",
+    "process_open_fds",
+    "process_resident_memory_bytes",
+    "process_virtual_memory_bytes",
+}
+
+
+class _Processes(Collector):
+    """Memory, processor time and open files of this process and others together; limits and start of this one."""
+
+    def __init__(self) -> None:
+        self.others: Callable[[], Iterable[int]] = tuple
+
+    def collect(self) -> Iterator[Metric]:
+        own = list(ProcessCollector(registry=None).collect())
+        others = [ProcessCollector(pid=functools.partial(int, pid), registry=None) for pid in self.others()]
+        theirs = [family for other in others for family in other.collect()]
+        for family in own:
+            if family.name in _ADD_UP:
+                same = (each for each in (family, *theirs) if each.name == family.name)
+                total = sum(sample.value for each in same for sample in each.samples)
+                family.samples = [sample._replace(value=total) for sample in family.samples]
+            yield family
+
+
 class Metrics:
     """The counters of one app; every method may be called from any thread."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        # Memory, processor time, open files, start.
-        ProcessCollector(registry=self._registry)
+        self._processes = _Processes()
+        self._registry.register(self._processes)
         self._create_request_metrics()
         self._create_model_metrics()
         self._create_batch_metrics()
@@ -213,6 +241,10 @@ class Metrics:
         """Which model is served and how long it took to load."""
         self._model_info.labels(name, version, precision, provider).set(1)
         self._load_seconds.set(load_seconds)
+
+    def watch_processes(self, pids: Callable[[], Iterable[int]]) -> None:
+        """Let what `process_*` says include these processes."""
+        self._processes.others = pids
 
     def watch_device_memory(self, read: Callable[[], int]) -> None:
         """Publish the device's memory; there is no such metric on the CPU."""

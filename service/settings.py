@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 lets the system choose.")
     device: Device = Field("auto", description="Where the model runs; auto: CUDA if it works.")
     sessions: int = Field(
-        0, ge=0, le=64, description="Model runs at once, each with rows of its own; 0: one a core, at most 8."
+        0, ge=0, le=64, description="Engines, each with a process and rows of its own; 0: one a core, at most 8."
     )
     threads: int = Field(0, ge=0, le=1024, description="Threads of one model run; 0: the cores by the sessions.")
     max_rows: int = Field(256, ge=8, description="Rows (sentences times beams) that run at once, in all sessions.")

@@ -162,6 +162,7 @@ class ServiceState:
             max_tokens=self.settings.max_tokens,
             inspector=Inspector(loaded.scorer, manifest, loaded.vocabulary, loaded.shortlist, loaded.lexical),
         )
+        self.metrics.watch_processes(loaded.pids)
         if loaded.device_memory is not None:
             self.metrics.watch_device_memory(loaded.device_memory)
         return Model(manifest, loaded.provider, translator, loaded.fallback)

@@ -34,13 +34,13 @@ class StepRecord:
 class EngineReport:
     """What the engine did since its last report."""
 
-    encodes: tuple[EncodeRecord, ...]
-    steps: tuple[StepRecord, ...]
-    queue_wait_seconds: tuple[float, ...]
+    encodes: tuple[EncodeRecord, ...] = ()
+    steps: tuple[StepRecord, ...] = ()
+    queue_wait_seconds: tuple[float, ...] = ()
     """From submission to the start of encoding, one entry a job."""
-    finished: Mapping[FinishedAs, int]
+    finished: Mapping[FinishedAs, int] = dataclasses.field(default_factory=dict)
     """How jobs ended; reasons that did not occur may be absent."""
-    cancelled: Mapping[Stage, int]
+    cancelled: Mapping[Stage, int] = dataclasses.field(default_factory=dict)
     """Where those were that ended as `cancelled`; stages that did not occur may be absent."""
     running_rows: int
     """Rows that are being decoded now."""

@@ -33,6 +33,12 @@ class Capacity:
     """Of `max_rows`, those only interactive jobs may take."""
     encode_tokens: int
     """Padded source tokens encoded between two steps; running sentences wait meanwhile."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bounds:
+    """Which requests are bulk, and how much may wait."""
+
     interactive_tokens: int
     """A request with more source tokens than this is bulk."""
     waiting_tokens: int = sys.maxsize
@@ -49,9 +55,9 @@ class Demand:
     encode_tokens: int
 
 
-def lane_of(source_tokens: int, capacity: Capacity) -> Lane:
+def lane_of(source_tokens: int, bounds: Bounds) -> Lane:
     """The lane of a request by the tokens of all its sentences."""
-    return Lane.INTERACTIVE if source_tokens <= capacity.interactive_tokens else Lane.BULK
+    return Lane.INTERACTIVE if source_tokens <= bounds.interactive_tokens else Lane.BULK
 
 
 @dataclasses.dataclass(slots=True)
@@ -81,9 +87,9 @@ class Room:
         self._was_full = self.is_full or self.tokens + tokens > self.limit
 
 
-def room_of(lane: Lane, capacity: Capacity) -> Room:
+def room_of(lane: Lane, bounds: Bounds) -> Room:
     """An empty room of a lane's size."""
-    return Room(capacity.waiting_tokens if lane is Lane.INTERACTIVE else capacity.bulk_waiting_tokens)
+    return Room(bounds.waiting_tokens if lane is Lane.INTERACTIVE else bounds.bulk_waiting_tokens)
 
 
 def expected_wait(waiting_tokens: int, tokens_per_second: float | None) -> float:
@@ -97,21 +103,14 @@ def smoothed_pace(before: float | None, tokens: int, seconds: float) -> float:
     return now if before is None else before + (now - before) / 4
 
 
-def fair_share(rows: int, decoders: int) -> int:
-    """How many of `rows`, running and waiting, each of several decoders should have."""
-    return -(-rows // decoders)
-
-
 def admit(
     waiting: Mapping[Lane, Iterable[Demand]],
     running_rows: Mapping[Lane, int],
     capacity: Capacity,
-    share: int = sys.maxsize,
 ) -> dict[Lane, int]:
     """How many jobs to take from the head of each lane now.
 
-    A job never overtakes another of its lane. One that would not fit even alone is taken when nothing else runs. A
-    decoder that has its `share` of rows leaves the rest to the others.
+    A job never overtakes another of its lane. One that would not fit even alone is taken when nothing else runs.
     """
     rows = sum(running_rows.values())
     tokens = 0
@@ -124,7 +123,7 @@ def admit(
             alone = rows == 0
             # The encoder always takes one: a sentence longer than the budget must start some day.
             first_to_encode = tokens == 0 and rows + demand.rows <= limit
-            if rows >= share or not (fits or alone or first_to_encode):
+            if not (fits or alone or first_to_encode):
                 break
             rows += demand.rows
             tokens += demand.encode_tokens

@@ -5,8 +5,8 @@ from __future__ import annotations
 from model.bundle import Manifest, SelfTest
 from model.errors import BundleError
 from service.engine.jobs import Hypothesis, SearchOptions
+from service.engine.running import Decoder
 from service.engine.search import BeamGroup
-from service.engine.worker import Decoder
 
 TOLERANCE = 0.5
 """Largest difference of a sentence's log-probability. int8 was seen to differ by 0.03 with the shipped model."""

@@ -17,10 +17,10 @@ from service.engine.buckets import bucket
 from service.engine.device import DeviceGraphs
 from service.engine.device_slots import DeviceSlots, Sizes
 from service.engine.jobs import Hypothesis, SearchOptions
-from service.engine.loading import LoadedEngine, OnnxDecoder, capacity_for, load_engine
+from service.engine.loading import LoadedEngine, OnnxDecoder, capacity_for, engine_of, load_engine
+from service.engine.running import Decoder
 from service.engine.runtime import Runtime
 from service.engine.search import BeamGroup
-from service.engine.worker import Decoder, IterationEngine
 
 TEXTS = (
     "Merci !", "Je suis étudiant.", "Où est la gare ?", "Il fait très beau aujourd'hui et nous allons au parc.",
@@ -153,7 +153,7 @@ def engines(shipped_fp32_bundle: Path, device: OnnxDecoder) -> Iterator[tuple[Lo
     host = load_engine(
         shipped_fp32_bundle, device="cpu", sessions=1, threads=1, max_rows=256, on_report=lambda report: None
     )
-    engine = IterationEngine([device], capacity_for(256, encode_tokens=1024), lambda report: None)
+    engine = engine_of(device, capacity_for(256, encode_tokens=1024))
     yield host, dataclasses.replace(host, engine=engine)
     host.engine.close()
     engine.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.engine.scheduler import (
+    Bounds,
     Capacity,
     Demand,
     Lane,
@@ -17,7 +17,6 @@ from service.engine.scheduler import (
     admit,
     bulk_debt,
     expected_wait,
-    fair_share,
     lane_of,
     lanes_to_step,
     room_of,
@@ -25,7 +24,7 @@ from service.engine.scheduler import (
 )
 
 FAST, BULK = Lane.INTERACTIVE, Lane.BULK
-CAPACITY = Capacity(max_rows=16, reserved_rows=4, encode_tokens=100, interactive_tokens=50)
+CAPACITY = Capacity(max_rows=16, reserved_rows=4, encode_tokens=100)
 IDLE = {FAST: 0, BULK: 0}
 
 
@@ -68,14 +67,14 @@ def test_a_job_wider_than_the_limit_runs_when_nothing_else_does() -> None:
 
 
 def test_small_requests_are_interactive() -> None:
-    assert lane_of(50, CAPACITY) is FAST
-    assert lane_of(51, CAPACITY) is BULK
+    assert lane_of(50, Bounds(50)) is FAST
+    assert lane_of(51, Bounds(50)) is BULK
 
 
 def test_each_lane_has_its_own_room() -> None:
-    bounded = dataclasses.replace(CAPACITY, waiting_tokens=100, bulk_waiting_tokens=1000)
+    bounded = Bounds(50, waiting_tokens=100, bulk_waiting_tokens=1000)
     assert [room_of(lane, bounded) for lane in Lane] == [Room(100), Room(1000)]
-    assert room_of(BULK, CAPACITY).takes(10**9)
+    assert room_of(BULK, Bounds(50)).takes(10**9)
 
 
 def room(*, limit: int = 80, entered: Iterable[int] = ()) -> Room:
@@ -172,29 +171,6 @@ def test_with_steady_load_on_both_lanes_bulk_gets_a_third_of_the_time() -> None:
         for lane, value in seconds.items():
             spent[lane] += value
     assert abs(2 * spent[BULK] / spent[FAST] - 1) < 0.05
-
-
-def test_decoders_share_rows_evenly_and_none_is_left_out() -> None:
-    assert [fair_share(rows, 2) for rows in range(6)] == [0, 1, 1, 2, 2, 3]
-    assert fair_share(9, 1) == 9
-
-
-@given(st.integers(0, 1000), st.integers(1, 64))
-def test_shares_are_enough_for_all_rows_and_no_larger_than_needed(rows: int, decoders: int) -> None:
-    share = fair_share(rows, decoders)
-    assert share * decoders >= rows
-    assert (share - 1) * decoders < rows or rows == 0
-
-
-def test_a_decoder_with_its_share_leaves_the_rest_to_others() -> None:
-    small = [Demand(1, 10)] * 9
-    assert admit({FAST: small, BULK: []}, IDLE, CAPACITY, share=4) == {FAST: 4, BULK: 0}
-    assert admit({FAST: small, BULK: small}, {FAST: 3, BULK: 0}, CAPACITY, share=4) == {FAST: 1, BULK: 0}
-    assert admit({FAST: small, BULK: []}, {FAST: 4, BULK: 0}, CAPACITY, share=4) == {FAST: 0, BULK: 0}
-
-
-def test_the_last_job_of_a_share_may_be_wider_than_what_is_left_of_it() -> None:
-    assert admit({FAST: [Demand(4, 10)] * 3, BULK: []}, IDLE, CAPACITY, share=6) == {FAST: 2, BULK: 0}
 
 
 demands = st.lists(st.builds(Demand, rows=st.integers(1, 8), encode_tokens=st.integers(1, 300)), max_size=30)

@@ -1,4 +1,4 @@
-"""The engine's thread: who shares a step, who fails, who is forgotten."""
+"""Engines, one and several: who shares a step, who fails, who is forgotten."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.vocabulary import EOS_ID
+from service.engine.fleet import STALL_SECONDS, Fleet
+from service.engine.host import LocalLink, Opened
 from service.engine.jobs import DeadlineError, EngineClosedError, Job, QueueFullError, SearchOptions, Ticket
 from service.engine.records import EngineReport
-from service.engine.scheduler import Capacity
-from service.engine.worker import PACE_SECONDS, REPORT_SECONDS, STALL_SECONDS, IterationEngine
+from service.engine.running import REPORT_SECONDS
+from service.engine.scheduler import Bounds, Capacity
+from service.engine.worker import PACE_SECONDS
 from tests.engine.fakes import Array, TableDecoder
 
 WAIT = 20.0
@@ -31,14 +34,16 @@ def engine_of(
     decoder: TableDecoder | Sequence[TableDecoder],
     reports: list[EngineReport] | None = None,
     max_rows: int = 64,
-    **limits: Any,
-) -> IterationEngine:
-    """An engine with one decoder or several, each with room for `max_rows`."""
+    stall_seconds: float = STALL_SECONDS,
+    interactive_tokens: int = 40,
+    **bounds: Any,
+) -> Fleet:
+    """A fleet of one decoder or several, each with room for `max_rows`."""
     decoders = [decoder] if isinstance(decoder, TableDecoder) else decoder
-    sizes = {"reserved_rows": max_rows // 4, "encode_tokens": 400, "interactive_tokens": 40, **limits}
-    stall = sizes.pop("stall_seconds", STALL_SECONDS)
-    capacity = Capacity(max_rows=max_rows, **sizes)
-    return IterationEngine(decoders, capacity, (lambda report: None) if reports is None else reports.append, stall)
+    capacity = Capacity(max_rows=max_rows, reserved_rows=max_rows // 4, encode_tokens=400)
+    links = [LocalLink(Opened(each, capacity, "none")) for each in decoders]
+    on_report = (lambda report: None) if reports is None else reports.append
+    return Fleet(links, Bounds(interactive_tokens, **bounds), on_report, stall_seconds)
 
 
 def ended_as(reports: Sequence[EngineReport]) -> dict[str, int]:
@@ -267,15 +272,12 @@ def test_a_deadline_that_passes_ends_what_runs_and_what_waits() -> None:
     reports: list[EngineReport] = []
     decoder = GatedDecoder()
     engine = engine_of(decoder, reports, max_rows=4)
-    ticket = Ticket(time.monotonic() + WAIT)
+    ticket = Ticket(time.monotonic() + 0.2)
     late, kept = [job(s, limit=8) for s in range(8)], job(1, limit=8)
     engine.submit(late, ticket)
     assert decoder.stepping.wait(WAIT)
     engine.submit([kept], Ticket(time.monotonic() + WAIT))
-    # Earlier than the engine was told: it looks when the next deadline that it knows has come.
-    ticket.deadline = time.monotonic()
-    engine.submit([], Ticket(time.monotonic() + 0.001))
-    time.sleep(0.002)
+    time.sleep(0.2)
     decoder.gate.set()
     engine.close()
     assert kept.future.result(0)
@@ -460,8 +462,8 @@ def test_an_engine_that_stops_leaves_nobody_waiting() -> None:
         if decoder.steps:
             raise RuntimeError("the report could not be written")
 
-    capacity = Capacity(max_rows=4, reserved_rows=1, encode_tokens=400, interactive_tokens=40)
-    engine = IterationEngine([decoder], capacity, refuse)
+    capacity = Capacity(max_rows=4, reserved_rows=1, encode_tokens=400)
+    engine = Fleet([LocalLink(Opened(decoder, capacity, "none"))], Bounds(40), refuse)
     jobs = [job(sentence % 12, limit=8) for sentence in range(30)]
     engine.submit(jobs)
     assert decoder.stepping.wait(WAIT)
@@ -542,13 +544,10 @@ def test_a_deadline_that_passes_ends_what_runs_on_every_decoder() -> None:
     reports: list[EngineReport] = []
     decoders = gated_pair()
     engine = engine_of(decoders, reports)
-    jobs, ticket = [job(sentence % 12, limit=8) for sentence in range(16)], Ticket(time.monotonic() + WAIT)
+    jobs, ticket = [job(sentence % 12, limit=8) for sentence in range(16)], Ticket(time.monotonic() + 0.2)
     engine.submit(jobs, ticket)
     stepping(decoders)
-    # Earlier than the engine was told: it looks when the next deadline that it knows has come.
-    ticket.deadline = time.monotonic()
-    engine.submit([], Ticket(time.monotonic() + 0.001))
-    time.sleep(0.002)
+    time.sleep(0.2)
     open_gates(decoders)
     engine.close()
     assert [decoder.steps for decoder in decoders] == [1, 1]
@@ -566,7 +565,7 @@ def test_when_one_decoder_dies_the_other_finishes_what_it_runs_and_nobody_waits(
     stepping(decoders)
     broken.gate.set()
     failed = 0
-    while failed < 12:
+    while failed < 8:
         failed = sum(one.future.done() and one.future.exception(0) is not None for one in jobs)
         time.sleep(0.001)
     assert not engine.is_alive()
@@ -574,7 +573,7 @@ def test_when_one_decoder_dies_the_other_finishes_what_it_runs_and_nobody_waits(
         engine.submit([job()])
     healthy.gate.set()
     engine.close()
-    assert sum(one.future.exception(0) is None for one in jobs) == healthy.encoded == 4
+    assert sum(one.future.exception(0) is None for one in jobs) == healthy.encoded == 8
 
 
 def test_one_decoder_that_hangs_is_seen_though_the_other_runs() -> None:
