@@ -1,9 +1,10 @@
-"""What the service loses because HTTP, text and engine share one interpreter (Python's lock).
+"""What the service loses where HTTP, text and engines share one interpreter (Python's lock).
 
     python -m benchmarks.interpreter [--clients 64] [--rounds 3] [--seconds 4]
 
-So many clients with one everyday sentence each, in turn: at the engine without any HTTP, at the service, and at two
-services of one session each that share the clients. The last line of stdout is one JSON object.
+So many clients with one everyday sentence each, in turn: at engines in one process without any HTTP, at a service with
+its engines in its own process, at the service as it is, with a process for each engine, and at two services of one
+session each that share the clients. The last line of stdout is one JSON object.
 """
 
 from __future__ import annotations
@@ -24,10 +25,13 @@ from typing import Any
 
 from benchmarks.load import Window, closed_loop, everyday_sentences, post
 from benchmarks.processes import started
+from service.app import create_app
 from service.engine.jobs import Job, SearchOptions
 from service.engine.loading import load_engine
 from service.engine.records import EngineReport
-from service.settings import Settings
+from service.logs import configure_logging
+from service.server import Server
+from service.settings import Settings, load_settings
 
 WARM_UP = 1.0
 Row = dict[str, float]
@@ -39,10 +43,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    if options.serve:
+        serve_in_one_process()
+        return 0
     context = multiprocessing.get_context("spawn")
     measures: dict[str, Callable[[], Row]] = {
-        "engine alone": lambda: _in_a_process(context, options.clients, options.seconds),
+        "engines alone": lambda: _in_a_process(context, options.clients, options.seconds),
+        "service of one process": lambda: _served(
+            context, options.clients, options.seconds, [{}], ("-m", "benchmarks.interpreter", "--serve")
+        ),
         "service": lambda: _served(context, options.clients, options.seconds, [{}]),
         "two services of one session": lambda: _served(
             context, options.clients, options.seconds, [{"ATTEND_SESSIONS": "1", "ATTEND_THREADS": "1"}] * 2
@@ -61,14 +72,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def serve_in_one_process() -> None:
+    """The service with its engines in threads."""
+    settings = load_settings()
+    configure_logging(settings.log_level, settings.log_format)
+    app = create_app(settings, load_engine)
+    Server(app, app.state.service, settings).run()
+
+
 def _in_a_process(context: Any, clients: int, seconds: float) -> Row:
     """As fresh as the services are."""
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as process:
-        return process.submit(engine_alone, clients, seconds).result()
+        return process.submit(engines_alone, clients, seconds).result()
 
 
-def engine_alone(clients: int, seconds: float) -> Row:
-    """A closed loop of single sentences at the engine itself, its defaults as in the service."""
+def engines_alone(clients: int, seconds: float) -> Row:
+    """A closed loop of single sentences at the engines themselves, as many as in the service, but in one process."""
     reports: list[EngineReport] = []
     settings = Settings()
     loaded = load_engine(
@@ -119,11 +138,17 @@ def engine_alone(clients: int, seconds: float) -> Row:
     }
 
 
-def _served(context: Any, clients: int, seconds: float, environments: Sequence[Mapping[str, str]]) -> Row:
+def _served(
+    context: Any,
+    clients: int,
+    seconds: float,
+    environments: Sequence[Mapping[str, str]],
+    module: Sequence[str] = ("-m", "service"),
+) -> Row:
     requests = [post({"q": line, "source": "fr", "target": "en"}) for line in everyday_sentences()]
     with contextlib.ExitStack() as stack:
         servers = [
-            stack.enter_context(started(lambda port: (sys.executable, "-m", "service"), environment, "/health/ready"))
+            stack.enter_context(started(lambda port: (sys.executable, *module), environment, "/health/ready"))
             for environment in environments
         ]
         count = len(servers)
@@ -135,10 +160,12 @@ def _served(context: Any, clients: int, seconds: float, environments: Sequence[M
         loads = [future.result() for future in futures]
         cpu, took = sum(server.cpu_seconds() for server in servers) - cpu, time.monotonic() - began
         answered = sum(load.answered for load in loads)
+        resident = sum(server.resident_bytes() for server in servers)
         return {
             "sentences_per_second": sum(load.rate for load in loads),
             "cpu_ms_a_sentence": 1000 * cpu / answered,
             "busy_cores": cpu / took,
+            "resident_mib": resident / 2**20,
         }
 
 
