@@ -251,10 +251,10 @@ class Fleet:
             member.has_ended |= news.has_failed
             for lane, room in self._rooms.items():
                 room.tokens = sum(each.waiting(lane) for each in self._members)
-            job = self._job_of(news.answer) if news.answer is not None else None
+            answered = [(self._job_of(answer), answer) for answer in news.answers]
             running_rows = self._running_rows()
-        if job is not None and news.answer is not None:
-            _answer(job, news.answer)
+        for job, answer in answered:
+            _answer(job, answer)
         if news.report is not None:
             self._on_report(dataclasses.replace(news.report, running_rows=running_rows))
 

@@ -47,7 +47,8 @@ class EngineHost:
         self._lock = threading.Lock()
         self._seen = 0
         self._submissions: dict[int, _Submitted] = {}
-        self._engine = IterationEngine(opened.decoder, opened.capacity, self._report, self._tell)
+        self._answers: list[Answer] = []
+        self._engine = IterationEngine(opened.decoder, opened.capacity, self._report, self._turn)
         self._engine.start()
 
     def take(self, message: Message) -> None:
@@ -80,24 +81,30 @@ class EngineHost:
         except EngineClosedError as error:
             for job in jobs:
                 job.future.set_exception(error)
+            self._tell()
         self._seen = message.number
 
     def _answer(self, number: int, place: int, job: Job, future: Future[tuple[Hypothesis, ...]]) -> None:
         times = job.times
         with self._lock:
+            self._answers.append(Answer(number, place, _result(future), times.started, times.encoded, times.finished))
             self._submissions[number].left -= 1
             if not self._submissions[number].left:
                 del self._submissions[number]
-        self._tell(answer=Answer(number, place, _result(future), times.started, times.encoded, times.finished))
 
     def _report(self, report: EngineReport) -> None:
-        self._tell(report=report, device_bytes=self._device_memory() if self._device_memory else None)
+        self._tell(report, self._device_memory() if self._device_memory else None)
 
-    def _tell(
-        self, answer: Answer | None = None, report: EngineReport | None = None, device_bytes: int | None = None
-    ) -> None:
+    def _turn(self, admitted: bool) -> None:
+        """One message for what a step has ended, not one a sentence: each wakes the fleet."""
+        if admitted or self._answers:
+            self._tell()
+
+    def _tell(self, report: EngineReport | None = None, device_bytes: int | None = None) -> None:
+        with self._lock:
+            answers, self._answers = self._answers, []
         waiting = tuple(Waiting(lane, *of_lane) for lane, of_lane in self._engine.waiting().items())
-        self._say(News(self._seen, waiting, self._engine.has_failed, answer, report, device_bytes))
+        self._say(News(self._seen, waiting, self._engine.has_failed, answers, report, device_bytes))
 
 
 class LocalLink:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from service.engine.jobs import Hypothesis, SearchOptions
@@ -74,7 +75,7 @@ class News(NamedTuple):
     waiting: tuple[Waiting, ...]
     has_failed: bool
     """It has stopped for good."""
-    answer: Answer | None = None
+    answers: Sequence[Answer] = ()
     report: EngineReport | None = None
     device_bytes: int | None = None
     """In use on the device; comes with reports, None on the CPU."""

@@ -77,9 +77,10 @@ class IterationEngine:
         decoder: Decoder,
         capacity: Capacity,
         on_report: Callable[[EngineReport], None],
-        on_admission: Callable[[], None] = lambda: None,
+        on_turn: Callable[[bool], None] = lambda admitted: None,
     ) -> None:
-        """`on_report`, and `on_admission` after jobs have left the queue, are called from the engine's thread."""
+        """`on_report`, and `on_turn` before each step, with whether jobs have just left the queue, are called from the
+        engine's thread."""
         self._padded_length = decoder.padded_length
         self._capacity = capacity
         self._waiting = {lane: _Queue() for lane in Lane}
@@ -90,7 +91,7 @@ class IterationEngine:
         self._withdrawn = False
         self._next_deadline = math.inf
         self._running = Running(decoder, on_report)
-        self._on_admission = on_admission
+        self._on_turn = on_turn
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -144,8 +145,7 @@ class IterationEngine:
     def _run(self) -> None:
         try:
             while (admitted := self._admit()) is not None:
-                if any(admitted.values()):
-                    self._on_admission()
+                self._on_turn(any(admitted.values()))
                 self._running.tick(admitted)
         except EngineClosedError as error:
             self._abandon(error)
@@ -155,6 +155,7 @@ class IterationEngine:
             self._failed = True
             _log.critical("the engine has stopped", exc_info=error)
             self._abandon(RuntimeError(f"the engine has stopped: {error}"))
+            self._on_turn(True)
 
     def _abandon(self, error: Exception) -> None:
         with self._changed:

@@ -105,7 +105,7 @@ def test_what_is_withdrawn_or_too_late_leaves_and_the_rest_goes_on(loaded: Loade
     gone, late, stays = Ticket(), Ticket(), Ticket()
     withdrawn, overdue, kept = (endless_jobs(loaded, 6)[at : at + 2] for at in (0, 2, 4))
     loaded.engine.submit(withdrawn, gone)
-    late.deadline = time.monotonic() + 0.2
+    late.deadline = time.monotonic() + 0.05
     loaded.engine.submit(overdue, late)
     loaded.engine.submit(kept, stays)
     wait_for(lambda: loaded.engine.waiting_tokens() == 0)
