@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
 IMAGE = os.environ.get("IMAGE_UNDER_TEST", "")
 BASE = "python:3.11-slim"
 MOST_BYTES = 200_000_000
-MEMORY = "384m"
+MEMORY = "512m"
 HARDENED = (
     "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--pids-limit=64",
     f"--memory={MEMORY}", f"--memory-swap={MEMORY}",
