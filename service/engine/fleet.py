@@ -287,7 +287,7 @@ class Fleet:
         if left or not self._closing:
             _log.critical("an engine has ended: %s", how)
         for job in left:
-            _fail(job, RuntimeError(f"an engine has ended: {how}"))
+            _fail(job, (EngineClosedError if self._closing else RuntimeError)(f"an engine has ended: {how}"))
         if left:
             self._on_report(EngineReport(finished={"error": len(left)}, running_rows=running_rows))
 

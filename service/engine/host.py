@@ -82,7 +82,7 @@ class EngineHost:
             for job in jobs:
                 job.future.set_exception(error)
             self._tell()
-        self._seen = message.number
+        self._seen = max(self._seen, message.number)  # of two at once, either may come first
 
     def _answer(self, number: int, place: int, job: Job, future: Future[tuple[Hypothesis, ...]]) -> None:
         times = job.times

@@ -112,7 +112,7 @@ class Ticket:
 
 
 class Engine(Protocol):
-    """Decodes jobs, in its own thread; every method may be called from any thread, all but `close` return at once."""
+    """Decodes jobs, somewhere else; every method may be called from any thread, all but `close` return at once."""
 
     def submit(self, jobs: Sequence[Job], ticket: Ticket | None = None, *, bounded: bool = True) -> None:
         """Queue the jobs of a request in order; each job's future resolves, fails or is cancelled, always.
@@ -142,13 +142,13 @@ class Engine(Protocol):
         """Source tokens in the queue."""
 
     def is_alive(self) -> bool:
-        """Whether the engine's thread can still make progress."""
+        """Whether it can still make progress."""
 
     def close(self) -> None:
-        """Refuse new jobs, finish those accepted, stop the thread. Blocks until done."""
+        """Refuse new jobs, finish those accepted, stop. Blocks until done."""
 
     def abort(self) -> None:
-        """Refuse new jobs, fail those accepted with `EngineClosedError`, stop the thread."""
+        """Refuse new jobs, fail those accepted with `EngineClosedError`, stop."""
 
 
 class EngineClosedError(RuntimeError):

@@ -14,7 +14,7 @@ class Submission(NamedTuple):
     """Jobs of one request."""
 
     number: int
-    """Larger than that of any submission before it."""
+    """Numbers rise."""
     lane: Lane
     submitted: float
     """When, in seconds of `time.monotonic`, which all processes of a machine share."""
