@@ -45,6 +45,8 @@ class ShortlistColumns:
         self._columns = np.zeros_like(self._ids)
         self._lists: list[IntArray] = []
         self._settled = 0  # sentences, the first of all, whose columns are in place
+        self._weights: dict[str, Array] = {}
+        self._bias = np.zeros(0, np.float32)
         self._lay_out(np.zeros(0, np.int64))
 
     @property
@@ -74,10 +76,11 @@ class ShortlistColumns:
         roomy = before or longest <= width < 2 * longest
         moved = self._ensure(after, max(width, longest) if roomy else longest)
         needed = np.flatnonzero(self._users)
-        if 1.5 * len(needed) + _COLUMN_MULTIPLE < self._used:
-            self._lay_out(needed)
+        # Columns of those who left are computed until then; with nobody running there is nothing to keep.
+        if not before or 1.5 * len(needed) + _COLUMN_MULTIPLE < self._used:
+            moved |= self._lay_out(needed)
             self._write(range(after))
-            return True
+            return moved
         moved |= self._add_columns(needed[self._place[needed] == 0])
         self._write(range(before, after))
         return moved
@@ -124,16 +127,22 @@ class ShortlistColumns:
             self._columns[slot, :, : len(shortlist)] = self._place[shortlist]
             self._columns[slot, :, len(shortlist) :] = 0
 
-    def _lay_out(self, ids: IntArray) -> None:
-        """New buffers with the columns of `ids`, in order."""
+    def _lay_out(self, ids: IntArray) -> bool:
+        """The columns of `ids`, in order, and no others; whether that took new buffers."""
         first = self._columns_of(np.concatenate([self._nothing, ids]))
         self._used = len(ids) + 1
+        self._place[:] = 0
+        self._place[ids] = np.arange(1, self._used)
         capacity = _whole_blocks(self._used)
+        # One sentence after another needs about as many: the old buffers, and the step bound to them, will often do.
+        if self._weights and capacity <= len(self._bias) <= capacity + _COLUMN_MULTIPLE:
+            for name, values in first.items():
+                self._weights[name][..., : self._used] = values
+            return False
         self._weights = {name: _widened(value, capacity) for name, value in first.items()}
         self._bias = np.zeros(capacity, next(iter(first.values())).dtype if len(first) == 1 else np.float32)
         self._bias[0] = -np.inf
-        self._place[:] = 0
-        self._place[ids] = np.arange(1, self._used)
+        return True
 
     def _add_columns(self, ids: IntArray) -> bool:
         """Put the columns of `ids` after those there are; whether that took new buffers."""

@@ -26,6 +26,8 @@ the multiple, over other lengths it does not: a sentence's result would depend o
 
 _FIRST_SENTENCES = 8
 _FIRST_PLACES = 32
+_FEWEST_SOURCE = 2 * SOURCE_MULTIPLE
+"""Memory has room for sources of this length: new buffers now and then cost more than attention to empty places."""
 _KEPT_BYTES = 128 * 2**20
 """Buffers larger than this together are given back when the last sentence leaves."""
 
@@ -144,7 +146,8 @@ class Slots:
         while sizes["N"] < wanted.get("N", 0):
             sizes["N"] *= 2
         if "S" in wanted:
-            sizes["S"] = max(wanted["S"], padded_length(int(self._source_lengths[: self.count].max(initial=0))))
+            longest = padded_length(int(self._source_lengths[: self.count].max(initial=0)))
+            sizes["S"] = max(wanted["S"], longest, _FEWEST_SOURCE)
         while sizes["P"] < wanted.get("P", 0):
             sizes["P"] = min(2 * sizes["P"], max(self._runtime.max_places, wanted["P"]))
         if not self.count:
