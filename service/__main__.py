@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import sys
 from collections.abc import Sequence
 
 from model.bundle import read_manifest
 from model.errors import ModelError
 from service.app import create_app
+from service.engine.heap import keep_one_heap
 from service.logs import configure_logging
 from service.metrics import Metrics
 from service.server import Server
@@ -18,10 +18,7 @@ from service.settings import Settings, SettingsError, load_settings, settings_ta
 EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT = 0, 1, 2
 SWITCH_SECONDS = 0.0005
 """For how long one thread may keep the interpreter from another that wants it (Python's default is ten times that). The
-event loop and the engine's threads each need it many times a step, for less than this."""
-
-# By their numbers in malloc.h: M_ARENA_MAX, M_TRIM_THRESHOLD, M_MMAP_THRESHOLD.
-_MALLOC = {-8: 1, -1: 1_000_000, -3: 131_072}
+event loop and the threads that hear from the engines need it often, each for less than this."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -98,23 +95,12 @@ def _run(settings: Settings) -> None:
         server.should_exit = True
 
     sys.setswitchinterval(SWITCH_SECONDS)
-    _keep_one_heap()
+    keep_one_heap()
     app = create_app(settings, on_failure=stop)
     server = Server(app, app.state.service, settings)
     server.run()
     if not loaded:
         sys.exit(EXIT_FAILED)
-
-
-def _keep_one_heap() -> None:
-    """Where the C library is glibc: one heap for all threads, and what is large outside of it.
-
-    Otherwise every thread has a heap of its own, and each grows to the largest that ever happened in it.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        for parameter, value in _MALLOC.items():
-            mallopt(parameter, value)
 
 
 if __name__ == "__main__":

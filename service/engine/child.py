@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
 from model.errors import ModelError
+from service.engine.heap import keep_one_heap
 from service.engine.host import EngineHost
 from service.engine.loading import open_decoder
 from service.engine.process import Ready, Setup
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     # Ctrl-C and service managers mean the whole group: who started this finishes what was accepted, and says when.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    keep_one_heap()
     connection = Connection(int(arguments[0]))
     try:
         return _serve(connection, connection.recv())
