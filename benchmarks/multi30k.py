@@ -1,7 +1,7 @@
 """A known table reproduced: BLEU on Multi30k's test_2016_flickr, trained on nothing but Multi30k.
 
     python -m benchmarks.multi30k prepare --root DATA --out FOLDER
-    python -m benchmarks.multi30k score CHECKPOINT --data FOLDER --direction en-de [--beam 5]
+    python -m benchmarks.multi30k score CHECKPOINT --data FOLDER --direction en-de [--beam 5] [--length-penalty 1]
 
 The table's text is lower-cased, its punctuation normalised and its words split, in that order, as the data set's own
 `scripts/task1-tokenize.sh` does with Moses; here with sacremoses, the same rules in Python. `prepare` writes it so, and
@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     score_command.add_argument("--direction", required=True, choices=[f"en-{language}" for language in FOREIGN])
     score_command.add_argument("--set", default="test_2016_flickr", choices=list(HELD_OUT))
     score_command.add_argument("--beam", type=int, default=5)
+    score_command.add_argument("--length-penalty", type=float, default=1.0)
     score_command.set_defaults(run_command=_score)
     options = parser.parse_args(arguments)
     options.run_command(options)
@@ -83,14 +84,15 @@ def _score(options: argparse.Namespace) -> None:
     folder = options.data / options.direction
     pairs = read_aligned(folder / f"{options.set}.{source}.gz", folder / f"{options.set}.{target}.gz")
     checkpoint = load_checkpoint(options.checkpoint)
+    search = {"beam_size": options.beam, "length_penalty": options.length_penalty}
     hypotheses = [
-        translate_with_beam(checkpoint.model, checkpoint.vocabulary, text, target, beam_size=options.beam)
+        translate_with_beam(checkpoint.model, checkpoint.vocabulary, text, target, **search)
         for text, _ in tqdm(pairs, unit="sentence", mininterval=0.1 if sys.stderr.isatty() else 20)
     ]
     bleu = BLEU(tokenize="none", force=True)
     result = bleu.corpus_score(hypotheses, [[reference for _, reference in pairs]])
-    row = {"direction": options.direction, "set": options.set, "beam": options.beam, "bleu": round(result.score, 2)}
-    print(json.dumps({**row, "signature": str(bleu.get_signature()), "detail": str(result)}))
+    row = {"direction": options.direction, "set": options.set, "bleu": round(result.score, 2)}
+    print(json.dumps({**row, **search, "signature": str(bleu.get_signature()), "detail": str(result)}))
 
 
 if __name__ == "__main__":

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
-from benchmarks.multi30k import FOREIGN, HELD_OUT, moses_pipeline, prepare
+import pytest
+
+from benchmarks.multi30k import FOREIGN, HELD_OUT, main, moses_pipeline, prepare
 from model.corpus import read_aligned
+from tests.bundles import ROOT
+
+PRETRAINED = ROOT / "model" / "pretrained"
 
 
 def test_the_order_is_lower_case_then_punctuation_then_words() -> None:
@@ -37,3 +43,16 @@ def test_prepare_keeps_the_lines_together(tmp_path: Path) -> None:
         assert {path.name for path in out.iterdir()} == {
             f"{name}.{language}.gz" for name in ("train", *HELD_OUT) for language in ("en", foreign)
         }
+
+
+def test_the_score_is_of_tokens_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = {"en": "i love you .\nthank you .\n", "fr": "je t' aime .\nmerci .\n"}
+    (tmp_path / "en-fr").mkdir()
+    for language, text in texts.items():
+        (tmp_path / "en-fr" / f"val.{language}.gz").write_bytes(gzip.compress(text.encode()))
+    search = ["--set", "val", "--beam", "2", "--length-penalty", "0.5"]
+    assert main(["score", str(PRETRAINED), "--data", str(tmp_path), "--direction", "en-fr", *search]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert 0 <= found["bleu"] <= 100
+    assert (found["beam_size"], found["length_penalty"], found["set"]) == (2, 0.5, "val")
+    assert "tok:none" in found["signature"]
