@@ -22,6 +22,8 @@ from model.corpus import read_lines
 
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _STATUS = slice(9, 12)
+PATIENCE_SECONDS = 90.0
+"""For how long answers are waited for after the last request."""
 MOST_CONNECTIONS = 2000
 
 
@@ -151,11 +153,15 @@ class _Record:
             self._idle.set()
 
     async def load(self) -> Load:
-        """Once every answer has come."""
+        """Once every answer has come; what has not after `PATIENCE_SECONDS` has failed."""
         await asyncio.sleep(max(0.0, self.end - time.perf_counter()))
-        while self.under_way:
-            self._idle.clear()
-            await self._idle.wait()
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while self.under_way:
+                    self._idle.clear()
+                    await self._idle.wait()
+        except TimeoutError:
+            self._statuses[0] += self.under_way
         good = self._statuses[200]
         rate = good / (self._last - self._start) if self._window.whole else self._in_time / self._window.seconds
         failed = self._statuses.total() - good - self._statuses[503]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import socket
 import threading
 from collections.abc import Iterator
 
 import pytest
 
+from benchmarks import load
 from benchmarks.load import Load, Window, closed_loop, open_loop, post
 from benchmarks.memory import Texts, growth
 
@@ -94,6 +96,13 @@ def test_connections_that_are_closed_have_failed(server: Counting) -> None:
     server.hang_up = True
     load = closed_loop(server.port, REQUESTS, 2, WINDOW)
     assert (load.answered, load.failed, load.rate) == (0, 2, 0.0)
+
+
+def test_what_is_never_answered_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "PATIENCE_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the system accepts, nobody reads
+        found = load.closed_loop(silent.getsockname()[1], [b"anybody?"], 3, Window(0.1, 0.0))
+    assert (found.answered, found.failed) == (0, 3)
 
 
 def test_random_requests_are_the_same_for_a_seed_and_of_all_kinds() -> None:
