@@ -50,9 +50,21 @@ class _TextFormatter(logging.Formatter):
 
 def configure_logging(level: str, log_format: LogFormat) -> None:
     """Send everything to standard output in one form, uvicorn's lines too."""
+    log_to_stdout(level.upper(), _JsonFormatter() if log_format == "json" else _TextFormatter())
+
+
+def logging_in_use() -> tuple[int, logging.Formatter | None]:
+    """What `log_to_stdout` needs for another process to log as this one does."""
+    root = logging.getLogger()
+    formatters = [handler.formatter for handler in root.handlers if isinstance(handler, logging.StreamHandler)]
+    return root.level, formatters[0] if formatters else None
+
+
+def log_to_stdout(level: int | str, formatter: logging.Formatter | None) -> None:
+    """Send everything of at least this level to standard output."""
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=level, handlers=[handler], force=True)
     # What no line shows need not be looked up for every line.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # the caller's file; documented, for all its underscore

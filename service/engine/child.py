@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import pickle
 import signal
 import sys
@@ -18,6 +17,7 @@ from service.engine.loading import open_decoder
 from service.engine.process import Ready, Setup
 from service.engine.providers import DeviceError
 from service.engine.wire import News, Stop
+from service.logs import log_to_stdout
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -34,9 +34,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _serve(connection: Connection, setup: Setup) -> int:
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(setup.log_formatter)
-    logging.basicConfig(level=setup.log_level, handlers=[handler], force=True)
+    log_to_stdout(setup.log_level, setup.log_formatter)
     try:
         opened = open_decoder(setup.plan)
     except (ModelError, DeviceError) as error:

@@ -153,7 +153,7 @@ class Fleet:
             self._rooms[lane].add(tokens)
             for job in jobs:
                 job.times.submitted = now
-            numbers = [self._register(share, ticket, lane, now) for share in self._shared_out(jobs)]
+            numbers = [self._register(member, some, ticket, lane, now) for member, some in self._shared_out(jobs)]
             ticket.queued = True
         # Outside of the lock: a document of thousands of sentences takes its time to be written down.
         for number, share in numbers:
@@ -187,9 +187,8 @@ class Fleet:
                 yield member, share[first : first + JOBS_AT_ONCE]
 
     def _register(
-        self, share: tuple[_Member, Sequence[Job]], ticket: Ticket, lane: Lane, now: float
+        self, member: _Member, jobs: Sequence[Job], ticket: Ticket, lane: Lane, now: float
     ) -> tuple[int, _Share]:
-        member, jobs = share
         self._numbers += 1
         self._shares[self._numbers] = _Share(member, ticket, jobs, len(jobs))
         self._of_ticket[ticket].add(self._numbers)

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from service.engine.providers import Device
 from service.engine.wire import Message, News
+from service.logs import logging_in_use
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class EngineProcess:
         self._connection = Connection(ours.detach())
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._send(Setup(plan, *_log_settings()))
+        self._send(Setup(plan, *logging_in_use()))
 
     @property
     def pid(self) -> int:
@@ -140,10 +141,3 @@ class EngineProcess:
             status = self._process.wait()
         self._connection.close()
         return f"exit status {status}" if status >= 0 else signal.Signals(-status).name
-
-
-def _log_settings() -> tuple[int, logging.Formatter | None]:
-    """How this process logs, for the other to do the same."""
-    root = logging.getLogger()
-    formatters = [handler.formatter for handler in root.handlers if isinstance(handler, logging.StreamHandler)]
-    return root.level, formatters[0] if formatters else None

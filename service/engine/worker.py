@@ -77,7 +77,7 @@ class IterationEngine:
         decoder: Decoder,
         capacity: Capacity,
         on_report: Callable[[EngineReport], None],
-        on_turn: Callable[[bool], None] = lambda admitted: None,
+        on_turn: Callable[[bool], None],
     ) -> None:
         """`on_report`, and `on_turn` before each step, with whether jobs have just left the queue, are called from the
         engine's thread."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.load import everyday_sentences
 from model.errors import BundleError
 from service.engine.fleet import JOBS_AT_ONCE, Fleet
 from service.engine.jobs import DeadlineError, EngineClosedError, Job, SearchOptions, Ticket
@@ -39,13 +39,12 @@ def open_engine(*, processes: bool = True, reports: list[EngineReport] | None = 
 
 
 def jobs_of(loaded: LoadedEngine, count: int, longest: int = 60) -> list[Job]:
-    lines = gzip.decompress((ROOT / "benchmarks" / "everyday.fr.gz").read_bytes()).decode().splitlines()
     options = [
         SearchOptions(max_output_tokens=longest),
         SearchOptions(beam_size=4, num_hypotheses=2, max_output_tokens=longest),
         SearchOptions(beam_size=2, repetition_penalty=1.3, min_output_tokens=4, max_output_tokens=longest),
     ]
-    sources = [tuple(loaded.vocabulary.encode_source(line, "en")) for line in lines[:count]]
+    sources = [tuple(loaded.vocabulary.encode_source(line, "en")) for line in everyday_sentences()[:count]]
     return [Job(source, options[number % 3]) for number, source in enumerate(sources)]
 
 
@@ -64,10 +63,8 @@ def wait_for(is_so: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def children(of: int | None = None) -> set[int]:
-    listed = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(of or os.getpid())], capture_output=True, text=True
-    )
+def children() -> set[int]:
+    listed = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True)
     return {int(line.split()[0]) for line in listed.stdout.splitlines() if "service.engine.child" in line}
 
 
@@ -184,7 +181,7 @@ def test_abort_fails_what_runs(loaded: LoadedEngine) -> None:
 
 def test_no_process_outlives_the_service() -> None:
     script = """
-import os, time
+import os
 from tests.engine.test_process import open_engine, children
 loaded = open_engine()
 print(*children(), flush=True)
