@@ -592,3 +592,12 @@ def test_one_decoder_that_hangs_is_seen_though_the_other_runs() -> None:
     open_gates(decoders)
     engine.close()
     assert first.future.result(0)
+
+
+def test_memory_of_the_device_is_what_the_engine_reports() -> None:
+    capacity = Capacity(max_rows=4, reserved_rows=1, encode_tokens=400)
+    opened = Opened(TableDecoder(seed=4), capacity, "none", device_memory=lambda: 42)
+    engine = Fleet([LocalLink(opened)], Bounds(40), lambda report: None)
+    engine.submit([job()])
+    engine.close()
+    assert engine.device_memory() == 42
