@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -21,7 +21,7 @@ from model.attention import MultiHeadAttention
 from model.bundle import StateSpec, TensorSpec
 from model.config import ModelConfig
 from model.reference_search import NEVER
-from model.transformer import DecoderLayer, Embedding, EncoderLayer, Transformer
+from model.transformer import DecoderLayer, Embedding, Transformer
 
 
 class Encoder(nn.Module):
@@ -34,47 +34,80 @@ class Encoder(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, source_ids: Tensor, source_mask: Tensor | None = None) -> tuple[Tensor, ...]:
-        """source_ids [N, S], source_mask [N, S] -> L keys [N, H, S, d], then L values [N, H, S, d].
-
-        Without a mask all of `source_ids` is read: the sentences have one length.
-        """
+    def forward(self, source_ids: Tensor, source_mask: Tensor) -> tuple[Tensor, ...]:
+        """source_ids [N, S], source_mask [N, S] -> L keys [N, H, S, d], then L values [N, H, S, d]."""
         positions = torch.arange(source_ids.shape[1], device=source_ids.device)[None, :]
-        x = self.model.embedding(source_ids, positions)
-        mask = None if source_mask is None else source_mask.to(torch.int32)
-        for layer in self.model.encoder:
-            x = _encode_layer(layer, x, mask)
-        memory = self.model.encoder_norm(x)
-        attentions = [layer.cross_attention for layer in self.model.decoder]
-        keys = [attention.split_heads(attention.key(memory) * _scale(attention)) for attention in attentions]
-        values = [attention.split_heads(attention.value(memory)) for attention in attentions]
-        return (*keys, *values)
+        mask = source_mask.to(torch.int32)
+
+        def attend(attention: MultiHeadAttention, y: Tensor) -> Tensor:
+            projected = [attention.query(y), attention.key(y), attention.value(y)]
+            return _fused_attention(projected, mask, attention.num_heads)
+
+        return _memory(self.model, self.model.embedding(source_ids, positions), attend)
+
+
+class PackedEncoder(nn.Module):
+    """As `Encoder`, of sentences laid end to end: nothing is computed for padding, and short ones share a product."""
+
+    def __init__(self, model: Transformer) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, source_ids: Tensor, positions: Tensor, sentences: Tensor) -> tuple[Tensor, ...]:
+        """Tokens of all sentences [T], where in its sentence each stands [T], and in which one [T]: any number that no
+        other sentence has. -> L keys [1, H, T, d], then L values [1, H, T, d]."""
+        is_same = sentences[:, None] == sentences[None, :]
+        x = self.model.embedding(source_ids[None], positions[None])
+
+        def attend(attention: MultiHeadAttention, y: Tensor) -> Tensor:
+            query = attention.split_heads(attention.query(y) * _scale(attention))
+            key, value = attention.split_heads(attention.key(y)), attention.split_heads(attention.value(y))
+            return attention.merge_heads(_attention_within(query, key, value, is_same))
+
+        return _memory(self.model, x, attend)
+
+
+def _memory(
+    model: Transformer, embedded: Tensor, attend: Callable[[MultiHeadAttention, Tensor], Tensor]
+) -> tuple[Tensor, ...]:
+    """The encoder's layers after the embedding [N, S, D]; `attend` makes the context [N, S, D] of self-attention."""
+    x = embedded
+    for layer in model.encoder:
+
+        def self_attention(y: Tensor, attention: MultiHeadAttention = layer.self_attention) -> Tensor:
+            output: Tensor = attention.output(attend(attention, y))
+            return output
+
+        x = layer.residuals[0](x, self_attention)
+        x = layer.residuals[1](x, layer.feed_forward)
+    memory = model.encoder_norm(x)
+    attentions = [layer.cross_attention for layer in model.decoder]
+    keys = [attention.split_heads(attention.key(memory) * _scale(attention)) for attention in attentions]
+    values = [attention.split_heads(attention.value(memory)) for attention in attentions]
+    return (*keys, *values)
 
 
 def _scale(attention: MultiHeadAttention) -> float:
     return float((attention.key.out_features // attention.num_heads) ** -0.5)
 
 
-def _encode_layer(layer: EncoderLayer, x: Tensor, mask: Tensor | None) -> Tensor:
-    """`EncoderLayer.forward` with one fused operator for the attention. x [N, S, D], mask [N, S] int32."""
+def _attention_within(query: Tensor, key: Tensor, value: Tensor, is_same: Tensor) -> Tensor:
+    """Attention of T tokens [1, H, T, d] on those of their own sentence, is_same [T, T] -> context [1, H, T, d].
 
-    def self_attention(y: Tensor) -> Tensor:
-        attention = layer.self_attention
-        projected = [attention.query(y), attention.key(y), attention.value(y)]
-        context = _fused_attention(projected, mask, attention.num_heads)
-        output: Tensor = attention.output(context)
-        return output
-
-    x = layer.residuals[0](x, self_attention)
-    x = layer.residuals[1](x, layer.feed_forward)
-    return x
-
-
-def _fused_attention(projected: Sequence[Tensor], mask: Tensor | None, num_heads: int) -> Tensor:
-    """Attention of queries [N, T, D] on keys and values, [N, S, D] or by head [N, H, S, d], where mask [N, S] is 1.
-
-    Without a mask ONNX Runtime has a kernel that takes two thirds of the time.
+    A sentence gets the same bits wherever it lies and whatever lies beside it. What others contribute is exactly zero,
+    and weights are added up by a product with ones, which adds them one after another; the softmax operator adds them
+    in the lanes of a vector register, in an order that depends on where the sentence begins.
     """
+    zero, nothing = (torch.tensor(number, dtype=query.dtype) for number in (0.0, -math.inf))
+    scores = query @ key.transpose(-2, -1)
+    highest = (scores + torch.where(is_same, zero, nothing)).amax(-1, keepdim=True)
+    # Not exp of -inf, which ONNX Runtime makes a denormal number: the product with those takes twice the time.
+    weights = torch.minimum(scores - highest, zero).exp() * is_same.to(query.dtype)
+    return (weights @ value) / (weights @ torch.ones_like(value))
+
+
+def _fused_attention(projected: Sequence[Tensor], mask: Tensor, num_heads: int) -> Tensor:
+    """Attention of queries [N, T, D] on keys and values, [N, S, D] or by head [N, H, S, d], where mask [N, S] is 1."""
     query, key, value = projected
     context: Tensor = torch.onnx.ops.symbolic(
         "com.microsoft::MultiHeadAttention",
@@ -398,8 +431,10 @@ def graph_exports(
     `peaks` (`export.calibrate`) makes those that take a part of the weights as an input take int8.
     """
     config = model.config
-    whole = [_encoder_export(model, config, float_type, pads=peaks is None), _scorer_export(model, config)]
-    if peaks is None:  # int8 is for the CPU
+    is_for_cpu = peaks is not None
+    encoder_export = _packed_encoder_export if is_for_cpu else _encoder_export
+    whole = [encoder_export(model, config, float_type), _scorer_export(model, config)]
+    if not is_for_cpu:
         whole += [move for kind in ("memory", "past") for move in _state_moves(config, kind, float_type)]
     if not with_shortlist:
         return *whole, _decoder_export(model, WholeVocabulary(config.vocabulary_size), float_type, ())
@@ -450,16 +485,30 @@ def _past_shape(config: ModelConfig) -> tuple[int | str, ...]:
     return ("R", config.num_heads, "P", config.d_head)
 
 
-def _encoder_export(model: Transformer, config: ModelConfig, float_type: str, *, pads: bool) -> GraphExport:
-    """`pads`: sentences of several lengths may be encoded together, which pays on a device with many small cores."""
-    source_ids = TensorSpec(name="source_ids", dtype="int64", shape=("N", "S"))
-    source_mask = TensorSpec(name="source_mask", dtype="bool", shape=("N", "S"))
-    inputs = (source_ids, source_mask) if pads else (source_ids,)
-    outputs = tuple(
-        TensorSpec(name=name, dtype=float_type, shape=_memory_shape(config)) for name in _memory_names(config)
+def _encoder_export(model: Transformer, config: ModelConfig, float_type: str) -> GraphExport:
+    """Sentences of several lengths side by side, padded: on a device with many small cores a run of its own for each
+    would cost more."""
+    inputs = (
+        TensorSpec(name="source_ids", dtype="int64", shape=("N", "S")),
+        TensorSpec(name="source_mask", dtype="bool", shape=("N", "S")),
     )
-    example = (torch.full((2, 5), 7), torch.ones(2, 5, dtype=torch.bool))[: len(inputs)]
+    example = (torch.full((2, 5), 7), torch.ones(2, 5, dtype=torch.bool))
+    outputs = _memory_outputs(config, float_type, _memory_shape(config))
     return GraphExport("encoder", Encoder(model), example, _dynamic(inputs), inputs, outputs)
+
+
+def _packed_encoder_export(model: Transformer, config: ModelConfig, float_type: str) -> GraphExport:
+    """Sentences end to end, for int8 on the CPU. Not in floating point: there a token's products depend, in their last
+    bits, on how many there are."""
+    names = ("source_ids", "positions", "sentences")
+    inputs = tuple(TensorSpec(name=name, dtype="int64", shape=("T",)) for name in names)
+    example = (torch.full((7,), 7), torch.tensor([0, 1, 2, 0, 1, 2, 3]), torch.tensor([0, 0, 0, 1, 1, 1, 1]))
+    outputs = _memory_outputs(config, float_type, (1, config.num_heads, "T", config.d_head))
+    return GraphExport("encoder", PackedEncoder(model), example, _dynamic(inputs), inputs, outputs)
+
+
+def _memory_outputs(config: ModelConfig, float_type: str, shape: tuple[int | str, ...]) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(name=name, dtype=float_type, shape=shape) for name in _memory_names(config))
 
 
 def _state_moves(config: ModelConfig, kind: Literal["memory", "past"], float_type: str) -> tuple[GraphExport, ...]:

@@ -217,18 +217,17 @@ def _everything(columns: onnxruntime.InferenceSession, rows: int, vocabulary_siz
 
 
 def encode(encoder: onnxruntime.InferenceSession, source_ids: Array, source_mask: Array) -> list[Array]:
-    """Memory [N, H, S, d] of padded sources; an encoder that takes no mask gets those of each length by themselves."""
-    if len(encoder.get_inputs()) > 1:
+    """Memory [N, H, S, d] of padded sources, which a packed encoder gets end to end."""
+    if "source_mask" in {value.name for value in encoder.get_inputs()}:
         return list(encoder.run(None, {"source_ids": source_ids, "source_mask": source_mask}))
-    lengths = source_mask.sum(axis=1)
-    memory: list[Array] = []
-    for length in np.unique(lengths):
-        rows = lengths == length
-        for place, part in enumerate(encoder.run(None, {"source_ids": source_ids[rows, :length]})):
-            if place == len(memory):
-                shape = (len(source_ids), part.shape[1], source_ids.shape[1], part.shape[3])
-                memory.append(np.zeros(shape, part.dtype))
-            memory[place][rows, :, :length] = part
+    sentences, positions = np.nonzero(source_mask)
+    inputs = {"source_ids": source_ids[source_mask], "positions": positions, "sentences": sentences}
+    memory = []
+    for packed in encoder.run(None, inputs):
+        _, heads, _, width = packed.shape
+        padded = np.zeros((len(source_ids), heads, source_ids.shape[1], width), packed.dtype)
+        padded[sentences, :, positions] = packed[0].transpose(1, 0, 2)
+        memory.append(padded)
     return memory
 
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from model.errors import BundleError
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST_FILE = "manifest.json"
 WEIGHTS_FILE = "weights.bin"
 VOCABULARY_FILE = "vocabulary.spm"

@@ -85,11 +85,15 @@ class OnnxDecoder:
         self._max_rows = max_rows
 
     def padded_length(self, source_tokens: int) -> int:
-        """The length a source is padded to."""
+        """What a source takes of an encoder run."""
         return self._runtime.padded_length(source_tokens)
 
+    def runs(self, lengths: Sequence[int]) -> Sequence[Sequence[int]]:
+        """Which sources, by index, are encoded in one run."""
+        return self._runtime.runs(lengths)
+
     def encode(self, sources: Sequence[Sequence[int]]) -> Mapping[str, Array]:
-        """Memory of sentences of one padded length."""
+        """Memory of the sentences of one run."""
         if self._runtime.on_device is not None:
             return self._runtime.on_device.encode(sources, self.padded_length(max(map(len, sources))))
         memory = self._runtime.encode(sources)

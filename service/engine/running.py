@@ -28,10 +28,13 @@ class Decoder(Protocol):
     """What the engine needs to decode: the real one is `service.engine.loading.OnnxDecoder`."""
 
     def padded_length(self, source_tokens: int) -> int:
-        """The length a source is padded to; only sources of one padded length are encoded together."""
+        """What a source of so many tokens takes of an encoder run, in tokens."""
+
+    def runs(self, lengths: Sequence[int]) -> Sequence[Sequence[int]]:
+        """Which sources of such lengths, by index, are encoded in one run."""
 
     def encode(self, sources: Sequence[Sequence[int]]) -> Mapping[str, npt.NDArray[np.generic]]:
-        """Memory of sentences of one padded length."""
+        """Memory of the sentences of one run."""
 
     def open_slots(self, beam_size: int) -> RunningState:
         """Room for the running sentences of one beam size."""
@@ -172,15 +175,16 @@ class Running:
             self.report()
 
     def _start(self, lane: Lane, entries: Sequence[Entry]) -> float:
-        """Encode the entries, those of one padded length and beam size together; returns the seconds it took."""
+        """Encode and add the entries, those of one beam size together; returns the seconds it took."""
         began = time.monotonic()
-        together: dict[tuple[int, int], list[Entry]] = collections.defaultdict(list)
+        together: collections.defaultdict[int, list[Entry]] = collections.defaultdict(list)
         for entry in entries:
             entry.job.times.started = began
             self._outcomes.waits.append(began - entry.job.times.submitted)
-            together[entry.demand.encode_tokens, entry.job.options.beam_size].append(entry)
-        for (_, beam_size), some in together.items():
-            self._join_or_fail(lane, beam_size, some)
+            together[entry.job.options.beam_size].append(entry)
+        for beam_size, some in together.items():
+            for run in self._decoder.runs([len(entry.job.source_ids) for entry in some]):
+                self._join_or_fail(lane, beam_size, [some[index] for index in run])
         return time.monotonic() - began
 
     def _join_or_fail(self, lane: Lane, beam_size: int, entries: Sequence[Entry]) -> None:

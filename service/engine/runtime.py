@@ -5,6 +5,7 @@ Shapes: N sentences, K beams a sentence, R = N K rows, S source tokens (padded),
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import os
@@ -21,6 +22,7 @@ import onnxruntime
 from model.bundle import GraphName, Manifest, StateSpec, check_files, read_manifest
 from model.errors import BundleError
 from model.vocabulary import PAD_ID
+from service.engine.batches import of_one_length, packs
 from service.engine.cpu import int8_saturates
 from service.engine.device import MOVES, DeviceGraphs
 from service.engine.providers import CPU, CUDA, Device, DeviceError, wanted_providers
@@ -30,6 +32,10 @@ from service.engine.slots import padded_length
 _log = logging.getLogger(__name__)
 
 Array = npt.NDArray[Any]
+
+PACK_TOKENS = 96
+"""Tokens of one run of an encoder that takes sentences end to end: every token is held against every other, so more
+would cost more than the products gain."""
 
 
 class Runtime:
@@ -66,9 +72,10 @@ class Runtime:
         self._columns = _open(directory, manifest, "columns", options, [CPU]) if "columns" in manifest.graphs else None
         if self._has_seven_bits:
             _log.warning("this processor has no VNNI: int8 runs slower, and its output projection with 7 bits")
-        self._pads = len(manifest.graphs["encoder"].inputs) > 1
+        self._packs = "sentences" in {tensor.name for tensor in manifest.graphs["encoder"].inputs}
         self._encoder_outputs = [output.name for output in manifest.graphs["encoder"].outputs]
-        self._memory_inputs = {state.output: state.input for state in manifest.states if state.kind == "per_source"}
+        inputs_of = {state.output: state.input for state in manifest.states if state.kind == "per_source"}
+        self._memory_inputs = [inputs_of[name] for name in self._encoder_outputs]
 
     def _open_device_graphs(
         self, directory: Path, options: onnxruntime.SessionOptions, *, graphs: bool
@@ -120,21 +127,37 @@ class Runtime:
         return 1 if self.manifest.precision == "int8" else 2
 
     def padded_length(self, source_tokens: int) -> int:
-        """S for a source of so many tokens: only those of one S are encoded together. An encoder that takes no mask
-        takes no padding either."""
-        return padded_length(source_tokens) if self._pads else source_tokens
+        """What a source of so many tokens takes of an encoder run, in tokens."""
+        return source_tokens if self._packs else padded_length(source_tokens)
+
+    def runs(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Which sources, by index, are encoded in one run."""
+        return packs(lengths, PACK_TOKENS) if self._packs else of_one_length([padded_length(each) for each in lengths])
 
     def encode(self, sources: Sequence[Sequence[int]]) -> dict[str, Array]:
-        """Memory of sentences of one padded length S, and `source_mask` [N, S]: the decoder's inputs by name."""
-        length = self.padded_length(max(map(len, sources)))
+        """Memory of the sentences of one run, S as the longest needs, and `source_mask` [N, S]: the decoder's inputs by
+        name."""
+        outputs = self._encode_packed(sources) if self._packs else self._encode_padded(sources)
+        memory = dict(zip(self._memory_inputs, outputs, strict=True))
+        return {"source_mask": _mask(sources, outputs[0].shape[2]), **memory}
+
+    def _encode_padded(self, sources: Sequence[Sequence[int]]) -> list[Array]:
+        length = padded_length(max(map(len, sources)))
         source_ids = np.full((len(sources), length), PAD_ID, np.int64)
         for row, source in enumerate(sources):
             source_ids[row, : len(source)] = source
-        mask = source_ids != PAD_ID
-        inputs = {"source_ids": source_ids, "source_mask": mask} if self._pads else {"source_ids": source_ids}
+        inputs = {"source_ids": source_ids, "source_mask": _mask(sources, length)}
+        return list(self._encoder.run(self._encoder_outputs, inputs))
+
+    def _encode_packed(self, sources: Sequence[Sequence[int]]) -> list[Array]:
+        lengths = [len(source) for source in sources]
+        inputs = {
+            "source_ids": np.fromiter(itertools.chain.from_iterable(sources), np.int64, sum(lengths)),
+            "positions": np.concatenate([np.arange(length) for length in lengths]),
+            "sentences": np.repeat(np.arange(len(lengths)), lengths),
+        }
         outputs = self._encoder.run(self._encoder_outputs, inputs)
-        memory = {self._memory_inputs[name]: value for name, value in zip(self._encoder_outputs, outputs, strict=True)}
-        return {"source_mask": mask, **memory}
+        return outputs if len(sources) == 1 else [_unpacked(output, lengths) for output in outputs]
 
     def bind_step(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> Callable[[], None]:
         """A decoder step that reads and writes these arrays where they lie; call it as often as their content
@@ -151,6 +174,23 @@ class Runtime:
             self._decoder.run_with_iobinding(binding)
 
         return run
+
+
+def _mask(sources: Sequence[Sequence[int]], length: int) -> Array:
+    """[N, S], True at tokens."""
+    mask: Array = np.arange(length) < np.array([len(source) for source in sources])[:, None]
+    return mask
+
+
+def _unpacked(packed: Array, lengths: Sequence[int]) -> Array:
+    """Sentences end to end [1, H, T, d] -> side by side [N, H, S, d], zero behind their ends."""
+    _, heads, _, width = packed.shape
+    memory = np.zeros((len(lengths), heads, max(lengths), width), packed.dtype)
+    end = 0
+    for row, length in enumerate(lengths):
+        begin, end = end, end + length
+        memory[row, :, :length] = packed[0, :, begin:end]
+    return memory
 
 
 def load_runtime(directory: Path, *, device: Device, threads: int, cuda_graphs: bool = False) -> Runtime:

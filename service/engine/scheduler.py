@@ -17,6 +17,12 @@ REOPENING_SHARE = 7 / 8
 those that come in between can be refused without looking at them."""
 
 
+COMPANY_SHARE = 1 / 4
+MOST_STEPS_HELD = 4
+"""Encoding one sentence costs nearly as much as four together: while many run, one that comes alone waits for others,
+until what waits is such a share of what runs or has waited for so many steps."""
+
+
 class Lane(enum.Enum):
     """Two queues that share the machine."""
 
@@ -130,6 +136,11 @@ def admit(
             count += 1
         taken[lane] = count
     return taken
+
+
+def is_held(waiting_rows: int, running_rows: int, steps_held: int) -> bool:
+    """Whether a lane's jobs wait for more to be encoded with, after waiting so for `steps_held` steps."""
+    return steps_held < MOST_STEPS_HELD and waiting_rows < COMPANY_SHARE * running_rows
 
 
 def lanes_to_step(running_rows: Mapping[Lane, int], bulk_owes_seconds: float) -> tuple[Lane, ...]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from service.engine.jobs import EngineClosedError, Job, Ticket
 from service.engine.records import EngineReport
 from service.engine.running import Decoder, Entry, Running
-from service.engine.scheduler import Capacity, Demand, Lane, admit, smoothed_pace
+from service.engine.scheduler import Capacity, Demand, Lane, admit, is_held, smoothed_pace
 
 _log = logging.getLogger(__name__)
 
@@ -31,22 +31,27 @@ class _Queue:
         self.entries: collections.deque[Entry] = collections.deque()
         self.tokens = 0
         """Source tokens that wait."""
+        self.rows = 0
+        """Rows that they will take."""
         self.pace: float | None = None
         """Tokens a second that leave while somebody waits; None: not seen yet."""
         self._watched_since = 0.0
         self._left = 0
+        self._steps_held = 0
 
     def add(self, entries: Sequence[Entry], now: float) -> None:
         if not self.entries:
             self._watched_since, self._left = now, 0
         self.entries.extend(entries)
         self.tokens += _tokens(entries)
+        self.rows += _rows(entries)
 
     def take(self, count: int, now: float) -> list[Entry]:
         """The first `count` entries."""
         taken = [self.entries.popleft() for _ in range(count)]
         tokens = _tokens(taken)
         self.tokens -= tokens
+        self.rows -= _rows(taken)
         self._left += tokens
         seconds = now - self._watched_since
         if self._left and seconds > PACE_SECONDS:
@@ -62,11 +67,22 @@ class _Queue:
             (over if entry.is_over(now) else left).append(entry)
         self.entries = left
         self.tokens -= _tokens(over)
+        self.rows -= _rows(over)
         return over
+
+    def hold(self, running_rows: int) -> bool:
+        """Let all wait for company until the next step, if that is worth it; returns whether it is."""
+        held = is_held(self.rows, running_rows, self._steps_held)
+        self._steps_held = self._steps_held + 1 if held else 0
+        return held
 
 
 def _tokens(entries: Sequence[Entry]) -> int:
     return sum(len(entry.job.source_ids) for entry in entries)
+
+
+def _rows(entries: Sequence[Entry]) -> int:
+    return sum(entry.demand.rows for entry in entries)
 
 
 class IterationEngine:
@@ -194,12 +210,13 @@ class IterationEngine:
         self._next_deadline = min((entry.ticket.deadline for entry in left), default=math.inf)
 
     def _take(self, now: float) -> dict[Lane, list[Entry]]:
-        if not self._anybody_waits():
-            return {}
+        running = self._running.rows()
         heads = {
             lane: (entry.demand for entry in queue.entries)
             for lane, queue in self._waiting.items()
-            if not (lane is Lane.BULK and self._running.bulk_has_to_wait)
+            if queue.entries
+            and not (lane is Lane.BULK and self._running.bulk_has_to_wait)
+            and not queue.hold(running[lane])
         }
-        counts = admit(heads, self._running.rows(), self._capacity)
+        counts = admit(heads, running, self._capacity) if heads else {}
         return {lane: self._waiting[lane].take(count, now) for lane, count in counts.items()}

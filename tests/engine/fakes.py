@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.vocabulary import EOS_ID
+from service.engine.batches import of_one_length
 
 Array = npt.NDArray[Any]
 
@@ -94,6 +95,9 @@ class TableDecoder:
 
     def padded_length(self, source_tokens: int) -> int:
         return -(-source_tokens // 4) * 4
+
+    def runs(self, lengths: Sequence[int]) -> Sequence[Sequence[int]]:
+        return of_one_length([self.padded_length(length) for length in lengths])
 
     def encode(self, sources: Sequence[Sequence[int]]) -> Mapping[str, Array]:
         return {"which": np.array([source[0] for source in sources])}

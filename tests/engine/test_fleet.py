@@ -19,7 +19,7 @@ from service.engine.host import LocalLink, Opened
 from service.engine.jobs import DeadlineError, EngineClosedError, Job, QueueFullError, SearchOptions, Ticket
 from service.engine.records import EngineReport
 from service.engine.running import REPORT_SECONDS
-from service.engine.scheduler import Bounds, Capacity
+from service.engine.scheduler import MOST_STEPS_HELD, Bounds, Capacity
 from service.engine.worker import PACE_SECONDS
 from tests.engine.fakes import Array, TableDecoder
 
@@ -65,9 +65,12 @@ class GatedDecoder(TableDecoder):
         self.failures = 0
         """Steps that still fail."""
         self.encoded = 0
+        self.encoded_after: list[tuple[int, int]] = []
+        """Steps so far and sentences, for each run of the encoder."""
 
     def encode(self, sources: Sequence[Sequence[int]]) -> Mapping[str, Array]:
         self.encoded += len(sources)
+        self.encoded_after.append((self.steps, len(sources)))
         if any(source[0] == 13 for source in sources):
             raise RuntimeError("unlucky")
         return super().encode(sources)
@@ -103,6 +106,31 @@ def test_jobs_join_a_running_batch_at_the_next_step() -> None:
     assert sum(count for report in reports for count in report.finished.values()) == 11
     assert sum(len(report.queue_wait_seconds) for report in reports) == 11
     assert reports[-1].running_rows == 0
+
+
+@pytest.mark.parametrize(("late", "held"), [(1, MOST_STEPS_HELD), (3, MOST_STEPS_HELD), (4, 0)])
+def test_while_many_run_few_wait_for_company_but_not_for_long(late: int, held: int) -> None:
+    decoder = GatedDecoder()
+    engine = engine_of(decoder)
+    options = SearchOptions(max_output_tokens=8, min_output_tokens=7)
+    engine.submit([Job((sentence % 12, EOS_ID), options) for sentence in range(16)])
+    assert decoder.stepping.wait(WAIT)
+    engine.submit([job() for _ in range(late)])
+    decoder.gate.set()
+    engine.close()
+    assert decoder.encoded_after == [(0, 16), (1 + held, late)]
+
+
+def test_a_sentence_does_not_wait_for_company_because_a_document_runs() -> None:
+    decoder = GatedDecoder()
+    engine = engine_of(decoder)
+    options = SearchOptions(max_output_tokens=8, min_output_tokens=7)
+    engine.submit([Job((sentence % 12, EOS_ID), options) for sentence in range(30)])
+    assert decoder.stepping.wait(WAIT)
+    engine.submit([job()])
+    decoder.gate.set()
+    engine.close()
+    assert decoder.encoded_after == [(0, 30), (1, 1)]
 
 
 @pytest.mark.parametrize("decoders", [1, 2])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -17,6 +18,7 @@ from export.write import write_bundle
 from model.bundle import Limits
 from service.engine.loading import LoadedEngine, load_engine
 from service.engine.records import EngineReport
+from service.engine.runtime import load_runtime
 from tests.bundles import PRETRAINED, SHIPPED_BUNDLE
 
 COUNT = 2000
@@ -47,6 +49,21 @@ def test_neighbours_change_nothing(bundle: Path) -> None:
     assert sum(rows) / len(rows) >= MEAN_ROWS
     assert len({options.beam_size for _, options in wanted}) >= 5
     assert len({len(source) for source, _ in wanted}) >= 30
+
+
+def test_a_sentence_has_the_same_memory_wherever_it_lies_in_a_pack() -> None:
+    """Also where it is longer than a vector register, and shares its run with one that is not."""
+    runtime = load_runtime(SHIPPED_BUNDLE, device="cpu", threads=1)
+    chance = np.random.default_rng(3)
+    sources = [chance.integers(4, 9000, length).tolist() for length in (*range(1, 64), 100, 129, 256)]
+    alone = [runtime.encode([source]) for source in sources]
+    for _ in range(100):
+        some = chance.choice(len(sources), chance.integers(2, 9))
+        memory = runtime.encode([sources[index] for index in some])
+        assert memory["source_mask"].sum(axis=1).tolist() == [len(sources[index]) for index in some]
+        for row, index in enumerate(some):
+            for name in set(memory) - {"source_mask"}:
+                assert np.array_equal(memory[name][row, :, : len(sources[index])], alone[index][name][0])
 
 
 def test_one_scale_for_the_whole_batch_would_be_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.engine.scheduler import (
+    MOST_STEPS_HELD,
     Bounds,
     Capacity,
     Demand,
@@ -17,6 +18,7 @@ from service.engine.scheduler import (
     admit,
     bulk_debt,
     expected_wait,
+    is_held,
     lane_of,
     lanes_to_step,
     room_of,
@@ -142,6 +144,18 @@ def test_the_pace_follows_what_is_measured() -> None:
     for _ in range(40):
         pace = smoothed_pace(pace, 300, 0.5)
     assert pace == pytest.approx(600.0, rel=1e-3)
+
+
+def test_few_wait_for_company_while_many_run() -> None:
+    assert is_held(1, 32, 0)
+    assert is_held(7, 32, 0)
+    assert not is_held(8, 32, 0)
+
+
+def test_nobody_waits_for_company_where_few_run_or_for_long() -> None:
+    assert not is_held(1, 0, 0)
+    assert not is_held(1, 4, 0)
+    assert not is_held(1, 500, MOST_STEPS_HELD)
 
 
 def test_lanes_with_rows_step() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from model.bundle import (
+    FORMAT,
     GraphSpec,
     Limits,
     Manifest,
@@ -26,7 +27,7 @@ def manifest(**changes: object) -> Manifest:
     ids = TensorSpec(name="source_ids", dtype="int64", shape=("N", "S"))
     memory = TensorSpec(name="memory", dtype="float32", shape=("N", "S", 16))
     values = {
-        "format": 1,
+        "format": FORMAT,
         "name": "tiny",
         "version": "1",
         "precision": "fp32",
