@@ -43,7 +43,7 @@ class Encoder(nn.Module):
             projected = [attention.query(y), attention.key(y), attention.value(y)]
             return _fused_attention(projected, mask, attention.num_heads)
 
-        return _memory(self.model, self.model.embedding(source_ids, positions), attend)
+        return _encode(self.model, self.model.embedding(source_ids, positions), attend)
 
 
 class PackedEncoder(nn.Module):
@@ -64,13 +64,13 @@ class PackedEncoder(nn.Module):
             key, value = attention.split_heads(attention.key(y)), attention.split_heads(attention.value(y))
             return attention.merge_heads(_attention_within(query, key, value, is_same))
 
-        return _memory(self.model, x, attend)
+        return _encode(self.model, x, attend)
 
 
-def _memory(
+def _encode(
     model: Transformer, embedded: Tensor, attend: Callable[[MultiHeadAttention, Tensor], Tensor]
 ) -> tuple[Tensor, ...]:
-    """The encoder's layers after the embedding [N, S, D]; `attend` makes the context [N, S, D] of self-attention."""
+    """What an encoder returns, from the embedding [N, S, D]; `attend` makes the context [N, S, D] of self-attention."""
     x = embedded
     for layer in model.encoder:
 

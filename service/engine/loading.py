@@ -84,9 +84,9 @@ class OnnxDecoder:
         self._shortlist = shortlist
         self._max_rows = max_rows
 
-    def padded_length(self, source_tokens: int) -> int:
+    def encoder_tokens(self, source_tokens: int) -> int:
         """What a source takes of an encoder run."""
-        return self._runtime.padded_length(source_tokens)
+        return self._runtime.encoder_tokens(source_tokens)
 
     def runs(self, lengths: Sequence[int]) -> Sequence[Sequence[int]]:
         """Which sources, by index, are encoded in one run."""
@@ -95,7 +95,7 @@ class OnnxDecoder:
     def encode(self, sources: Sequence[Sequence[int]]) -> Mapping[str, Array]:
         """Memory of the sentences of one run."""
         if self._runtime.on_device is not None:
-            return self._runtime.on_device.encode(sources, self.padded_length(max(map(len, sources))))
+            return self._runtime.on_device.encode(sources, padded_length(max(map(len, sources))))
         memory = self._runtime.encode(sources)
         if self._shortlist is not None:
             memory["shortlist"] = pad_rows([self._shortlist.of(source) for source in sources])

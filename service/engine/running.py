@@ -27,7 +27,7 @@ REPORT_SECONDS = 0.25
 class Decoder(Protocol):
     """What the engine needs to decode: the real one is `service.engine.loading.OnnxDecoder`."""
 
-    def padded_length(self, source_tokens: int) -> int:
+    def encoder_tokens(self, source_tokens: int) -> int:
         """What a source of so many tokens takes of an encoder run, in tokens."""
 
     def runs(self, lengths: Sequence[int]) -> Sequence[Sequence[int]]:

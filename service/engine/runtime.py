@@ -126,7 +126,7 @@ class Runtime:
         others and differs in the last bits; integer products are exact."""
         return 1 if self.manifest.precision == "int8" else 2
 
-    def padded_length(self, source_tokens: int) -> int:
+    def encoder_tokens(self, source_tokens: int) -> int:
         """What a source of so many tokens takes of an encoder run, in tokens."""
         return source_tokens if self._packs else padded_length(source_tokens)
 

@@ -97,7 +97,7 @@ class IterationEngine:
     ) -> None:
         """`on_report`, and `on_turn` before each step, with whether jobs have just left the queue, are called from the
         engine's thread."""
-        self._padded_length = decoder.padded_length
+        self._encoder_tokens = decoder.encoder_tokens
         self._capacity = capacity
         self._waiting = {lane: _Queue() for lane in Lane}
         self._changed = threading.Condition()
@@ -120,7 +120,7 @@ class IterationEngine:
         Raises:
             EngineClosedError: the engine was closed or has failed.
         """
-        demands = [Demand(job.options.beam_size, self._padded_length(len(job.source_ids))) for job in jobs]
+        demands = [Demand(job.options.beam_size, self._encoder_tokens(len(job.source_ids))) for job in jobs]
         entries = [Entry(job, ticket, demand) for job, demand in zip(jobs, demands, strict=True)]
         with self._changed:
             if self._closing:
@@ -218,5 +218,5 @@ class IterationEngine:
             and not (lane is Lane.BULK and self._running.bulk_has_to_wait)
             and not queue.hold(running[lane])
         }
-        counts = admit(heads, running, self._capacity) if heads else {}
+        counts = admit(heads, running, self._capacity)
         return {lane: self._waiting[lane].take(count, now) for lane, count in counts.items()}

@@ -93,11 +93,11 @@ class TableDecoder:
         """Hook for tests."""
         self.steps += 1
 
-    def padded_length(self, source_tokens: int) -> int:
+    def encoder_tokens(self, source_tokens: int) -> int:
         return -(-source_tokens // 4) * 4
 
     def runs(self, lengths: Sequence[int]) -> Sequence[Sequence[int]]:
-        return of_one_length([self.padded_length(length) for length in lengths])
+        return of_one_length([self.encoder_tokens(length) for length in lengths])
 
     def encode(self, sources: Sequence[Sequence[int]]) -> Mapping[str, Array]:
         return {"which": np.array([source[0] for source in sources])}
