@@ -71,15 +71,15 @@ def test_missing_bundle_says_how_to_make_one(tmp_path: Path) -> None:
 
 
 def test_another_format_is_refused(directory: Path) -> None:
-    write_manifest(directory, manifest(format=2))
-    with pytest.raises(BundleError, match="format 2, this version reads format 1; export it again"):
+    write_manifest(directory, manifest(format=FORMAT - 1))
+    with pytest.raises(BundleError, match=f"format {FORMAT - 1}, this version reads format {FORMAT}; export it again"):
         read_manifest(directory)
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b"[1, 2]"])
 def test_damaged_manifest(directory: Path, content: bytes) -> None:
     (directory / "manifest.json").write_bytes(content)
-    with pytest.raises(BundleError, match=r"manifest\.json: not a manifest of format 1"):
+    with pytest.raises(BundleError, match=rf"manifest\.json: not a manifest of format {FORMAT}"):
         read_manifest(directory)
 
 
