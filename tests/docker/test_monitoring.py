@@ -130,8 +130,8 @@ def requests() -> Iterator[bytes]:
     special = [
         {"q": chance.sample(lines, 30)},
         {"q": "Je ne suis pas d'accord avec toi.", "max_output_tokens": 2},
-        {"q": "J'aime le thé.", "target_prefix": "tea " * 14},
-        # Not to its end: among steps that fail every 0.7 s a slow machine would hardly ever get there.
+        # Both short: among steps that fail every 0.7 s a slow machine would hardly ever come to their ends.
+        {"q": "J'aime le thé.", "target_prefix": "tea " * 7},
         {"q": "le chat et " * 200, "max_output_tokens": 20},
         {"q": chance.sample(lines, 20), "timeout_ms": 5},
     ]
