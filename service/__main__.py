@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from model.bundle import read_manifest
 from model.errors import ModelError
 from service.app import create_app
-from service.engine.heap import keep_one_heap
+from service.heap import keep_one_heap
 from service.logs import configure_logging
 from service.metrics import Metrics
 from service.server import Server

@@ -128,9 +128,11 @@ class TruncatedError(ServiceError):
 
     status = 422
 
-    def __init__(self, start: int, end: int) -> None:
+    def __init__(self, start: int, end: int, index: int | None = None) -> None:
+        """`index`: which of several texts it is, from 0."""
+        of_text = "" if index is None else f" of text {index}"
         super().__init__(
-            f"the translation of the sentence at {start} to {end} was cut at its length limit, and strict is set"
+            f"the translation of the sentence at {start} to {end}{of_text} was cut at its length limit, and strict is set"
         )
 
 
