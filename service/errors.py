@@ -130,10 +130,8 @@ class TruncatedError(ServiceError):
 
     def __init__(self, start: int, end: int, index: int | None = None) -> None:
         """`index`: which of several texts it is, from 0."""
-        of_text = "" if index is None else f" of text {index}"
-        super().__init__(
-            f"the translation of the sentence at {start} to {end}{of_text} was cut at its length limit, and strict is set"
-        )
+        place = f"{start} to {end}" if index is None else f"{start} to {end} of text {index}"
+        super().__init__(f"the translation of the sentence at {place} was cut at its length limit, and strict is set")
 
 
 class ClientGoneError(ServiceError):

@@ -68,9 +68,9 @@ class ProcessLink(asyncio.Protocol):
         with theirs:
             path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
             try:
-                self._process = subprocess.Popen(
+                self._process: subprocess.Popen[bytes] = subprocess.Popen(
                     [sys.executable, "-m", "service.engine.loop"],
-                    stdin=theirs,
+                    stdin=theirs.fileno(),
                     env={**os.environ, "PYTHONPATH": path},
                 )
             except BaseException:
@@ -124,9 +124,8 @@ class ProcessLink(asyncio.Protocol):
                 break
         else:
             self._process.kill()
-            with_limit = asyncio.to_thread(self._process.wait, _END_SECONDS)
             try:
-                status = await with_limit
+                status = await asyncio.to_thread(self._process.wait, _END_SECONDS)
             except subprocess.TimeoutExpired:
                 _log.error("process %d cannot be killed", self.pid)
         self._on_end(_end_of(status))
@@ -139,9 +138,8 @@ class ProcessLink(asyncio.Protocol):
         """See `Link.cpu_seconds`."""
         try:
             # The name, in brackets, may hold anything; after it the fields from the third on are counted by spaces.
-            fields = (
-                Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-            )
+            stat = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8", errors="replace")
+            fields = stat.rpartition(")")[2].split()
             return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         except (OSError, ValueError, IndexError):
             return None

@@ -1,4 +1,4 @@
-"""From a bundle directory to engines that answer, as the service sees them. Without the runtime: that is the engines'."""
+"""From a bundle directory to engines that answer, as the service sees them. Only the engines know the runtime."""
 
 from __future__ import annotations
 

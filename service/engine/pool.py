@@ -269,7 +269,7 @@ class Pool:
 
         Raises:
             QueueFullError: too many tokens wait already.
-            DeadlineError: the deadline has passed, or the queue is too long to meet it (then `retry_after_seconds` > 0).
+            DeadlineError: the deadline has passed, or the queue is too long (then `retry_after_seconds` > 0).
             EngineClosedError: the engines were closed.
             EngineLostError: no engine runs, or two that worked on it died.
             RuntimeError: a job failed.

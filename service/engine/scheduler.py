@@ -70,7 +70,7 @@ def lane_of(source_tokens: int, bounds: Bounds) -> Lane:
 
 @dataclasses.dataclass(slots=True)
 class QueueLimit:
-    """How many tokens wait in a lane, and whether more may: at most `limit`, further jobs of accepted requests excepted.
+    """How many tokens wait in a lane, and whether more may: at most `limit`, but for further jobs of accepted requests.
 
     A queue is full once another request like the last one would find no space, and stays so until an eighth is free.
     """

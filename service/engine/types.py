@@ -31,7 +31,7 @@ class EngineConfig:
     """The bundle."""
     device: Device = "auto"
     sessions: int = 0
-    """Engines, each with a process, a model and rows of its own. 0: one a core, at most `MOST_SESSIONS`; on CUDA one."""
+    """Engines, each with a process, a model and rows of its own. 0: one a core, at most 8; on CUDA one."""
     threads: int = 0
     """Threads of one model run; 0 shares the cores among the engines."""
     max_rows: int = 256

@@ -92,14 +92,13 @@ def _inspect(options: argparse.Namespace, engine: BlockingEngine, reader: Reader
     loaded = engine.loaded
     hypothesis = _translate(source, options, engine)
     erasure = options.kind == "erasure"
+    selection = None if erasure else AttentionSelection(kinds=(options.kind,))
     return inspect(
         source,
         Side.of_target(hypothesis.target_ids, 0, loaded.vocabulary),
         hypothesis,
         direction=direction,
-        wanted=DetailOptions(
-            alignment=erasure, attention=None if erasure else AttentionSelection(kinds=(options.kind,))
-        ),
+        wanted=DetailOptions(alignment=erasure, attention=selection),
         manifest=loaded.manifest.model_copy(update={"alignment": {direction: UNMEASURED}}),
         vocabulary=loaded.vocabulary,
     )
