@@ -30,10 +30,10 @@ from onnx import TensorProto, helper, numpy_helper
 from model.bundle import Manifest
 from model.shortlist import SHORTLIST_FILE, load_shortlist
 from model.vocabulary import EOS_ID, Vocabulary
-from service.engine.jobs import Job, SearchOptions
+from service.engine.decoder.runtime import load_runtime
 from service.engine.loading import OnnxDecoder, load_engine
-from service.engine.runtime import load_runtime
 from service.engine.search import BeamGroup
+from service.engine.types import Job, SearchOptions
 
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 LENGTHS = (8, 16, 32, 64, 128, 256)

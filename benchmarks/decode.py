@@ -40,8 +40,8 @@ from model.corpus import read_lines
 from model.shortlist import SHORTLIST_FILE
 from model.transformer import Transformer
 from model.vocabulary import Vocabulary, train_vocabulary
-from service.engine.jobs import Job, SearchOptions
 from service.engine.loading import load_engine
+from service.engine.types import Job, SearchOptions
 
 Source = tuple[int, ...]
 Decode = Callable[[Sequence[Source], int], list[tuple[int, ...]]]

@@ -35,10 +35,10 @@ from benchmarks.static_search import UnboundOnnxDecoder
 from benchmarks.static_search import decode as decode_statically
 from model.bundle import VOCABULARY_FILE, check_files, read_manifest
 from model.vocabulary import EOS_ID, Vocabulary
-from service.engine import providers
-from service.engine.jobs import Job, SearchOptions
+from service.engine.decoder import providers
 from service.engine.loading import LoadedEngine, OnnxDecoder, load_engine
 from service.engine.search import BeamGroup
+from service.engine.types import Job, SearchOptions
 
 Found = Iterator[dict[str, Any]]
 ROWS = (1, 8, 64, 256, 512, 2048)

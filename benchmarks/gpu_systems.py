@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from service.engine.fleet import Fleet
 from torch import Tensor
 from torch.nn import functional
 
@@ -42,10 +43,9 @@ from model.config import ModelConfig
 from model.reference_search import NEVER
 from model.transformer import Transformer
 from model.vocabulary import EOS_ID, PAD_ID
-from service.engine.fleet import Fleet
-from service.engine.jobs import Job, SearchOptions
+from service.engine.decoder.runtime import Runtime
 from service.engine.loading import OnnxDecoder, capacity_for, engine_of
-from service.engine.runtime import Runtime
+from service.engine.types import Job, SearchOptions
 
 GPU_CASES = (*CASES, (2048, 1), (2048, 4))
 BASE_VOCABULARY = 32_000

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from service.app import create_app, load_bundle
-from service.engine.jobs import Hypothesis, Job, Ticket
 from service.engine.loading import LoadedEngine
+from service.engine.types import Hypothesis, Job, Ticket
 from service.logs import configure_logging
 from service.server import Server
 from service.settings import load_settings

@@ -26,9 +26,8 @@ from typing import Any
 from benchmarks.load import Window, closed_loop, everyday_sentences, post
 from benchmarks.processes import started
 from service.app import create_app
-from service.engine.jobs import Job, SearchOptions
 from service.engine.loading import load_engine
-from service.engine.records import EngineReport
+from service.engine.types import EngineReport, Job, SearchOptions
 from service.logs import configure_logging
 from service.server import Server
 from service.settings import Settings, load_settings

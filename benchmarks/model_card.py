@@ -22,8 +22,8 @@ from model.errors import DataError, ModelError
 from model.evaluation import score
 from model.preparation import read_pairs
 from model.recipe import load_recipe, split_direction
-from service.engine.jobs import SearchOptions
 from service.engine.loading import LoadedEngine, load_engine
+from service.engine.types import SearchOptions
 from service.evaluate import translate_lines
 from service.text.reading import reader_for
 

@@ -34,7 +34,7 @@ from benchmarks.processes import resident_bytes
 from benchmarks.raw_http import Reply, dawdle, exchange, get, hang_up_after, head, metrics, post
 from service.app import create_app
 from service.engine import loading
-from service.engine.slots import Slots
+from service.engine.decoder.slots import Slots
 from service.logs import configure_logging
 from service.server import Server
 from service.settings import load_settings

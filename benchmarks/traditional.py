@@ -20,8 +20,8 @@ from opencc import OpenCC
 
 from model.corpus import read_aligned, read_lines, read_tsv
 from model.evaluation import Scores, score
-from service.engine.jobs import SearchOptions
 from service.engine.loading import LoadedEngine, load_engine
+from service.engine.types import SearchOptions
 from service.evaluate import translate_lines
 from service.text.chinese import simplifier
 from service.text.reading import Reader, reader_for

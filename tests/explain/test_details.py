@@ -14,9 +14,9 @@ import pytest
 from model.bundle import AlignmentMethod, Manifest, read_manifest
 from model.lexical import LEXICAL_FILE, load_tables
 from model.vocabulary import Vocabulary
-from service.engine.jobs import FinishReason, Hypothesis
-from service.engine.runtime import ScorerGraph
+from service.engine.decoder.runtime import ScorerGraph
 from service.engine.scoring import KINDS, Scorer
+from service.engine.types import FinishReason, Hypothesis
 from service.errors import InvalidFieldError
 from service.explain import details
 from service.explain.attention import AttentionSelection, attention_stacks, select
