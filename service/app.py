@@ -13,10 +13,12 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from service.api import health, languages, metrics, pages, score, translate
+from service.api import detect, files, frontend, health, languages, metrics, pages, score, translate
 from service.api.boundary import Boundary
+from service.api.shapes import shape_of
 from service.engine.records import EngineReport, ScorerReport
 from service.errors import InternalError, InvalidRequestError, MethodNotAllowedError, NotFoundError, ServiceError, shown
+from service.files.store import FileStore
 from service.logs import request_id
 from service.settings import Device, Settings
 from service.state import EngineFactory, ServiceState
@@ -71,10 +73,12 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan(state, on_failure),
+        servers=[{"url": "."}],
         redirect_slashes=False,
     )
     app.state.service = state
-    for module in (translate, score, languages, health, metrics, pages):
+    app.state.files = FileStore(settings.files, settings.max_files_bytes, settings.files_timeout_ms / 1000)
+    for module in (translate, detect, languages, files, score, frontend, health, metrics, pages):
         app.include_router(module.router)
     app.mount("/web", pages.PageFiles())
     app.add_exception_handler(HTTPException, _handle)
@@ -85,7 +89,7 @@ def create_app(
     app.add_middleware(
         Boundary,
         metrics=state.metrics,
-        max_body_bytes=settings.max_body_bytes,
+        settings=settings,
         answer_to=_answer_to,
         # Its route stays, for the description of the API. On the way to it a third of the time of a short request went.
         handlers={("POST", "/translate"): translate_at_once},
@@ -105,9 +109,11 @@ def _lifespan(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         # In the background, so that /health/live answers meanwhile.
         loading = asyncio.create_task(load())
+        await app.state.files.sweep()
         yield
         await loading
         await state.close()
+        app.state.files.close()
 
     return lifespan
 
@@ -121,7 +127,7 @@ def _answer_to(error: Exception, request: Request) -> JSONResponse:
     problem = _problem(error, request)
     if problem.rejection is not None:
         request.app.state.service.metrics.count_rejection(problem.rejection)
-    return JSONResponse({"error": str(problem)}, problem.status, problem.headers)
+    return JSONResponse(shape_of(request)(problem), problem.status, problem.headers)
 
 
 def _problem(error: Exception, request: Request) -> ServiceError:
