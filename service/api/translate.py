@@ -251,7 +251,7 @@ def _without_unusable(values: dict[str, Any]) -> tuple[dict[str, Any], dict[int,
 def _unusable(texts: Sequence[Any]) -> Iterator[tuple[int, ServiceError]]:
     for index, text in enumerate(texts):
         if not isinstance(text, str):
-            kind = "null" if text is None else f"a JSON {_JSON_TYPES[type(text)]}"
+            kind = "null" if text is None else _JSON_TYPES[type(text)]
             message = f"Invalid request: q parameter must be a string or an array of strings; item {index} is {kind}"
             yield index, InvalidRequestError(message)
         elif not text.isascii() and _has_half_a_pair(text):
@@ -259,7 +259,7 @@ def _unusable(texts: Sequence[Any]) -> Iterator[tuple[int, ServiceError]]:
             yield index, InvalidRequestError(message)
 
 
-_JSON_TYPES = {bool: "boolean", int: "number", float: "number", list: "array", dict: "object"}
+_JSON_TYPES = {bool: "a truth value", int: "a number", float: "a number", list: "an array", dict: "an object"}
 
 
 def _has_half_a_pair(text: str) -> bool:
