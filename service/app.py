@@ -13,7 +13,22 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from service.api import detect, files, frontend, health, languages, metrics, pages, score, translate
+from service import __version__
+from service.api import (
+    deepl,
+    detect,
+    extensions,
+    files,
+    frontend,
+    google,
+    health,
+    languages,
+    metrics,
+    open_inference,
+    pages,
+    score,
+    translate,
+)
 from service.api.boundary import Boundary
 from service.api.shapes import shape_of
 from service.engine.records import EngineReport, ScorerReport
@@ -69,6 +84,7 @@ def create_app(
     state = ServiceState(settings, engine_factory)
     app = FastAPI(
         title="Attend",
+        version=__version__,
         description='Machine translation over REST. Errors are `{"error": "..."}`, whatever the status.',
         docs_url=None,
         redoc_url=None,
@@ -78,7 +94,8 @@ def create_app(
     )
     app.state.service = state
     app.state.files = FileStore(settings.files, settings.max_files_bytes, settings.files_timeout_ms / 1000)
-    for module in (translate, detect, languages, files, score, frontend, health, metrics, pages):
+    contracts = (translate, detect, languages, files, frontend, score, deepl, open_inference, google, extensions)
+    for module in (*contracts, health, metrics, pages):
         app.include_router(module.router)
     app.mount("/web", pages.PageFiles())
     app.add_exception_handler(HTTPException, _handle)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import re
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
@@ -17,7 +18,7 @@ from service.settings import Settings
 from service.state import Model, ServiceState
 from service.text.detection import NOTHING, Guess, is_in_target_already, source_of
 from service.text.languages import AUTO, Directions, language_name
-from service.translator import Timing, TranslatedTexts, Translation, TranslationOptions, WarningKind
+from service.translator import Timing, Translation, TranslationOptions, WarningKind
 
 _Result = TypeVar("_Result")
 
@@ -48,6 +49,8 @@ class Wish:
     timeout_ms: int | None = None
     is_one_text: bool = False
     """The texts are parts of one document: there may be any number, and they are in one language."""
+    verbatim: re.Pattern[str] | None = None
+    """What is copied wherever it stands in a text; what stands between is translated by itself."""
     unusable: Mapping[int, ServiceError] = dataclasses.field(default_factory=dict)
     """Why texts at some places cannot be translated: their answers."""
 
@@ -117,17 +120,48 @@ async def _answered(model: Model, wish: Wish, deadline: float) -> Answers:
     for index, plan in enumerate(plans):
         if plan.translation is None:
             groups.setdefault(plan.source, []).append(index)
-    done = await _all(
-        [
-            model.translator.translate([wish.texts[i] for i in places], source, target, wish.options, deadline)
-            for source, places in groups.items()
-        ]
-    )
-    found: dict[int, Translation | ServiceError] = {}
-    for places, group in zip(groups.values(), done, strict=True):
-        found |= dict(zip(places, group.texts, strict=True))
+    done = await _all([_group(model, wish, places, source, target, deadline) for source, places in groups.items()])
+    found = {index: text for texts, _ in done for index, text in texts.items()}
     answers = (plan.answer(found.get(index)) for index, plan in enumerate(plans))
-    return Answers(tuple(answers), target, _timing(done))
+    return Answers(tuple(answers), target, _timing([timing for _, timing in done]))
+
+
+async def _group(
+    model: Model, wish: Wish, places: Sequence[int], source: str, target: str, deadline: float
+) -> tuple[dict[int, Translation | ServiceError], Timing]:
+    """The texts at these places, which are in one language, and how long they took."""
+    split = [_pieces(wish.texts[index], wish.verbatim) for index in places]
+    pieces = [piece for each in split for piece in each]
+    done = await model.translator.translate(pieces, source, target, wish.options, deadline)
+    if wish.verbatim is None:
+        return dict(zip(places, done.texts, strict=True)), done.timing
+    remaining = iter(done.texts)
+    texts = [
+        _together(wish.texts[i], wish.verbatim, [next(remaining) for _ in each])
+        for i, each in zip(places, split, strict=True)
+    ]
+    return dict(zip(places, texts, strict=True)), done.timing
+
+
+def _pieces(text: str, verbatim: re.Pattern[str] | None) -> list[str]:
+    return [text] if verbatim is None else verbatim.split(text)
+
+
+def _together(
+    text: str, verbatim: re.Pattern[str], pieces: Sequence[Translation | ServiceError]
+) -> Translation | ServiceError:
+    """A text again, of the translations of its pieces and what stands between them."""
+    parts, warnings, place = [], [], 0
+    copied = [match.group() for match in verbatim.finditer(text)]
+    for piece, original, mark in zip(pieces, verbatim.split(text), [*copied, ""], strict=True):
+        if isinstance(piece, ServiceError):
+            return piece
+        parts += [piece.text, mark]
+        warnings += [
+            dataclasses.replace(each, start=place + each.start, end=place + each.end) for each in piece.warnings
+        ]
+        place += len(original) + len(mark)
+    return Translation("".join(parts), (), tuple(warnings))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -223,11 +257,11 @@ async def _all(work: Sequence[Coroutine[Any, Any, _Result]]) -> list[_Result]:
             task.cancel()
 
 
-def _timing(done: Sequence[TranslatedTexts]) -> Timing:
+def _timing(timings: Sequence[Timing]) -> Timing:
     """Of several the slowest, part by part."""
-    if len(done) == 1:
-        return done[0].timing
-    parts = [dataclasses.asdict(each.timing) for each in done]
+    if len(timings) == 1:
+        return timings[0]
+    parts = [dataclasses.asdict(each) for each in timings]
     names = [field.name for field in dataclasses.fields(Timing)]
     slowest = {name: max((part[name] for part in parts if part[name] is not None), default=None) for name in names}
     return Timing(**{name: seconds for name, seconds in slowest.items() if seconds is not None})

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
+from service.api import extensions
 from service.api.bodies import PairRequest, Text, TimeoutMs, described_body, validate
 from service.api.boundary import server_timing
 from service.api.core import Answer, Answers, NoteKind, Wish, admitted, answered
@@ -25,6 +26,7 @@ from service.api.details import (
 )
 from service.api.fields import Fields, read_fields, typed
 from service.api.problems import Problem, problems
+from service.api.texts import unusable_items
 from service.api.unknown import UnknownField, unknown_fields
 from service.errors import InvalidFieldError, InvalidRequestError, ServiceError, UnsupportedFormatError
 from service.settings import Settings
@@ -194,6 +196,9 @@ async def translate(request: Request, state: State) -> JSONResponse:
     began = time.monotonic()
     with admitted(request, state) as model:
         fields = await read_fields(request, state.settings)
+        for is_theirs, reply in _OTHER_CONTRACTS:
+            if is_theirs(fields.values):
+                return JSONResponse(await reply(request, state.settings, model, fields.values, began))
         values = fields.values if fields.is_typed else _typed(fields)
         unknown = unknown_fields(values, TranslateRequest.model_fields, strict=_is_strict(values, state.settings))
         values, unusable = _without_unusable(values)
@@ -214,6 +219,8 @@ async def translate(request: Request, state: State) -> JSONResponse:
         return await asyncio.to_thread(_reply, body, done, unknown)
 
 
+_OTHER_CONTRACTS = ((extensions.is_deeplx, extensions.deeplx), (extensions.is_mtran, extensions.mtran))
+"""Those that have this path too: whether a body is theirs, and what they answer."""
 _TEXTUAL = ("q", "source", "target", "format", "api_key", "secret", "on_error", "target_prefix")
 
 
@@ -239,35 +246,13 @@ def _without_unusable(values: dict[str, Any]) -> tuple[dict[str, Any], dict[int,
         InvalidRequestError: there is one, and the caller did not ask for `on_error: item`.
     """
     texts = values.get("q")
-    unusable = dict(_unusable(texts)) if isinstance(texts, list) else {}
+    unusable = dict(unusable_items("q", texts)) if isinstance(texts, list) else {}
     if not unusable:
         return values, {}
     if values.get("on_error") != "item":
         raise next(iter(unusable.values()))
     usable = ["" if index in unusable else text for index, text in enumerate(texts or ())]
     return values | {"q": usable}, unusable
-
-
-def _unusable(texts: Sequence[Any]) -> Iterator[tuple[int, ServiceError]]:
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            kind = "null" if text is None else _JSON_TYPES[type(text)]
-            message = f"Invalid request: q parameter must be a string or an array of strings; item {index} is {kind}"
-            yield index, InvalidRequestError(message)
-        elif not text.isascii() and _has_half_a_pair(text):
-            message = f"Invalid request: q parameter holds half a surrogate pair, which is no text, in item {index}"
-            yield index, InvalidRequestError(message)
-
-
-_JSON_TYPES = {bool: "a truth value", int: "a number", float: "a number", list: "an array", dict: "an object"}
-
-
-def _has_half_a_pair(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
 
 
 def _check_limits(body: TranslateRequest, settings: Settings) -> None:

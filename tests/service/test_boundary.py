@@ -52,7 +52,9 @@ async def raw(app: FastAPI, method: str, path: str, **request: Any) -> tuple[htt
 @pytest.mark.parametrize("count", [1, 200])
 def test_replies_from_1_kib_on_are_compressed_for_who_takes_it(app: FastAPI, count: int) -> None:
     body = {**GOOD, "q": ["I love you."] * count}
-    plain_headers, plain = asyncio.run(raw(app, "POST", "/translate", json=body, headers={"accept-encoding": "identity"}))
+    plain_headers, plain = asyncio.run(
+        raw(app, "POST", "/translate", json=body, headers={"accept-encoding": "identity"})
+    )
     headers, sent = asyncio.run(raw(app, "POST", "/translate", json=body, headers={"accept-encoding": "gzip, br"}))
     assert "content-encoding" not in plain_headers
     assert (headers.get("content-encoding") == "gzip") == (len(plain) >= 1024)

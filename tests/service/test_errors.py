@@ -31,7 +31,10 @@ NOT_A_NUMBER = "Invalid request: alternatives parameter is not a number"
         ({"target": ""}, MISSING.format("target")),
         ({"q": 5}, "Invalid request: q parameter must be a string or an array of strings"),
         ({"q": {"a": 1}}, "Invalid request: q parameter must be a string or an array of strings"),
-        ({"q": ["a", ["b"]]}, "Invalid request: q parameter must be a string or an array of strings; item 1 is an array"),
+        (
+            {"q": ["a", ["b"]]},
+            "Invalid request: q parameter must be a string or an array of strings; item 1 is an array",
+        ),
         ({"q": [None, 5]}, "Invalid request: q parameter must be a string or an array of strings; item 0 is null"),
         ({"source": 1}, "Invalid request: source parameter must be a string"),
         ({"target": ["en"]}, "Invalid request: target parameter must be a string"),
@@ -95,7 +98,8 @@ def test_an_absent_field_is_named(app: FastAPI, field: str) -> None:
             {"frmat": "text", "strict_fields": True},
             "unknown field 'frmat'; the fields are q, source, target, format, alternatives, api_key, secret, "
             "beam_size, length_penalty, repetition_penalty, no_repeat_ngram_size, min_output_tokens, "
-            "max_output_tokens, strict, strict_fields, on_error, timeout_ms, target_prefix, details, alignment, attention",
+            "max_output_tokens, strict, strict_fields, on_error, timeout_ms, target_prefix, details, alignment, "
+            "attention",
         ),
     ],
 )

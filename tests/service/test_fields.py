@@ -93,7 +93,14 @@ def test_the_same_is_refused_in_the_same_words(
 
 
 def test_a_form_says_numbers_and_truth_values_in_letters(post: Post) -> None:
-    sent = {**GOOD, "q": "I love you.", "alternatives": "2", "beam_size": "4", "details": "true", "length_penalty": "0.5"}
+    sent = {
+        **GOOD,
+        "q": "I love you.",
+        "alternatives": "2",
+        "beam_size": "4",
+        "details": "true",
+        "length_penalty": "0.5",
+    }
     in_json = {**sent, "alternatives": 2, "beam_size": 4, "details": False, "length_penalty": 0.5}
     reply = post(data={**sent, "details": "false", "timeout_ms": "", "strict": "", "api_key": ""})
     assert (reply.status_code, reply.json()) == (200, post(json=in_json).json())
@@ -171,7 +178,9 @@ def test_a_body_of_several_gzip_members_is_one_body(app: FastAPI) -> None:
     assert ask(app, "POST", "/translate", content=content, headers={"content-encoding": "gzip"}).status_code == 200
 
 
-@pytest.mark.parametrize("ignored", [{"api_key": None}, {"api_key": ""}, {"api_key": 5}, {"apiKey": "x"}, {"secret": []}])
+@pytest.mark.parametrize(
+    "ignored", [{"api_key": None}, {"api_key": ""}, {"api_key": 5}, {"apiKey": "x"}, {"secret": []}]
+)
 def test_keys_are_ignored(app: FastAPI, ignored: dict[str, Any]) -> None:
     reply = ask(app, "POST", "/translate", json={**GOOD, "q": "I love you.", **ignored})
     assert reply.json() == {"translatedText": "I love you."}
