@@ -30,6 +30,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+_MOST_PAIRS = 100
+"""More than this are not told with an error: /languages has them."""
+
 Rejection = Literal["queue_full", "too_many_requests", "deadline", "draining"]
 """Why a request was refused before anything was done for it."""
 
@@ -93,6 +96,8 @@ class UnsupportedPairError(InvalidRequestError):
 
 
 def _available(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    if len(pairs) > _MOST_PAIRS:
+        return {}
     return {"available": [{"source": source, "target": target} for source, target in pairs]}
 
 

@@ -170,7 +170,7 @@ def language_pair(source: str, target: str, directions: Directions, *, same: boo
         UnsupportedPairError: the model does not translate this pair.
     """
     pair = language_of(source, directions), language_of(target, directions)
-    if pair not in directions.pairs and not (same and pair[0] == pair[1]):
+    if not directions.translates(*pair) and not (same and pair[0] == pair[1]):
         raise no_such_pair(*pair, directions)
     return pair
 

@@ -206,7 +206,7 @@ def _of_whole(texts: Sequence[str], directions: Directions, target: str) -> str:
     code = directions.find(guess.language) or guess.language
     if guess.probability == 0:
         return target
-    if code != target and (code, target) not in directions.pairs:
+    if code != target and not directions.translates(code, target):
         raise no_such_pair(code, target, directions)
     return code
 
@@ -235,7 +235,7 @@ def _detected(text: str, directions: Directions, target: str) -> _Plan:
     code = directions.find(guess.language)
     if guess.probability == 0 or code == target:
         return _Plan(code or guess.language, guess, _copy(text))
-    if code is None or (code, target) not in directions.pairs:
+    if code is None or not directions.translates(code, target):
         return _Plan(code or guess.language, guess, _copy(text), Note(0, len(text), "language_not_available"))
     return _Plan(code, guess, None)
 

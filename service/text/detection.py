@@ -182,7 +182,7 @@ def source_of(text: str, directions: Directions, target: str) -> Guess:
 
 def _is_served(guess: Guess, directions: Directions, target: str) -> bool:
     code = directions.find(guess.language)
-    return code is not None and (code == target or (code, target) in directions.pairs)
+    return code is not None and (code == target or directions.translates(code, target))
 
 
 def is_in_target_already(text: str, directions: Directions, target: str) -> bool:

@@ -116,6 +116,8 @@ class Directions:
     """Without Traditional Chinese where the model reads it as Simplified."""
     codes: Mapping[str, str]
     """Normalised codes to the manifest's."""
+    _pairs: frozenset[tuple[str, str]]
+    """The same, for looking up: there may be 40,000."""
 
     @classmethod
     def parse(cls, directions: Iterable[str]) -> Directions:
@@ -131,8 +133,8 @@ class Directions:
             pairs.append((source, target))
             if source == SIMPLIFIED and TRADITIONAL not in {*own_sources, target}:
                 pairs.append((TRADITIONAL, target))
-        codes = {normalise_code(code): code for pair in pairs for code in pair}
-        return cls(tuple(pairs), own_sources, codes)
+        codes = {normalise_code(code): code for code in dict.fromkeys(code for pair in pairs for code in pair)}
+        return cls(tuple(pairs), own_sources, codes, frozenset(pairs))
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -146,6 +148,10 @@ class Directions:
     def targets(self, source: str) -> tuple[str, ...]:
         """Languages that `source` can be translated to."""
         return tuple(target for known, target in self.pairs if known == source)
+
+    def translates(self, source: str, target: str) -> bool:
+        """Whether it translates this pair."""
+        return (source, target) in self._pairs
 
     def knows(self, code: str) -> bool:
         """Whether any pair has this language on either side."""
