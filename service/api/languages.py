@@ -21,11 +21,13 @@ class Language(BaseModel):
 @router.get("/languages", responses=problems(503))
 async def languages(request: Request, state: State) -> list[Language]:
     """Every language that can be translated from, with the languages it can be translated to."""
-    directions = state.model().translator.directions
+    targets: dict[str, list[str]] = {}
+    for source, target in state.model().translator.directions.pairs:
+        targets.setdefault(source, []).append(target)
     locale = chosen_locale(_accepted(request.headers.get("accept-language", "")))
     return [
-        Language(code=code, name=language_name(code, locale), targets=list(directions.targets(code)))
-        for code in directions.sources
+        Language(code=code, name=language_name(code, locale), targets=its_targets)
+        for code, its_targets in targets.items()
     ]
 
 

@@ -43,8 +43,8 @@ def test_deepl_translates_each_text_from_its_own_language(app: FastAPI, as_form:
 def test_deepl_accepts_what_changes_nothing(app: FastAPI) -> None:
     body = {
         "text": [FR], "source_lang": "FR", "target_lang": "EN-GB", "context": "A letter.",
-        "split_sentences": "nonewlines", "preserve_formatting": True, "formality": "prefer_less", "model_type": "latency_optimized",
-        "show_billed_characters": True, "glossary_id": None,
+        "split_sentences": "nonewlines", "preserve_formatting": True, "formality": "prefer_less",
+        "model_type": "latency_optimized", "show_billed_characters": True, "glossary_id": None,
     }  # fmt: skip
     reply = post(app, "/v2/translate", json=body, headers={"authorization": "DeepL-Auth-Key any"})
     assert reply.json() == {
