@@ -20,10 +20,14 @@ class Language(BaseModel):
 
 @router.get("/languages", responses=problems(503))
 async def languages(request: Request, state: State) -> list[Language]:
-    """Every language that can be translated from, with the languages it can be translated to."""
+    """Every language that can be translated from, with the languages it can be translated to. One that is only
+    translated to is there too, with itself: clients choose their target among the codes of this list."""
     targets: dict[str, list[str]] = {}
-    for source, target in state.model().translator.directions.pairs:
+    pairs = state.model().translator.directions.pairs
+    for source, target in pairs:
         targets.setdefault(source, []).append(target)
+    for _, target in pairs:
+        targets.setdefault(target, [target])
     locale = chosen_locale(_accepted(request.headers.get("accept-language", "")))
     return [
         Language(code=code, name=language_name(code, locale), targets=its_targets)
