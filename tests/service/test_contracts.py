@@ -299,6 +299,21 @@ def test_google_detects_and_lists(app: FastAPI) -> None:
     assert {"language": "zh-TW"} in listed
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v2/document", "/v2/glossaries", "/v3/languages", "/v2/models/tiny/generate", "/v2/models/tiny/stats",
+        "/v2/repository/models/tiny/load", "/v2/systemsharedmemory/status", "/hcfy", "/deepl",
+        "/google/translate_a/single", "/v3/projects/1:translateText",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_what_is_not_served_says_so(app: FastAPI, method: str, path: str) -> None:
+    reply = ask(app, method, path)
+    assert reply.status_code == 404
+    assert "no such endpoint" in reply.text
+
+
 def test_every_contract_is_refused_alike_when_the_service_is_full(loader: FakeLoader) -> None:
     """Whatever the shape, the status and the time to come back are those of any request."""
     bodies = {
