@@ -30,8 +30,8 @@ SOURCES = {
 NEWS = {code: path.replace("tatoeba-test", "flores200-devtest") for code, path in SOURCES.items()}
 SERVED = Directions.parse(["zh-en", "en-zh", "fr-en", "en-fr"])
 NAMES = [
-    "Marie Curie", "John Smith", "Paris", "Charles de Gaulle", "Google", "Anna Schmidt", "Microsoft Windows", "New York",
-    "Pierre", "Tom", "Mary", "Boston", "Karl Marx", "Angela Merkel", "Emmanuel Macron", "Toyota", "Berlin",
+    "Marie Curie", "John Smith", "Paris", "Charles de Gaulle", "Google", "Anna Schmidt", "Microsoft Windows",
+    "New York", "Pierre", "Tom", "Mary", "Boston", "Karl Marx", "Angela Merkel", "Emmanuel Macron", "Toyota", "Berlin",
     "Victor Hugo", "Jean-Paul Sartre", "London", "Barack Obama", "Sofia", "Carlos", "Maria Garcia", "Tokyo",
     "Samsung Galaxy", "Linux", "Python", "Sarah Connor", "Peter Parker",
 ]  # fmt: skip
