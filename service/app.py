@@ -30,6 +30,7 @@ from service.api import (
     translate,
 )
 from service.api.boundary import Boundary
+from service.api.openapi import describe, operation_id
 from service.api.shapes import shape_of
 from service.engine.records import EngineReport, ScorerReport
 from service.errors import InternalError, InvalidRequestError, MethodNotAllowedError, NotFoundError, ServiceError, shown
@@ -90,6 +91,7 @@ def create_app(
         redoc_url=None,
         lifespan=_lifespan(state, on_failure),
         servers=[{"url": "."}],
+        generate_unique_id_function=operation_id,
         redirect_slashes=False,
     )
     app.state.service = state
@@ -103,6 +105,7 @@ def create_app(
     async def translate_at_once(request: Request) -> Response:
         return await translate.translate(request, state)
 
+    app.openapi = describe(app, state)  # type: ignore[method-assign]
     app.add_middleware(
         Boundary,
         metrics=state.metrics,

@@ -3,7 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from service.errors import (
@@ -36,10 +45,17 @@ Text = Annotated[StrictStr, AfterValidator(_require_unicode)]
 Texts = Annotated[Text, Field(min_length=1)] | Annotated[list[Text], Field(min_length=1)]
 
 
+def _whole(value: object) -> object:
+    """`4.0` is an integer in JSON, as its schema language has it."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
+"""Of an integer; after its limits, or its schema would not have them."""
+
 TimeoutMs = Annotated[
-    StrictInt | None,
+    Annotated[StrictInt, Field(ge=1), WHOLE] | None,
     Field(
-        ge=1,
         description="Milliseconds until the answer must be there; 504 when they are over, or at once if so much waits "
         "that they would not be enough. Default and largest value: the setting `ATTEND_MAX_TIMEOUT_MS`.",
     ),

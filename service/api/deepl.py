@@ -1,9 +1,9 @@
 """DeepL's API, version 2: /v2/translate, /v2/languages, /v2/usage."""
 
 import time
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from service.api.core import Answer, Wish, admitted, answered, default_options
@@ -24,6 +24,11 @@ _UNSUPPORTED = (
     "tag_handling", "outline_detection", "splitting_tags", "non_splitting_tags", "ignore_tags",
 )  # fmt: skip
 _CODES = {"zt": "ZH-HANT", "pb": "PT-BR"}
+
+
+_KINDS = ("source", "target")
+_Kind = Annotated[str, Query(json_schema_extra={"enum": list(_KINDS)})]
+"""Not an enumeration for FastAPI, whose refusal has another shape."""
 
 
 class DeeplProblem(BaseModel):
@@ -107,9 +112,9 @@ def _translation(text: str, answer: Answer, *, billed: bool) -> DeeplTranslation
     response_model_exclude_none=True,
     responses=problems_of(DeeplProblem, 400, 503),
 )
-async def languages(state: State, type: str = "source") -> list[DeeplLanguage]:
+async def languages(state: State, type: _Kind = "source") -> list[DeeplLanguage]:
     """The languages that are translated from, or with the type `target` into."""
-    if type not in ("source", "target"):
+    if type not in _KINDS:
         raise InvalidRequestError("type must be 'source' or 'target'")
     directions = state.model().translator.directions
     if type == "source":

@@ -11,7 +11,8 @@ from service.api.dependencies import State
 from service.api.fields import read_fields
 from service.api.problems import problems
 from service.errors import InvalidRequestError, MissingFieldError
-from service.text.detection import detector, in_its_script
+from service.text.detection import Guess, detector, in_its_script, source_of
+from service.text.languages import Directions
 
 router = APIRouter(tags=["translation"])
 
@@ -34,18 +35,24 @@ class Detection(BaseModel):
 
 @router.post("/detect", responses=problems(400, 408, 413, 415, 503), openapi_extra=described_body(DetectRequest))
 async def detect(request: Request, state: State) -> list[Detection]:
-    """The languages a text may be in, the likeliest first, at most three. They need not be ones that are translated."""
+    """The languages a text may be in, the one that `auto` takes first, at most three."""
     with admitted(request, state) as model:
         text = _text((await read_fields(request, state.settings)).values.get("q"))
         check_texts([text], state.settings)
-        guesses = await off_loop_if_long([text], lambda: detector().guesses(text))
         directions = model.translator.directions
-        best, *others = [in_its_script(guess, text, directions) for guess in guesses[:_MOST_GUESSES]]
-        told = [best, *(each for each in others if each.confidence >= _LEAST_CONFIDENCE)]
+        told = await off_loop_if_long([text], lambda: _guesses(text, directions))
         return [
             Detection(confidence=each.confidence, language=directions.find(each.language) or each.language)
             for each in told
         ]
+
+
+def _guesses(text: str, directions: Directions) -> list[Guess]:
+    """The one that `auto` would take, then others that are likely."""
+    best = source_of(text, directions)
+    others = (in_its_script(each, text, directions) for each in detector().guesses(text)[:_MOST_GUESSES])
+    likely = [each for each in others if each.language != best.language and each.confidence >= _LEAST_CONFIDENCE]
+    return [best, *likely][:_MOST_GUESSES]
 
 
 def _text(value: Any) -> str:

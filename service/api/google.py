@@ -15,7 +15,7 @@ from service.api.fields import read_fields
 from service.api.problems import described_fields, problems_of
 from service.api.texts import text_of, texts_of_field
 from service.errors import UnsupportedFormatError
-from service.text.detection import detector, in_its_script
+from service.text.detection import source_of
 from service.text.languages import AUTO, chosen_locale, language_name
 from service.translator import Translation
 
@@ -23,6 +23,7 @@ router = APIRouter(tags=["Google"])
 
 _PATHS = ("/language/translate/v2", "/google/language/translate/v2")
 _CODES = {"zh": "zh-CN", "zt": "zh-TW", "pb": "pt-BR"}
+_FORMATS = ("text", "html")
 _MARK_UP = re.compile(r"[<&]")
 _RELIABLE = 0.7
 _STATUSES = (400, 408, 413, 415, 500, 503, 504)
@@ -43,7 +44,9 @@ class GoogleProblem(BaseModel):
 
 
 _PROBLEMS = problems_of(GoogleProblem, *_STATUSES)
-_BODY = described_fields({"q": ["Le chat dort."], "source": "fr", "target": "en", "format": "text"}, ("q", "target"))
+_BODY = described_fields(
+    {"q": ["Le chat dort."], "source": "fr", "target": "en", "format": "text"}, ("q", "target"), {"format": _FORMATS}
+)
 
 
 async def translate(request: Request, state: State) -> dict[str, Any]:
@@ -72,7 +75,7 @@ def _is_html(name: str, texts: tuple[str, ...]) -> bool:
     Raises:
         UnsupportedFormatError: there is mark-up in it, which is not read yet, or the format is unknown.
     """
-    if name not in ("html", "text"):
+    if name not in _FORMATS:
         raise UnsupportedFormatError(name)
     if name == "html" and any(map(_MARK_UP.search, texts)):
         raise UnsupportedFormatError("html")
@@ -89,14 +92,12 @@ async def detect(request: Request, state: State) -> dict[str, Any]:
         texts = texts_of_field((await read_fields(request, state.settings)).values, "q")
         check_texts(texts, state.settings)
         directions = model.translator.directions
-        guesses = await off_loop_if_long(
-            texts, lambda: [in_its_script(detector().best(text), text, directions) for text in texts]
-        )
+        guesses = await off_loop_if_long(texts, lambda: [source_of(text, directions) for text in texts])
     detections = [
         [
             {
                 "language": _code(each.language),
-                "confidence": each.confidence / 100,
+                "confidence": round(each.confidence / 100, 3),
                 "isReliable": each.probability >= _RELIABLE,
             }
         ]
@@ -123,6 +124,8 @@ def _code(code: str) -> str:
     return _CODES.get(code, code)
 
 
+_BODIES = {"": _BODY, "/detect": described_fields({"q": ["Le chat dort."]}, ("q",)), "/languages": None}
+
 for _path in _PATHS:
     for _tail, _route in (("", translate), ("/detect", detect), ("/languages", languages)):
         for _method in ("GET", "POST"):
@@ -131,6 +134,6 @@ for _path in _PATHS:
                 _route,
                 methods=[_method],
                 responses=_PROBLEMS,
-                openapi_extra=_BODY if _method == "POST" and not _tail else None,
+                openapi_extra=_BODIES[_tail] if _method == "POST" else None,
                 include_in_schema=_method == "POST" and _path == _PATHS[0],
             )

@@ -102,22 +102,45 @@ async def model_ready(state: State, name: str, version: str | None = None) -> di
     return {"name": _manifest(state, name, version).name, "ready": True}
 
 
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {"type": "object"},
-                "example": {
-                    "inputs": [
-                        {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["Le chat dort."]},
-                        {"name": "target", "shape": [1], "datatype": "BYTES", "data": ["en"]},
-                    ]
-                },
-            }
-        },
-    }
+_STRINGS = {"type": "array", "items": {"type": "string"}}
+_INPUT = {
+    "type": "object",
+    "required": ["name", "shape", "datatype", "data"],
+    "properties": {
+        "name": {"enum": list(_INPUTS)},
+        "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1, "maxItems": 8},
+        "datatype": {"const": "BYTES"},
+        "data": _STRINGS,
+    },
 }
+_ASKED_OUTPUT = {
+    "type": "object",
+    "required": ["name"],
+    "properties": {
+        "name": {"const": _OUTPUT},
+        "parameters": {"type": "object", "properties": {"binary_data": {"type": "boolean"}}},
+    },
+}
+_PARAMETERS = {
+    "type": "object",
+    "properties": {
+        "source": {"type": "string"},
+        "target": {"type": "string"},
+        "timeout": {"type": "integer", "minimum": 0, "description": "In microseconds; 0: the most there is."},
+        "binary_data_output": {"type": "boolean"},
+    },
+}
+_REQUEST = {
+    "type": "object",
+    "required": ["inputs"],
+    "properties": {
+        "id": {"type": "string"},
+        "parameters": _PARAMETERS,
+        "inputs": {"type": "array", "minItems": 1, "items": _INPUT},
+        "outputs": {"type": "array", "items": _ASKED_OUTPUT},
+    },
+}
+_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": _REQUEST}}}}
 
 
 @router.post("/models/{name}/infer", responses=problems(*_STATUSES), openapi_extra=_BODY)
@@ -201,6 +224,7 @@ def _tensors(wanted: dict[str, Any], binary: bytes) -> Iterator[tuple[str, _Tens
         else:
             if not _is_count(size) or place + size > len(binary):
                 raise InvalidRequestError(f"binary_data_size of input '{name}' does not fit the body")
+            size = int(size)
             data = tuple(_unpacked(name, binary[place : place + size]))
             place += size
         if len(data) != math.prod(shape):
@@ -211,13 +235,15 @@ def _tensors(wanted: dict[str, Any], binary: bytes) -> Iterator[tuple[str, _Tens
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    """Whether it is a size; `4.0` is one in JSON."""
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    return whole and not isinstance(value, bool) and value >= 0
 
 
 def _shape(name: str, shape: Any) -> tuple[int, ...]:
     if not isinstance(shape, list) or not shape or len(shape) > 8 or not all(map(_is_count, shape)):
         raise InvalidRequestError(f"shape of input '{name}' must be an array of sizes")
-    return tuple(shape)
+    return tuple(map(int, shape))
 
 
 def _strings(name: str, data: Any) -> Iterator[str]:

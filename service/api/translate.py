@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from service.api import extensions
-from service.api.bodies import PairRequest, Text, TimeoutMs, described_body, validate
+from service.api.bodies import WHOLE, PairRequest, Text, TimeoutMs, described_body, validate
 from service.api.boundary import server_timing
 from service.api.core import Answer, Answers, NoteKind, Wish, admitted, answered
 from service.api.dependencies import State
@@ -69,7 +69,9 @@ class TranslateRequest(PairRequest):
     # What LibreTranslate ignores is ignored; see `strict_fields`.
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    format: StrictStr | None = Field(None, description="Only `text`; null and empty mean the same.")
+    format: StrictStr | None = Field(
+        None, description="Only `text`; null and empty mean the same.", json_schema_extra={"enum": ["text", "", None]}
+    )
     alternatives: Annotated[int, BeforeValidator(_empty_to_zero)] = Field(
         0,
         description="Further translations wanted of each text, at most 7; fewer may come, duplicates are left out. "
@@ -78,7 +80,9 @@ class TranslateRequest(PairRequest):
     )
     api_key: Any = Field(None, description="Accepted for compatibility and ignored.")
     secret: Any = Field(None, description="Accepted for compatibility and ignored.")
-    beam_size: StrictInt | None = Field(None, ge=1, le=8, description="Translations considered at once; 1 is greedy.")
+    beam_size: Annotated[StrictInt, Field(ge=1, le=8), WHOLE] | None = Field(
+        None, description="Translations considered at once; 1 is greedy."
+    )
     length_penalty: Annotated[float, Field(ge=0, le=5, strict=True)] | None = Field(
         None,
         description="Translations are ranked by score = log_prob / n^length_penalty, where log_prob is the natural "
@@ -88,18 +92,15 @@ class TranslateRequest(PairRequest):
         None,
         description="Log-probabilities of tokens that a translation already has are multiplied by this. Default 1.",
     )
-    no_repeat_ngram_size: StrictInt | None = Field(
+    no_repeat_ngram_size: Annotated[StrictInt, Field(ge=0, le=100), WHOLE] | None = Field(
         None,
-        ge=0,
-        le=100,
         description="No run of so many tokens occurs twice in a sentence; 0, the default, allows it.",
     )
-    min_output_tokens: StrictInt | None = Field(
-        None, ge=1, description="Fewest tokens of one translated sentence. Default 1."
+    min_output_tokens: Annotated[StrictInt, Field(ge=1), WHOLE] | None = Field(
+        None, description="Fewest tokens of one translated sentence. Default 1."
     )
-    max_output_tokens: StrictInt | None = Field(
+    max_output_tokens: Annotated[StrictInt, Field(ge=1), WHOLE] | None = Field(
         None,
-        ge=1,
         description="Most tokens of one translated sentence. Default: twice its source tokens and ten more, within "
         "the model's limit.",
     )

@@ -167,8 +167,9 @@ def in_its_script(guess: Guess, text: str, directions: Directions) -> Guess:
     return guess
 
 
-def source_of(text: str, directions: Directions, target: str) -> Guess:
-    """The language to translate `text` from into `target`: the likeliest of all, which the model may not translate.
+def source_of(text: str, directions: Directions, target: str | None = None) -> Guess:
+    """The language to translate `text` from into `target`, or into any: the likeliest of all, which the model may not
+    translate.
 
     Where that is not sure and one that the model translates is nearly as likely, it is that one. If it is the target's
     the text is there already.
@@ -180,9 +181,11 @@ def source_of(text: str, directions: Directions, target: str) -> Guess:
     return in_its_script(best, text, directions)
 
 
-def _is_served(guess: Guess, directions: Directions, target: str) -> bool:
+def _is_served(guess: Guess, directions: Directions, target: str | None) -> bool:
     code = directions.find(guess.language)
-    return code is not None and (code == target or directions.translates(code, target))
+    if code is None or target is None:
+        return code is not None
+    return code == target or directions.translates(code, target)
 
 
 def is_in_target_already(text: str, directions: Directions, target: str) -> bool:
