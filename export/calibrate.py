@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from model.config import ModelConfig
 from model.reference_search import greedy_search
 from model.transformer import Transformer
-from model.vocabulary import BOS_ID, EOS_ID
 
 PROJECTION = "projection"
 """The output projection: it shares its matrix with the embedding, so it has no module of its own."""
@@ -31,25 +31,25 @@ def input_peaks(model: Transformer) -> Mapping[str, float]:
     with torch.inference_mode(), _recording(model, peaks):
         for seed in range(_BATCHES):
             generator = torch.Generator().manual_seed(seed)
-            source = _made_up_sources(model.config.vocabulary_size, generator)
+            source = _made_up_sources(model.config, generator)
             mask = torch.ones_like(source, dtype=torch.bool)
             written = greedy_search(model, source, mask, max_output_tokens=16)
-            model(source, mask, _prefixes(written, model.config.vocabulary_size, generator))
+            model(source, mask, _prefixes(written, model.config, generator))
     return peaks
 
 
-def _made_up_sources(vocabulary_size: int, generator: torch.Generator) -> Tensor:
+def _made_up_sources(config: ModelConfig, generator: torch.Generator) -> Tensor:
     """[B, S] random pieces, then the end token."""
     length = int(torch.randint(3, 40, (1,), generator=generator))
-    ids = torch.randint(_FIRST_PIECE, vocabulary_size, (_SENTENCES, length), generator=generator)
-    return torch.cat([ids, torch.full((_SENTENCES, 1), EOS_ID)], dim=1)
+    ids = torch.randint(_FIRST_PIECE, config.vocabulary_size, (_SENTENCES, length), generator=generator)
+    return torch.cat([ids, torch.full((_SENTENCES, 1), config.eos_id)], dim=1)
 
 
-def _prefixes(written: list[list[int]], vocabulary_size: int, generator: torch.Generator) -> Tensor:
+def _prefixes(written: list[list[int]], config: ModelConfig, generator: torch.Generator) -> Tensor:
     """[B, T] the start, what the model wrote, and random pieces after it."""
     length = max(map(len, written)) + 4
-    prefixes = torch.randint(_FIRST_PIECE, vocabulary_size, (len(written), length + 1), generator=generator)
-    prefixes[:, 0] = BOS_ID
+    prefixes = torch.randint(_FIRST_PIECE, config.output_size, (len(written), length + 1), generator=generator)
+    prefixes[:, 0] = config.start_id
     for row, ids in zip(prefixes, written, strict=True):
         row[1 : len(ids) + 1] = torch.tensor(ids)
     return prefixes

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from export import write
 from export.__main__ import main
 from export.calibrate import input_peaks
-from export.graphs import graph_exports
+from export.contracts import graph_exports
 from export.quantize import quantize, quantize_columns
 from export.verify import verify_bundle
 from model.bundle import Limits, Manifest, check_files, read_manifest
