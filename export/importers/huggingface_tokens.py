@@ -124,10 +124,8 @@ def _nllb(directory: Path, settings: Mapping[str, Any], request: Request) -> Tok
     processor = load_processor(pieces)
     head = [special[name] for name in ("bos", "pad", "eos", "unk")]
     body = [str(processor.IdToPiece(place)) for place in range(3, processor.GetPieceSize())]
-    tokens = [*head, *body, *codes, special["mask"]]
     known = read_optional_json(directory / "tokenizer.json")
-    if known:
-        tokens = _checked(tokens, known, directory)
+    tokens = _listed([*head, *body], known, directory) if known else [*head, *body, *codes, special["mask"]]
     is_legacy = bool(settings.get("legacy_behaviour", False))
     return _fairseq(pieces, tokens, special, {code: code for code in codes}, request, is_legacy=is_legacy)
 
@@ -139,18 +137,24 @@ def _nllb_codes(directory: Path, settings: Mapping[str, Any]) -> list[str]:
         for key in ("additional_special_tokens", "extra_special_tokens"):
             listed = values.get(key)
             codes = [text_of(token) for token in listed] if isinstance(listed, list) else []
-            found = [code for code in codes if re.fullmatch(r"[a-z]{3}_[A-Z][a-z]{3}", code)]
-            if found:
+            if found := [code for code in codes if _NLLB_CODE.fullmatch(code)]:
                 return found
-    raise CheckpointError(f"{directory}: neither tokenizer_config.json nor special_tokens_map.json lists the languages")
+    added = read_optional_json(directory / "tokenizer.json").get("added_tokens", [])
+    by_place = sorted((int(token["id"]), str(token["content"])) for token in added)
+    if found := [code for _, code in by_place if _NLLB_CODE.fullmatch(code)]:
+        return found
+    raise CheckpointError(f"{directory}: no file of the tokeniser lists the codes of the languages")
 
 
-def _checked(tokens: list[str], known: Mapping[str, Any], directory: Path) -> list[str]:
-    """The tokens, if tokenizer.json has the same ids for them; it knows those that were added later."""
+_NLLB_CODE = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}")
+
+
+def _listed(tokens: list[str], known: Mapping[str, Any], directory: Path) -> list[str]:
+    """All tokens of a tokenizer.json, which knows those that were added too; it has to begin with these."""
     ids = dict(known.get("model", {}).get("vocab", {}))
     ids |= {str(added["content"]): int(added["id"]) for added in known.get("added_tokens", [])}
     listed = by_id(ids, directory / "tokenizer.json")
-    if listed[: len(tokens) - 1] != tokens[:-1]:
+    if listed[: len(tokens)] != tokens:
         raise CheckpointError(f"{directory}: {_PIECES} and tokenizer.json do not belong together")
     return listed
 
