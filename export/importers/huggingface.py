@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from export.importers.building import built
 from export.importers.files import read_json, read_optional_json, read_tensors, weight_files
 from export.importers.huggingface_tokens import read_tokens
 from export.importers.origin import card_for, stated_licence, stated_origin
@@ -19,7 +20,6 @@ from model.bundle import sha256
 from model.config import Activation, ModelConfig
 from model.errors import CheckpointError
 from model.positions import sinusoids
-from model.transformer import Transformer
 
 CONFIG_FILE = "config.json"
 ARCHITECTURES = {"marian": "MarianMTModel", "m2m_100": "M2M100ForConditionalGeneration"}
@@ -80,7 +80,7 @@ def read_network(directory: Path, request: Request) -> Network:
     origin, licence = stated_origin(directory, values), stated_licence(directory)
     network = Network(
         name=name,
-        model=_built(config, weights, directory),
+        model=built(config, weights, directory),
         tokenizer=tokenizer,
         tokenizer_spec=tokens.spec,
         languages=tokens.languages.groups,
@@ -99,14 +99,6 @@ def read_network(directory: Path, request: Request) -> Network:
 
 _GENERATION = ("num_beams", "max_length", "length_penalty", "no_repeat_ngram_size", "repetition_penalty")
 """Defaults for a search: a caller of the service chooses, so they are only kept."""
-
-
-def _built(config: ModelConfig, weights: Mapping[str, Tensor], directory: Path) -> Transformer:
-    try:
-        return Transformer.from_weights(config, weights)
-    except RuntimeError as error:
-        complaint = " ".join(str(error).splitlines()[1:2]).strip() or str(error)
-        raise CheckpointError(f"{directory}: weights and config do not belong together: {complaint[:200]}") from None
 
 
 def _config_and_weights(

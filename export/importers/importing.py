@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from export.importers import huggingface
+from export.importers import ctranslate2, huggingface
 from export.importers.request import Request
 from export.network import Network
 from model.errors import CheckpointError
@@ -21,6 +21,11 @@ def read_any(path: Path, request: Request) -> Iterator[Network]:
     """
     if huggingface.is_folder(path):
         yield huggingface.read_network(path, request)
+    elif ctranslate2.is_model(path):
+        yield ctranslate2.read_network(path, request)
+    elif ctranslate2.is_package(path):
+        with ctranslate2.unpacked(path) as directory:
+            yield ctranslate2.read_package(directory, request)
     else:
         raise CheckpointError(f"{path}: nothing here that can be imported")
 
