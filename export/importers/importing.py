@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from export.importers import ctranslate2, huggingface
+from export.importers import ctranslate2, huggingface, marian
 from export.importers.request import Request
 from export.network import Network
 from model.errors import CheckpointError
@@ -21,6 +21,8 @@ def read_any(path: Path, request: Request) -> Iterator[Network]:
     """
     if huggingface.is_folder(path):
         yield huggingface.read_network(path, request)
+    elif marian.is_release(path):
+        yield marian.read_network(path, request)
     elif ctranslate2.is_model(path):
         yield ctranslate2.read_network(path, request)
     elif ctranslate2.is_package(path):
