@@ -12,8 +12,12 @@ from model.errors import BundleError
 
 _ALIASES = {"ns": "nso", "tgl": "tl"}
 """M2M-100's own code of Northern Sotho, and the two letters everybody writes for Tagalog."""
-_NO_LANGUAGE = ("mul", "und", "zxx", "mis")
-"""Several, undetermined, none, without a code."""
+_FAMILIES = (
+    "aav afa alv art bat ber bnt cau ccs cel cpf cpp cus dra euq fiu gem gmq gmw iir inc ine itc mkh nic "
+    "poz pqe roa sal sem sit sla trk tut urj zle zls zlw zhx "
+)
+_NO_LANGUAGE = frozenset(("mul", "und", "zxx", "mis", *_FAMILIES.split()))
+"""Several, undetermined, none, without a code; and families of languages (ISO 639-5), as OPUS-MT has them."""
 _SCRIPT_SAYS_MORE = ("zh", "yue", "cmn")
 """Languages of which every reader wants to know in which of their scripts they are written."""
 

@@ -88,23 +88,11 @@ _NAME = re.compile(r"opus-mt-(?:tc-(?:base|big)-)?([A-Za-z_]+)-([A-Za-z_]+)$")
 
 
 def _codes(said: object) -> tuple[str, ...]:
-    """Languages in `de` or `de_nl`; none if one of them is a family such as `gem` or `ROMANCE`."""
+    """Languages in `de` or `de+nl`; none if one of them is a family such as `gem` or `ROMANCE`."""
     try:
-        return tuple(bcp47(code) for code in str(said or "").split("+") if said and not _is_family(code))
+        return tuple(bcp47(code) for code in str(said or "").split("+") if said)
     except BundleError:
         return ()
-
-
-def _is_family(code: str) -> bool:
-    return code.isupper() or code.lower() in _FAMILIES
-
-
-_FAMILY_CODES = (
-    "aav afa alv art bat ber bnt cau ccs cel cpf cpp cus dra euq fiu gem gmq gmw iir inc ine itc mkh mul "
-    "nic poz pqe roa sal sem sit sla trk tut urj zle zls zlw zhx NORTH_EU CELTIC "
-)
-_FAMILIES = frozenset(_FAMILY_CODES.split())
-"""Codes of families of languages in OPUS-MT's names (ISO 639-5)."""
 
 
 def _m2m100(directory: Path, settings: Mapping[str, Any], request: Request) -> Tokens:
