@@ -11,10 +11,8 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the import: a thread would report home otherwise
 import onnxruntime
@@ -22,16 +20,16 @@ import onnxruntime
 from model.bundle import GraphName, Manifest, StateSpec, check_files, read_manifest
 from model.errors import BundleError
 from model.vocabulary import PAD_ID
-from service.engine.batches import of_one_length, packs
-from service.engine.cpu import int8_saturates
-from service.engine.device import MOVES, DeviceGraphs
-from service.engine.providers import CPU, CUDA, Device, DeviceError, wanted_providers
-from service.engine.shortlist import ShortlistColumns
-from service.engine.slots import padded_length
+from service.arrays import Array
+from service.engine.decoder.batches import of_one_length, packs
+from service.engine.decoder.columns import ShortlistColumns
+from service.engine.decoder.cpu import int8_saturates
+from service.engine.decoder.device import MOVES, DeviceGraphs
+from service.engine.decoder.providers import CPU, CUDA, DeviceError, wanted_providers
+from service.engine.decoder.slots import padded_length
+from service.engine.types import Device
 
 _log = logging.getLogger(__name__)
-
-Array = npt.NDArray[Any]
 
 PACK_TOKENS = 96
 """Tokens of one run of an encoder that takes sentences end to end: every token is held against every other, so more
@@ -117,7 +115,7 @@ class Runtime:
 
     @property
     def vocabulary_size(self) -> int:
-        """V."""
+        """V, the pieces in the vocabulary."""
         return self.manifest.vocabulary_size
 
     @property
@@ -137,27 +135,20 @@ class Runtime:
     def encode(self, sources: Sequence[Sequence[int]]) -> dict[str, Array]:
         """Memory of the sentences of one run, S as the longest needs, and `source_mask` [N, S]: the decoder's inputs by
         name."""
-        outputs = self._encode_packed(sources) if self._packs else self._encode_padded(sources)
-        memory = dict(zip(self._memory_inputs, outputs, strict=True))
-        return {"source_mask": _mask(sources, outputs[0].shape[2]), **memory}
+        mask = _mask(sources, self.encoder_tokens(max(map(len, sources))))
+        outputs = (self._encode_packed if self._packs else self._encode_padded)(sources, mask)
+        return {"source_mask": mask, **dict(zip(self._memory_inputs, outputs, strict=True))}
 
-    def _encode_padded(self, sources: Sequence[Sequence[int]]) -> list[Array]:
-        length = padded_length(max(map(len, sources)))
-        source_ids = np.full((len(sources), length), PAD_ID, np.int64)
-        for row, source in enumerate(sources):
-            source_ids[row, : len(source)] = source
-        inputs = {"source_ids": source_ids, "source_mask": _mask(sources, length)}
-        return list(self._encoder.run(self._encoder_outputs, inputs))
+    def _encode_padded(self, sources: Sequence[Sequence[int]], mask: Array) -> list[Array]:
+        source_ids = np.full(mask.shape, PAD_ID, np.int64)
+        source_ids[mask] = _end_to_end(sources)
+        return list(self._encoder.run(self._encoder_outputs, {"source_ids": source_ids, "source_mask": mask}))
 
-    def _encode_packed(self, sources: Sequence[Sequence[int]]) -> list[Array]:
-        lengths = [len(source) for source in sources]
-        inputs = {
-            "source_ids": np.fromiter(itertools.chain.from_iterable(sources), np.int64, sum(lengths)),
-            "positions": np.concatenate([np.arange(length) for length in lengths]),
-            "sentences": np.repeat(np.arange(len(lengths)), lengths),
-        }
+    def _encode_packed(self, sources: Sequence[Sequence[int]], mask: Array) -> list[Array]:
+        sentences, positions = np.nonzero(mask)
+        inputs = {"source_ids": _end_to_end(sources), "positions": positions, "sentences": sentences}
         outputs = self._encoder.run(self._encoder_outputs, inputs)
-        return outputs if len(sources) == 1 else [_unpacked(output, lengths) for output in outputs]
+        return outputs if len(sources) == 1 else [_unpacked(output, list(map(len, sources))) for output in outputs]
 
     def bind_step(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> Callable[[], None]:
         """A decoder step that reads and writes these arrays where they lie; call it as often as their content
@@ -180,6 +171,11 @@ def _mask(sources: Sequence[Sequence[int]], length: int) -> Array:
     """[N, S], True at tokens."""
     mask: Array = np.arange(length) < np.array([len(source) for source in sources])[:, None]
     return mask
+
+
+def _end_to_end(sources: Sequence[Sequence[int]]) -> Array:
+    """All tokens, one sentence after the other."""
+    return np.fromiter(itertools.chain.from_iterable(sources), np.int64)
 
 
 def _unpacked(packed: Array, lengths: Sequence[int]) -> Array:
@@ -237,9 +233,8 @@ def _session_options(manifest: Manifest, threads: int) -> onnxruntime.SessionOpt
     options.enable_mem_pattern = False
     # Encoder and decoder have a pool of threads each; the one that waits must not spin on the other's core.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if _saturates(
-        manifest
-    ):  # constant weights are converted for a kernel that does not saturate, and takes twice as long
+    if _saturates(manifest):
+        # Constant weights are converted for a kernel that does not saturate, and takes twice as long.
         options.add_session_config_entry("session.x64quantprecision", "1")
     options.log_severity_level = 3
     return options
