@@ -82,6 +82,9 @@ class SpecialIds(_Part):
     eos: int
 
 
+OWN_IDS = SpecialIds(pad=0, unk=1, bos=2, eos=3)
+"""Those of our own vocabularies, see `model.vocabulary`."""
+
 Script = Annotated[str, Field(pattern=r"^[A-Z][a-z]{3}$")]
 """An ISO 15924 code: `Latn`, `Cyrl`, `Hant`."""
 LanguageCode = Annotated[str, Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")]

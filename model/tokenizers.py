@@ -24,7 +24,7 @@ from model.bundle import (
     Manifest,
     TokenizerSpec,
 )
-from model.errors import VocabularyError
+from model.errors import BundleError, VocabularyError
 from model.vocabulary import Vocabulary, as_encodable
 
 Frame = tuple[tuple[int, ...], tuple[int, ...]]
@@ -235,7 +235,8 @@ def load_tokenizer(directory: Path, manifest: Manifest) -> Tokenizer:
     """The tokeniser of a bundle.
 
     Raises:
-        VocabularyError: a file is missing or damaged, or the tokeniser is not the manifest's.
+        VocabularyError: a file is missing or damaged.
+        BundleError: the tokeniser is not the manifest's.
     """
     if manifest.tokenizer.kind == "attend":
         tokenizer: Tokenizer = Vocabulary.load(directory / VOCABULARY_FILE)
@@ -243,5 +244,5 @@ def load_tokenizer(directory: Path, manifest: Manifest) -> Tokenizer:
         tokenizer = load_listed(directory, manifest.tokenizer)
     sizes = (tokenizer.source_size, len(tokenizer))
     if sizes != (manifest.source_vocabulary_size, manifest.vocabulary_size):
-        raise VocabularyError(f"{directory}: {sizes[1]} tokens in the vocabulary, not as many as the manifest says")
+        raise BundleError(f"{directory}: {sizes[1]} pieces in the vocabulary, not as many as the manifest says")
     return tokenizer

@@ -48,16 +48,16 @@ class Directions:
     """Without Traditional Chinese where the model reads it as Simplified."""
 
     @classmethod
-    def parse(cls, directions: Iterable[str]) -> Directions:
-        """From the manifest's form, `zh-en`.
+    def parse(cls, directions: Iterable[str | tuple[str, str]]) -> Directions:
+        """From pairs of codes, or `zh-en`.
 
         A model of Simplified Chinese reads Traditional too: beside `zh-en` is `zt-en`, unless it has directions of its
         own from `zt`.
         """
-        split = [direction.partition("-") for direction in directions]
-        own_sources = frozenset(source for source, _, _ in split)
+        split = [each.partition("-")[::2] if isinstance(each, str) else each for each in directions]
+        own_sources = frozenset(source for source, _ in split)
         pairs: list[tuple[str, str]] = []
-        for source, _, target in split:
+        for source, target in split:
             pairs.append((source, target))
             if source == SIMPLIFIED and TRADITIONAL not in {*own_sources, target}:
                 pairs.append((TRADITIONAL, target))
