@@ -122,7 +122,7 @@ def _import_network(options: argparse.Namespace) -> None:
 
 
 def _inspect(options: argparse.Namespace) -> None:
-    from export.importers.importing import describe
+    from export.importers.describing import describe
 
     print(describe(options.path))
 

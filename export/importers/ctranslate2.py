@@ -15,29 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from export.importers.building import built
+from export.importers.card import card_for
 from export.importers.ctranslate2_file import Array, read_variables
 from export.importers.ctranslate2_weights import Translation
 from export.importers.files import read_json, read_optional_json, required
-from export.importers.origin import card_for, stated_licence
+from export.importers.kinds import METADATA_FILE, MODEL_FILE, is_argos_folder
+from export.importers.origin import stated_licence
 from export.importers.request import Languages, Request, chosen, tagged
 from export.importers.tokens import Tokens, folds_case
 from export.network import CARD_FILE, Network
 from model.bundle import TokenizerSpec, sha256
 from model.errors import CheckpointError, VocabularyError
-
-MODEL_FILE, METADATA_FILE = "model.bin", "metadata.json"
-
-
-def is_model(path: Path) -> bool:
-    """Whether a folder holds a CTranslate2 model."""
-    return (path / MODEL_FILE).is_file()
-
-
-def is_package(path: Path) -> bool:
-    """Whether a path is an Argos package: a folder as it is installed, or a file as it is downloaded."""
-    if path.is_dir():
-        return (path / METADATA_FILE).is_file() and is_model(path / "model")
-    return path.is_file() and zipfile.is_zipfile(path)
 
 
 @contextlib.contextmanager
@@ -57,7 +45,7 @@ def unpacked(path: Path) -> Iterator[Path]:
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
             raise CheckpointError(f"{path}: damaged package: {error}") from error
         folders = [each.parent for each in Path(scratch).glob(f"*/{METADATA_FILE}")]
-        if len(folders) != 1 or not is_package(folders[0]):
+        if len(folders) != 1 or not is_argos_folder(folders[0]):
             raise CheckpointError(f"{path}: holds no Argos package with a CTranslate2 model")
         yield folders[0]
 

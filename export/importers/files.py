@@ -1,16 +1,10 @@
-"""JSON and tensors of a checkpoint folder, with one sentence for what is missing or damaged."""
+"""Files of a checkpoint folder, with one sentence for what is missing or damaged. Torch-free."""
 
 from __future__ import annotations
 
 import json
-import pickle
 from pathlib import Path
 from typing import Any
-
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
 
 from model.errors import CheckpointError
 
@@ -66,33 +60,3 @@ def weight_files(directory: Path) -> list[Path]:
                 raise CheckpointError(f"{index}: names a file outside its folder")
             return [required(directory / part, f"a part of the weights that {index.name} names") for part in parts]
     raise CheckpointError(f"{directory}: no weights: neither {_SAFE} nor {_PICKLED}")
-
-
-def read_tensors(files: list[Path]) -> dict[str, Tensor]:
-    """Tensors by name; nothing a file holds is executed.
-
-    Raises:
-        CheckpointError: damaged, or something else than tensors.
-    """
-    tensors: dict[str, Tensor] = {}
-    for path in files:
-        tensors |= _read_safe(path) if path.suffix == ".safetensors" else _read_pickled(path)
-    return tensors
-
-
-def _read_safe(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: damaged weights: {error}") from error
-
-
-def _read_pickled(path: Path) -> dict[str, Tensor]:
-    try:
-        values = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, OSError) as error:
-        reason = str(error).partition("\n")[0]
-        raise CheckpointError(f"{path}: damaged, or cannot be read without running its code: {reason}") from None
-    if not isinstance(values, dict) or not all(isinstance(value, Tensor) for value in values.values()):
-        raise CheckpointError(f"{path}: not a list of named tensors")
-    return values

@@ -11,18 +11,19 @@ import torch
 from torch import Tensor
 
 from export.importers.building import built
-from export.importers.files import read_json, read_optional_json, read_tensors, weight_files
+from export.importers.card import card_for
+from export.importers.files import read_json, read_optional_json, weight_files
 from export.importers.huggingface_tokens import read_tokens
-from export.importers.origin import card_for, stated_licence, stated_origin
+from export.importers.kinds import CONFIG_FILE, check_supported
+from export.importers.origin import stated_licence, stated_origin
 from export.importers.request import Request
+from export.importers.tensors import read_tensors
 from export.network import CARD_FILE, Network
 from model.bundle import sha256
 from model.config import Activation, ModelConfig
 from model.errors import CheckpointError
 from model.positions import sinusoids
 
-CONFIG_FILE = "config.json"
-ARCHITECTURES = {"marian": "MarianMTModel", "m2m_100": "M2M100ForConditionalGeneration"}
 MOST_POSITIONS = 16_384
 """A table of positions is made from this number alone, so it is not believed without end."""
 _ACTIVATIONS: Mapping[str, Activation] = {
@@ -35,29 +36,6 @@ _ACTIVATIONS: Mapping[str, Activation] = {
     "swish": "swish",
     "silu": "swish",
 }
-
-
-def is_folder(path: Path) -> bool:
-    """Whether this is a folder `transformers` wrote, of whatever network."""
-    return (path / CONFIG_FILE).is_file() and "model_type" in read_optional_json(path / CONFIG_FILE)
-
-
-def check_supported(values: Mapping[str, Any], path: Path) -> str:
-    """The kind of network config.json names.
-
-    Raises:
-        CheckpointError: it is one this project cannot run; the message names it.
-    """
-    kind = str(values.get("model_type"))
-    if values.get("is_encoder_decoder") is False or "CausalLM" in str(values.get("architectures")):
-        raise CheckpointError(f"{path}: {kind} is not an encoder-decoder network, which translation needs")
-    if kind not in ARCHITECTURES:
-        known = " and ".join(ARCHITECTURES)
-        raise CheckpointError(f"{path}: model_type {kind!r} cannot be imported; of transformers' networks {known} can")
-    architectures = values.get("architectures") or [ARCHITECTURES[kind]]
-    if architectures != [ARCHITECTURES[kind]]:
-        raise CheckpointError(f"{path}: architectures {architectures} cannot be imported, only {ARCHITECTURES[kind]}")
-    return kind
 
 
 def read_network(directory: Path, request: Request) -> Network:

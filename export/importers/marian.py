@@ -16,8 +16,10 @@ import yaml
 from torch import Tensor
 
 from export.importers.building import built
+from export.importers.card import card_for
 from export.importers.files import required
-from export.importers.origin import card_for, stated_licence
+from export.importers.kinds import DECODER_FILE
+from export.importers.origin import stated_licence
 from export.importers.request import Request, chosen, tagged
 from export.importers.tokens import Tokens, by_id, folds_case
 from export.network import CARD_FILE, Network
@@ -26,16 +28,10 @@ from model.config import Activation, ModelConfig
 from model.errors import CheckpointError, VocabularyError
 
 Array = npt.NDArray[Any]
-DECODER_FILE = "decoder.yml"
 _OPTIONS = "special:model.yml"
 _ACTIVATIONS: Mapping[str, Activation] = {"relu": "relu", "gelu": "gelu_sigmoid", "swish": "swish"}
 _POSITIONS = 1024
 """Marian computes its sines for any length; so many are kept."""
-
-
-def is_release(path: Path) -> bool:
-    """Whether a folder holds a network of Marian's and says which vocabularies belong to it."""
-    return (path / DECODER_FILE).is_file() and any(path.glob("*.npz"))
 
 
 def read_network(directory: Path, request: Request) -> Network:
