@@ -149,6 +149,8 @@ def train_marian(directory: Path, *, pairs: int, steps: int) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     chance = torch.Generator().manual_seed(0)
     model.train()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # steps are so small that threads would wait for each other longer than they work
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = 2e-3 * min(1.0, (step + 1) / 50, 2 * (steps - step) / steps)
@@ -157,6 +159,7 @@ def train_marian(directory: Path, *, pairs: int, steps: int) -> None:
         optimizer.zero_grad()
         model(**inputs, labels=labels[some]).loss.backward()
         optimizer.step()
+    torch.set_num_threads(threads)
     model.eval().save_pretrained(directory)
 
 
