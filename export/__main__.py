@@ -18,6 +18,7 @@ from model.errors import BundleError, ModelError
 
 _COMMANDS = ("checkpoint", "import", "inspect")
 _SOURCE_TOKENS, _TARGET_TOKENS = 256, 512
+_MOST_SENTENCES = 2000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     foreign.add_argument("--source", nargs="+", default=[], metavar="LANG", help="languages it reads")
     foreign.add_argument("--target", nargs="+", default=[], metavar="LANG", help="languages it writes")
     foreign.add_argument("--languages", nargs="+", default=[], metavar="LANG", help="the same ones on both sides")
+    foreign.add_argument("--calibrate", type=Path, help="sentences of the first source language, for int8")
     foreign.add_argument("--name", help="name of the bundle; the folder's otherwise")
     foreign.set_defaults(run=_import_network)
     inspect = commands.add_parser("inspect", help="say what a folder is and whether it can be imported")
@@ -115,10 +117,29 @@ def _import_network(options: argparse.Namespace) -> None:
             options.target_tokens or min(_TARGET_TOKENS, positions),
         )
         agreement = write_network(
-            network, options.bundle, options.precision, bundle_version=options.version, limits=limits, report=_report
+            network,
+            options.bundle,
+            options.precision,
+            bundle_version=options.version,
+            limits=limits,
+            calibration=_sentences(options.calibrate, network.pairs()[0][0]),
+            report=_report,
         )
     print(agreement.table())
     print(f"{options.bundle}: {options.precision} bundle of {network.name} written and verified")
+
+
+def _sentences(path: Path | None, language: str) -> tuple[str, ...]:
+    """Those of a file, else a few that are shipped for the language."""
+    if path is None:
+        from export.self_test import sentences_in
+
+        return sentences_in(language)
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    sentences = tuple(line.strip() for line in lines if line.strip())
+    if not sentences:
+        raise BundleError(f"{path}: no sentence to calibrate on")
+    return sentences[:_MOST_SENTENCES]
 
 
 def _inspect(options: argparse.Namespace) -> None:

@@ -24,6 +24,7 @@ from export.graphs import (
     TakeRows,
     WholeVocabulary,
 )
+from export.scaling import Scaling
 from model.bundle import StateSpec, TensorSpec
 from model.config import ModelConfig
 from model.transformer import Transformer
@@ -42,39 +43,39 @@ class GraphExport:
 
 
 def graph_exports(
-    model: Transformer, float_type: str, *, with_shortlist: bool, peaks: Mapping[str, float] | None = None
+    model: Transformer, float_type: str, *, with_shortlist: bool, scalings: Mapping[str, Scaling] | None = None
 ) -> tuple[GraphExport, ...]:
     """The graphs of a model whose weights are `float_type` (`float32` or `float16`).
 
     fp16 graphs compute in fp16 from the embedding to the logits; log-softmax, all scores and all attention weights that
     leave a graph are fp32. Masks are bool, ids int64, lengths int32, state has the type of the weights.
-    `peaks` (`export.calibrate`) makes those that take a part of the weights as an input take int8.
+    `scalings` (`export.calibrate`) make those that take a part of the weights as an input take int8.
     """
     config = model.config
-    is_for_cpu = peaks is not None
+    is_for_cpu = scalings is not None
     encoder_export = _packed_encoder_export if is_for_cpu else _encoder_export
     whole = [encoder_export(model, config, float_type), _scorer_export(model, config)]
     if not is_for_cpu:
         whole += [move for kind in ("memory", "past") for move in _state_moves(config, kind, float_type)]
     if not with_shortlist:
         return *whole, _decoder_export(model, WholeVocabulary(model), float_type, ())
-    columns = _columns_export(model, config, float_type, is_quantized=peaks is not None)
-    output = ShortlistOnly(peaks[PROJECTION] if peaks is not None else None)
+    columns = _columns_export(model, config, float_type, is_quantized=scalings is not None)
+    output = ShortlistOnly(scalings[PROJECTION].peak if scalings is not None else None)
     return *whole, _decoder_export(model, output, float_type, _shortlist_inputs(columns, float_type)), columns
 
 
-def named_peaks(peaks: Mapping[str, float]) -> dict[str, float]:
-    """`peaks` of the inputs of the model's linear maps, by the names of biases, or else matrices, in the graphs."""
-    named = {f"model.{name}.bias": peak for name, peak in peaks.items() if name != PROJECTION}
+def named_scalings(scalings: Mapping[str, Scaling]) -> dict[str, Scaling]:
+    """Of the inputs of the model's linear maps, by the names of biases, or else matrices, in the graphs."""
+    named = {f"model.{name}.bias": scaling for name, scaling in scalings.items() if name != PROJECTION}
     joined = {
-        f"projections.{name.split('.')[1]}.bias": peak
-        for name, peak in peaks.items()
+        f"projections.{name.split('.')[1]}.bias": scaling
+        for name, scaling in scalings.items()
         if name.startswith("decoder.") and name.endswith("self_attention.query")
     }
     # By the matrix where it is an embedding's too, else by what is added behind it.
     embeddings = ("model.embedding.tokens.weight", "model.own_target_embedding.tokens.weight")
     output = (*embeddings, "model.output.weight", "model.output.bias", "output.bias")
-    return {**named, **joined, **dict.fromkeys(output, peaks[PROJECTION])}
+    return {**named, **joined, **dict.fromkeys(output, scalings[PROJECTION])}
 
 
 def state_specs(config: ModelConfig, float_type: str) -> tuple[StateSpec, ...]:

@@ -19,12 +19,17 @@ _SENTENCES = {
 }
 
 
+def sentences_in(language: str) -> tuple[str, ...]:
+    """A few sentences in a language, none where none are shipped."""
+    return _SENTENCES.get(language.partition("-")[0], ())
+
+
 def self_tests(network: Network, shortlist: Shortlist | None) -> tuple[SelfTest, ...]:
     """What PyTorch makes of a few sentences in some pairs of languages, choosing among what the bundle chooses among;
     none where the model is sure of nothing."""
     found = []
     for source, target in network.pairs():
-        texts = _SENTENCES.get(source.partition("-")[0], _SENTENCES["en"])
+        texts = sentences_in(source) or _SENTENCES["en"]
         tests = (_translated(network, shortlist, text, (source, target)) for text in texts)
         found += [test for test in tests if test is not None]
     return tuple(found)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import copy
 import hashlib
 import logging
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ import onnx
 import torch
 from onnx.external_data_helper import set_external_data
 
-from export.calibrate import input_peaks
-from export.contracts import GraphExport, graph_exports, named_peaks, state_specs
+from export.calibrate import Calibration, made_up_calibration, text_calibration
+from export.contracts import GraphExport, graph_exports, named_scalings, state_specs
 from export.network import Network, own_network
 from export.quantize import quantize
 from export.self_test import self_tests
@@ -33,6 +34,8 @@ from model.transformer import Transformer
 from model.vocabulary import Vocabulary
 
 OPSET = 21
+_MOST_TOKENS = 96
+"""Of a sentence that is calibrated on."""
 _ALIGNMENT = 64
 _SHARED_FROM_BYTES = 1024
 """Smaller constants stay inside their graph: shape inference and constant folding need to see them."""
@@ -59,12 +62,14 @@ def write_network(
     *,
     bundle_version: str,
     limits: Limits,
+    calibration: Sequence[str] | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Agreement:
     """Export, verify and write; `destination` is replaced whole or left as it was.
 
-    A shortlist among the network's files is left out in fp16: the columns of a shortlist are laid out on the host, and
-    change their number at every turn.
+    `calibration`: sentences of the first source language by which int8 chooses scales; None: a fixed scale for each
+    product, from made-up sources. A shortlist among the network's files is left out in fp16: the columns of a shortlist
+    are laid out on the host, and change their number at every turn.
 
     Raises:
         BundleError: the limits are beyond the network's positions, the exported graphs do not agree with PyTorch, or
@@ -77,7 +82,9 @@ def write_network(
     scratch.mkdir(parents=True)
     try:
         files = {name: file for name, file in network.files.items() if (name, precision) != (SHORTLIST_FILE, "fp16")}
-        graphs = _write_graphs(network.model, scratch, precision, report, with_shortlist=SHORTLIST_FILE in files)
+        scales = None if precision != "int8" else _calibrated(network, calibration, report)
+        with_shortlist = SHORTLIST_FILE in files
+        graphs = _write_graphs(network.model, scratch, precision, report, scales, with_shortlist=with_shortlist)
         for name, file in files.items():
             _put(scratch / name, file)
         report("verifying against PyTorch")
@@ -91,7 +98,10 @@ def write_network(
             "self_tests": self_tests(network, _shortlist(network, scratch)),
             "files": {path.name: bundle.sha256(path) for path in sorted(scratch.iterdir())},
         }
-        manifest = Manifest.model_validate({**_described(network, precision), **made})
+        described = _described(network, precision)
+        if scales is not None and scales.choices:
+            described["provenance"]["calibration"] = _told(scales)
+        manifest = Manifest.model_validate({**described, **made})
         if isinstance(network.tokenizer, Vocabulary):
             lexical_tables(scratch, manifest, network.tokenizer)
         bundle.write_manifest(scratch, manifest)
@@ -99,6 +109,25 @@ def write_network(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return agreement
+
+
+def _calibrated(network: Network, sentences: Sequence[str] | None, report: Callable[[str], None]) -> Calibration:
+    if sentences is None:
+        return made_up_calibration(network.model)
+    report(f"calibrating on {len(sentences)} sentences")
+    pair = network.pairs()[0]
+    before, behind = network.tokenizer.source_frame(*pair)
+    most = network.model.config.max_positions - len(before) - len(behind)
+    sources = [(*before, *network.tokenizer.encode(text)[: min(most, _MOST_TOKENS)], *behind) for text in sentences]
+    return text_calibration(network.model, sources, network.tokenizer.target_prefix(pair[1]))
+
+
+def _told(scales: Calibration) -> dict[str, Any]:
+    """What the manifest keeps of a calibration: how many products are quantised in which way, and why some are not in
+    the cheapest."""
+    counts = collections.Counter(choice.scaling.kind for choice in scales.choices.values())
+    dearer = {name: each.to_dict() for name, each in scales.choices.items() if each.scaling.kind != "static"}
+    return {"products": dict(counts), "dearer": dearer}
 
 
 def _put(path: Path, content: Path | bytes) -> None:
@@ -133,19 +162,20 @@ def _write_graphs(
     directory: Path,
     precision: Precision,
     report: Callable[[str], None],
+    scales: Calibration | None,
     *,
     with_shortlist: bool,
 ) -> dict[str, GraphSpec]:
     model = _half(whole) if precision == "fp16" else whole
-    peaks = input_peaks(model) if precision == "int8" else None
+    scalings = None if scales is None else scales.scalings
     specs: dict[str, GraphSpec] = {}
     with (directory / bundle.WEIGHTS_FILE).open("wb") as weights:
         store = _SharedWeights(weights)
-        for graph in graph_exports(model, _float_type(precision), with_shortlist=with_shortlist, peaks=peaks):
+        for graph in graph_exports(model, _float_type(precision), with_shortlist=with_shortlist, scalings=scalings):
             report(f"exporting {graph.name}")
             proto = _trace(graph)
-            if peaks is not None:
-                quantize(proto, named_peaks(peaks))
+            if scalings is not None:
+                quantize(proto, named_scalings(scalings))
             _name_axes(proto, graph)
             _strip_origins(proto)
             store.move_out(proto)

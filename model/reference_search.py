@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -53,12 +54,18 @@ def next_log_probs(
 
 @torch.inference_mode()
 def greedy_search(
-    model: Transformer, source_ids: Tensor, source_mask: Tensor, max_output_tokens: int
+    model: Transformer,
+    source_ids: Tensor,
+    source_mask: Tensor,
+    max_output_tokens: int,
+    prefix: Sequence[int] = (),
 ) -> list[list[int]]:
-    """The most probable token at every step, for a batch [B, S] at once; ids without the end token."""
+    """The most probable token at every step after the start and `prefix`, for a batch [B, S] at once; ids without
+    these and the end token."""
     start, end, padding = model.config.start_id, model.config.eos_id, model.config.pad_id
     memory = model.encode(source_ids, source_mask)
-    prefixes = torch.full((len(source_ids), 1), start, dtype=torch.int64, device=source_ids.device)
+    begin = torch.tensor([start, *prefix], dtype=torch.int64, device=source_ids.device)
+    prefixes = begin.repeat(len(source_ids), 1)
     ended = torch.zeros(len(source_ids), dtype=torch.bool, device=source_ids.device)
     for _ in range(max_output_tokens):
         best = next_log_probs(model, prefixes, memory, source_mask).argmax(dim=-1)
@@ -66,7 +73,7 @@ def greedy_search(
         ended |= best == end
         if ended.all():
             break
-    return [[i for i in row if i not in (padding, end)] for row in prefixes[:, 1:].tolist()]
+    return [[i for i in row if i not in (padding, end)] for row in prefixes[:, len(begin) :].tolist()]
 
 
 @torch.inference_mode()

@@ -83,7 +83,7 @@ def imported(folder: Path, model_class: Any, precision: str) -> Imported:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MarianMT that knows some sentences by heart, so that its outputs end by themselves."""
     folder = write_marian(tmp_path_factory.mktemp("imported") / "opus-mt-fr-en")
-    train_marian(folder, pairs=160, steps=260)
+    train_marian(folder, pairs=100, steps=150)
     return folder
 
 
