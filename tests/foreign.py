@@ -163,6 +163,20 @@ def train_marian(directory: Path, *, pairs: int, steps: int) -> None:
     model.eval().save_pretrained(directory)
 
 
+def plant_outliers(directory: Path, times: float) -> None:
+    """Make three channels of each attention's context so many times larger, as in large trained networks, and the rows
+    of the matrix that reads them as much smaller: the network computes what it did."""
+    model = MarianMTModel.from_pretrained(directory)
+    with torch.no_grad():
+        for name, module in model.named_modules():
+            if name.endswith("attn"):
+                for channel in (3, 17, 40):
+                    module.v_proj.weight[channel] *= times
+                    module.v_proj.bias[channel] *= times
+                    module.out_proj.weight[:, channel] /= times
+    model.save_pretrained(directory)
+
+
 def marian_arrays(model: MarianMTModel) -> dict[str, np.ndarray]:
     """A network of MarianMT under the names of Marian's own files, without the padding token that was added."""
     state = {name: value.numpy() for name, value in model.state_dict().items()}

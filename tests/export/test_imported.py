@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import sacrebleu
 import torch
 from transformers import M2M100ForConditionalGeneration, MarianMTModel
 
 from export.__main__ import main
+from model.bundle import check_files, read_manifest
 from service.engine.bundle import Bundle
 from service.engine.decoder.opening import open_engine, open_scoring_engine
 from service.engine.loading import run_here
 from service.engine.scoring import ScoringJob
 from service.engine.types import EngineConfig, Hypothesis, Job, SearchOptions
-from tests.foreign import sentences, train_marian, write_m2m100, write_marian
+from tests.foreign import plant_outliers, sentences, train_marian, write_m2m100, write_marian
 
 MOST_TOKENS = 24
 COUNT = 120
@@ -72,10 +75,10 @@ class Imported:
         return [tuple(token for token in row if token not in ends) for row in rows], scores
 
 
-def imported(folder: Path, model_class: Any, precision: str) -> Imported:
+def imported(folder: Path, model_class: Any, precision: str, *more: str) -> Imported:
     bundle = folder.with_name(f"{folder.name}-{precision}")
     arguments = ["import", str(folder), str(bundle), "--precision", precision, "--target-tokens", "64"]
-    assert main([*arguments, "--source-tokens", "64", "--source", "fr", "--target", "en"]) == 0
+    assert main([*arguments, "--source-tokens", "64", "--source", "fr", "--target", "en", *more]) == 0
     return Imported(folder, bundle, model_class)
 
 
@@ -96,6 +99,17 @@ def marian(trained: Path) -> Imported:
 def m2m100(tmp_path_factory: pytest.TempPathFactory) -> Imported:
     folder = write_m2m100(tmp_path_factory.mktemp("imported") / "m2m100", init_std=0.3)
     return imported(folder, M2M100ForConditionalGeneration, "fp32")
+
+
+@pytest.fixture(scope="session")
+def int8(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Imported:
+    """The same with channels that stand out, in int8 calibrated on the sentences it knows."""
+    folder = tmp_path_factory.mktemp("planted") / "opus-mt-fr-en"
+    shutil.copytree(trained, folder)
+    plant_outliers(folder, 60.0)
+    text = folder.with_name("text.fr")
+    text.write_text("\n".join(sentences("fr", 64)), encoding="utf-8")
+    return imported(folder, MarianMTModel, "int8", "--calibrate", str(text))
 
 
 @pytest.mark.parametrize("family", ["marian", "m2m100"])
@@ -140,3 +154,33 @@ def test_scores_and_attention_are_those_of_transformers(marian: Imported, m2m100
         assert np.abs(score.attention["cross"] - cross).max() < 1e-4
         encoder = torch.stack(expected.encoder_attentions)[:, 0].numpy()
         assert np.abs(score.attention["encoder"] - encoder).max() < 1e-4
+
+
+def test_int8_holds_channels_that_stand_out(int8: Imported, marian: Imported) -> None:
+    calibration = read_manifest(int8.bundle).provenance["calibration"]
+    contexts = [name for name in calibration["dearer"] if name.endswith("attention.output")]
+    assert len(contexts) == 6, calibration
+    for name in contexts:
+        assert calibration["dearer"][name]["errors"]["static"] > 0.05
+    texts, references = sentences("fr", 100), sentences("en", 100)
+
+    def bleu(network: Imported) -> float:
+        found = network.search(network.sources(texts), 4, 1.0)
+        decoded = [network.read.vocabulary.decode(hypothesis.target_ids) for hypothesis in found]
+        return float(sacrebleu.corpus_bleu(decoded, [references]).score)
+
+    exact, quantised = bleu(marian), bleu(int8)
+    assert exact > 25
+    assert abs(exact - quantised) <= 0.3 + 0.01 * exact
+
+
+def test_an_imported_bundle_says_what_it_is(marian: Imported, m2m100: Imported) -> None:
+    for network in (marian, m2m100):
+        manifest = read_manifest(network.bundle)
+        check_files(network.bundle, manifest)
+        assert list(manifest.pairs()) == [("fr", "en")]
+        assert manifest.language_names == {"fr": "French", "en": "English"}
+        assert manifest.tokenizer.kind == "listed"
+        assert f"# {network.folder.name}" in (network.bundle / "MODEL_CARD.md").read_text()
+        sizes = (network.read.vocabulary.source_size, len(network.read.vocabulary))
+        assert sizes == (manifest.source_vocabulary_size, manifest.vocabulary_size)
