@@ -41,6 +41,10 @@ class Tokenizer(Protocol):
     def source_size(self) -> int:
         """Tokens a source may consist of."""
 
+    @property
+    def unknown_id(self) -> int:
+        """What `encode_target` gives for characters that it has no piece for."""
+
     def encode(self, text: str) -> list[int]:
         """Pieces of a source text, without any special token."""
 
@@ -98,6 +102,11 @@ class ListedTokenizer:
     def source_size(self) -> int:
         """Tokens a source may consist of."""
         return len(self._source_tokens)
+
+    @property
+    def unknown_id(self) -> int:
+        """What `encode_target` gives for characters that it has no piece for."""
+        return self._unknown[1]
 
     def encode(self, text: str) -> list[int]:
         """Pieces of a source text, without any special token."""

@@ -101,6 +101,11 @@ class Vocabulary:
         """Tokens a source may consist of."""
         return len(self)
 
+    @property
+    def unknown_id(self) -> int:
+        """What stands for characters that have no piece; never in fact, for there are pieces for bytes."""
+        return UNK_ID
+
     def encode_target(self, text: str) -> list[int]:
         """Pieces of a target text: both sides share one vocabulary."""
         return self.encode(text)

@@ -221,7 +221,7 @@ class Translator:
         before, behind = reader.frame(target)
         silent = self.vocabulary.target_prefix(target)
         limit = self.limits.source_tokens - len(before) - len(behind)
-        prefix = tuple(self.vocabulary.encode_target(options.target_prefix.strip()))
+        prefix = self._prefix(options.target_prefix.strip())
         plans, tokens = [], 0
         for text in texts:
             document = Document.parse(text, reader.language, pieces.count, limit)
@@ -236,6 +236,12 @@ class Translator:
         if tokens > self.max_tokens:
             raise TextLimitError(tokens, self.max_tokens, " tokens")
         return plans
+
+    def _prefix(self, text: str) -> tuple[int, ...]:
+        prefix = tuple(self.vocabulary.encode_target(text))
+        if self.vocabulary.unknown_id in prefix:
+            raise InvalidFieldError("target_prefix has characters that this model cannot write")
+        return prefix
 
     def _search(
         self, options: TranslationOptions, source_tokens: int, prefix: tuple[int, ...], silent: tuple[int, ...]

@@ -24,7 +24,7 @@ _TAGS = {TRADITIONAL: "zh-Hant", "pb": "pt-BR"}
 """LibreTranslate's own codes as language tags."""
 _IN_PLACE_OF = {"pb": "pt", "pt": "pb", "nb": "no", "no": "nb"}
 """A code that serves where the model lacks the other."""
-_WITHOUT_SPACES = frozenset({"ja", "zh", "zt"})
+_WITHOUT_SPACES = frozenset({"ja", "yue", "zh", "zt"})
 _MOST_DISTANCE = 25
 """CLDR's distance between languages: what readers of one may understand."""
 _LONGEST_TAG = 35
@@ -104,7 +104,7 @@ def _near_tag(tag: str, codes: Iterable[str], distance: int) -> str | None:
 
 def separates_sentences_with_spaces(code: str) -> bool:
     """Whether a space stands between two sentences of this language."""
-    return code not in _WITHOUT_SPACES
+    return code.partition("-")[0] not in _WITHOUT_SPACES
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

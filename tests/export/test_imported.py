@@ -170,8 +170,8 @@ def test_int8_holds_channels_that_stand_out(int8: Imported, marian: Imported) ->
         return float(sacrebleu.corpus_bleu(decoded, [references]).score)
 
     exact, quantised = bleu(marian), bleu(int8)
-    assert exact > 25
-    assert abs(exact - quantised) <= 0.3 + 0.01 * exact
+    assert exact > 60
+    assert quantised > exact - 0.3  # it may be better by chance: of a hundred sentences a few change
 
 
 def test_an_imported_bundle_says_what_it_is(marian: Imported, m2m100: Imported) -> None:
