@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--vocabulary", type=Path, required=True, help="file that the vocabulary command wrote")
     train.add_argument("--out", type=Path, required=True, help="folder of the run; an interrupted run there is resumed")
     train.add_argument("--device", default=None, help="cpu or cuda (default: cuda if there is one)")
+    train.add_argument("--threads", type=int, default=None, help="CPU threads (default: as many as there are cores)")
     train.set_defaults(run_command=_train)
 
     average = commands.add_parser("average", help="average a run's last saved weights into a checkpoint")
@@ -121,19 +122,24 @@ def _train(options: argparse.Namespace) -> None:
 
     from model.batches import Mixture
     from model.curves import draw_curves
-    from model.preparation import describe, encode_corpora, load_vocabulary, read_validation
+    from model.preparation import load_vocabulary, read_texts, read_validation
     from model.recipe import load_recipe
     from model.training import LOG_FILE, Trainer
 
+    if options.threads:
+        torch.set_num_threads(options.threads)
     recipe = load_recipe(options.recipe)
     vocabulary = load_vocabulary(recipe, options.vocabulary)
     config = recipe.config_for(len(vocabulary))
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    corpora, dropped = encode_corpora(recipe, options.root, vocabulary)
-    for line in describe(corpora):
-        print(line, file=sys.stderr)
-    print(f"{dropped:,} pairs left out as longer than {recipe.training.longest} tokens", file=sys.stderr)
-    mixture = Mixture(corpora, recipe.training.batch_tokens, recipe.seed)
+    settings = recipe.training
+    mixture = Mixture(
+        read_texts(recipe, options.root),
+        vocabulary,
+        batch_tokens=settings.batch_tokens,
+        longest=settings.longest,
+        seed=recipe.seed,
+    )
     validation = read_validation(recipe, options.root, vocabulary)
     trainer = Trainer(recipe, config, mixture, validation, options.out, options.vocabulary, device)
     print(f"{trainer.model.num_parameters():,} parameters on {device}", file=sys.stderr)

@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from model.vocabulary import PAD_ID
+
+Loss = Callable[[Tensor, Tensor, float], Tensor]
+
+log = logging.getLogger(__name__)
 
 
 def label_smoothed_loss(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
     """Sum over real tokens of -sum_v q(v) log p(v), q = (1 - smoothing) one-hot + smoothing / V.
 
     Args:
-        logits: [B, T, V].
-        labels: [B, T]; PAD counts nothing.
+        logits: [..., V].
+        labels: [...]; PAD counts nothing.
 
     Returns:
         A scalar: nats, summed (divide by the number of real tokens for a mean).
     """
     return functional.cross_entropy(
-        logits.flatten(0, 1).float(), labels.flatten(), ignore_index=PAD_ID, reduction="sum", label_smoothing=smoothing
+        logits.flatten(0, -2).float(), labels.flatten(), ignore_index=PAD_ID, reduction="sum", label_smoothing=smoothing
     )
+
+
+def compiled_loss(device: torch.device) -> Loss:
+    """`label_smoothed_loss` compiled for tensors of any size, or as it is where nothing here can compile it.
+
+    Uncompiled, softmax and its gradient read and write the logits many times: a fifth of a training step on a CPU.
+    """
+    compiled: Loss = torch.compile(label_smoothed_loss, dynamic=True)
+    try:
+        logits = torch.zeros(3, 300, device=device, requires_grad=True)
+        compiled(logits, torch.ones(3, dtype=torch.int64, device=device), 0.1).backward()  # type: ignore[no-untyped-call]
+    except Exception as error:  # whatever a missing or unfit compiler raises
+        log.warning("the loss is not compiled, which is slower: %s", str(error).splitlines()[0])
+        return label_smoothed_loss
+    return compiled

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from model.augmentation import Shares
 from model.config import ModelConfig
 from model.errors import CheckpointError, RecipeError
 
 Direction = Annotated[str, Field(pattern=r"^[a-z]{2,3}-[a-z]{2,3}$")]
 """Source and target language, e.g. `zh-en`."""
+Share = Annotated[float, Field(ge=0, le=1)]
+"""Share of the readings of a text that are changed in some way."""
 
 
 def split_direction(direction: str) -> tuple[str, str]:
@@ -60,12 +64,22 @@ class TrainingFiles(ParallelFiles):
     """A training text and how often an epoch sees it."""
 
     passes: float = Field(1.0, gt=0)
-    """Times the text is read in one epoch, e.g. 0.5: a new random half each time."""
-    unmarked: float = Field(0.0, ge=0, le=1)
-    concatenated: float = Field(0.0, ge=0, le=2)
-    lowered: float = Field(0.0, ge=0, le=1)
-    misspelt: float = Field(0.0, ge=0, le=2)
-    renumbered: float = Field(0.0, ge=0, le=100)
+    """Times the text is read in one epoch, e.g. 0.5: one half, then the other."""
+    vocabulary_sentences: int | None = Field(None, ge=0)
+    """Most pairs of this text that the vocabulary learns from; None: `vocabulary.sentences_per_file`."""
+    concatenated: Share = 0.0
+    renumbered: Share = 0.0
+    unmarked: Share = 0.0
+    lowered: Share = 0.0
+    titled: Share = 0.0
+    capitals: Share = 0.0
+    misspelt: Share = 0.0
+    carried: Share = 0.0
+
+    @property
+    def shares(self) -> Shares:
+        """What is changed in how many readings."""
+        return Shares(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Shares)})
 
 
 class ValidationFiles(ParallelFiles):
@@ -75,11 +89,12 @@ class ValidationFiles(ParallelFiles):
 
 
 class VocabularySection(_Section):
-    """How the vocabulary is trained: pieces, coverage, and at most how many sentences of a file."""
+    """How the vocabulary is trained: pieces, coverage, at most how many sentences of a file, tags kept for later."""
 
     size: int = Field(10_000, ge=300)
     character_coverage: float = Field(0.9998, gt=0.9, le=1.0)
     sentences_per_file: int = Field(100_000, ge=1)
+    reserved_languages: tuple[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], ...] = ()
 
 
 class TrainingSection(_Section):
@@ -89,10 +104,16 @@ class TrainingSection(_Section):
     """Most padded tokens of a batch, on the longer side."""
     longest: int = Field(128, ge=4)
     """Pairs with a longer side, in tokens, are left out (and counted in the log)."""
+    optimizer: Literal["adam", "muon"] = "adam"
+    """Muon is for the matrices of the layers; the rest has Adam either way."""
     max_steps: int = Field(10_000, ge=1)
+    schedule: Literal["paper", "constant"] = "paper"
     warmup_steps: int = Field(1000, ge=1)
     cooldown_steps: int = Field(0, ge=0)
+    learning_rate: float = Field(2e-3, gt=0)
+    """The rate of schedule "constant"."""
     learning_rate_factor: float = Field(1.0, gt=0)
+    """Multiplies the rate of schedule "paper"."""
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     gradient_clip: float = Field(1.0, gt=0)
     checkpoint_every: int = Field(250, ge=1)
@@ -100,6 +121,7 @@ class TrainingSection(_Section):
     validate_every: int = Field(1000, ge=1)
     log_every: int = Field(20, ge=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile_loss: bool = True
 
     @model_validator(mode="after")
     def _longest_fits(self) -> TrainingSection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import time
@@ -11,18 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from model.batches import Batch, Mixture
+from model.batches import Batch, Epoch, Mixture
 from model.checkpoint import average_weights, first_mismatch, save_checkpoint
 from model.config import ModelConfig
 from model.errors import CheckpointError, VocabularyError
-from model.loss import label_smoothed_loss
+from model.loss import Loss, compiled_loss, label_smoothed_loss
+from model.optimizers import Optimizers
+from model.preparation import describe
 from model.progress import Progress
 from model.recipe import Recipe, TrainingSection
-from model.schedule import learning_rate
+from model.schedule import constant_rate, cooldown, paper_rate
 from model.transformer import Transformer
 from model.validation import ValidationSet, validate
-from model.vocabulary import Vocabulary
+from model.vocabulary import PAD_ID, Vocabulary
 
 STATE_FILE = "state.pt"
 LOG_FILE = "log.jsonl"
@@ -65,7 +69,8 @@ class Trainer:
         self.device = device
         torch.manual_seed(recipe.seed)
         self.model = Transformer(config).to(device)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=0.0, betas=(0.9, 0.98), eps=1e-9, fused=True)
+        self.optimizers = Optimizers(self.model, self.settings.optimizer)
+        self.loss: Loss = compiled_loss(device) if self.settings.compile_loss else label_smoothed_loss
         self.position = Position()
         self.autocast = _uses_bf16(self.settings.precision, device)
         self._loss_sum = torch.zeros((), device=device)
@@ -78,7 +83,7 @@ class Trainer:
         self._resume()
         progress = Progress(self.settings.max_steps, self.position.step)
         self.model.train()
-        for batch in self._batches():
+        for batch in self._batches(progress):
             started = time.monotonic()
             self._update(batch.to(self.device))
             self.position.seconds += time.monotonic() - started
@@ -92,41 +97,54 @@ class Trainer:
         save_checkpoint(result, **newest_average(self.run, self.vocabulary_path, self.settings.average_last))
         return result
 
-    def _batches(self) -> Iterator[Batch]:
+    def _batches(self, progress: Progress) -> Iterator[Batch]:
         while self.position.step < self.settings.max_steps:
-            plan = self.mixture.epoch(self.position.epoch)
-            for index in range(self.position.batch, len(plan)):
+            epoch = self.mixture.epoch(self.position.epoch)
+            if not self.position.batch:
+                self._report_epoch(epoch, progress)
+            for index in range(self.position.batch, len(epoch)):
                 self.position.batch = index + 1
-                yield self.mixture.batch(plan[index])
+                yield epoch.batch(index)
             self.position.epoch += 1
             self.position.batch = 0
 
+    def _report_epoch(self, epoch: Epoch, progress: Progress) -> None:
+        if not self.position.epoch:
+            for line in describe(epoch):
+                progress.say(line)
+        tokens = {text.name: text.target_tokens for text in epoch.texts}
+        too_long = sum(text.read - len(text.source) for text in epoch.texts)
+        self._log("epoch", epoch=self.position.epoch, batches=len(epoch), too_long=too_long, target_tokens_of=tokens)
+
     def _update(self, batch: Batch) -> None:
         self.position.step += 1
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
-            logits = self.model(batch.source_ids, batch.source_mask, batch.target_ids)
         tokens = batch.num_target_tokens
-        loss = label_smoothed_loss(logits, batch.labels, self.settings.label_smoothing)
-        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._loss(batch)
+        self.optimizers.zero_grad()
         (loss / tokens).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip)
-        self.optimizer.step()
+        self.optimizers.step(self.rate())
         self.position.target_tokens += tokens
         self._loss_sum += loss.detach()
         self._loss_tokens += tokens
 
+    def _loss(self, batch: Batch) -> Tensor:
+        """Summed over the batch; padding is left out before the projection, the dearest product of a step."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            memory = self.model.encode(batch.source_ids, batch.source_mask)
+            states = self.model.decode(batch.target_ids, memory, batch.source_mask)
+            wanted = batch.labels != PAD_ID
+            logits = self.model.embedding.project(states[wanted])
+        return self.loss(logits, batch.labels[wanted], self.settings.label_smoothing)
+
     def rate(self) -> float:
         """The learning rate of the current step."""
-        return learning_rate(
-            self.position.step,
-            d_model=self.model.config.d_model,
-            warmup_steps=self.settings.warmup_steps,
-            factor=self.settings.learning_rate_factor,
-            max_steps=self.settings.max_steps,
-            cooldown_steps=self.settings.cooldown_steps,
-        )
+        settings, step = self.settings, self.position.step
+        if settings.schedule == "constant":
+            rate = constant_rate(settings.learning_rate, settings.warmup_steps)
+        else:
+            rate = paper_rate(self.model.config.d_model, settings.warmup_steps, settings.learning_rate_factor)
+        return rate(step) * cooldown(step, settings.max_steps, settings.cooldown_steps)
 
     def _report(self, progress: Progress) -> None:
         loss = float(self._loss_sum) / self._loss_tokens
@@ -160,15 +178,22 @@ class Trainer:
         state = {
             "position": dataclasses.asdict(self.position),
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": self.optimizers.state(),
             "random": torch.get_rng_state(),
             "cuda_random": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
             "loss": (float(self._loss_sum), self._loss_tokens),
             "seed": self.recipe.seed,
+            "data": self._data_digest(),
         }
         _write_atomically(self.run / STATE_FILE, state)
         for old in sorted(weights.glob("*.pt"))[: -self.settings.average_last]:
             old.unlink()
+
+    def _data_digest(self) -> str:
+        """What the batches of an epoch depend on, apart from the texts themselves."""
+        section = self.recipe.training
+        described = [data.model_dump_json() for data in self.recipe.data]
+        return hashlib.sha256(repr((described, section.batch_tokens, section.longest)).encode()).hexdigest()
 
     def _resume(self) -> None:
         path = self.run / STATE_FILE
@@ -186,8 +211,12 @@ class Trainer:
             raise CheckpointError(
                 f"{path}: the recipe describes another model; choose another --out: {first_mismatch(error)}"
             ) from error
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizers.restore(state["optimizers"])
         self.position = Position(**state["position"])
+        if state["data"] != self._data_digest() and self.position.batch:
+            # Another mixture has other batches: it begins with an epoch of its own.
+            self.position.epoch += 1
+            self.position.batch = 0
         torch.set_rng_state(state["random"].cpu())
         if self.device.type == "cuda":
             torch.cuda.set_rng_state_all([part.cpu() for part in state["cuda_random"]])
@@ -225,12 +254,12 @@ def newest_average(run: Path, vocabulary_path: Path, last: int) -> dict[str, Any
 
 
 def _uses_bf16(precision: str, device: torch.device) -> bool:
-    """bf16 pays on CUDA and on CPUs with tile units; elsewhere it is emulated and slower than fp32."""
+    """bf16 pays on CUDA and on CPUs that compute in it (AVX512-BF16, AMX); elsewhere it is slower than fp32."""
     if precision != "auto":
         return precision == "bf16"
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
-    return torch.cpu._is_amx_tile_supported()
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def _write_atomically(path: Path, value: Any) -> None:
