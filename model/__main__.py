@@ -52,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, required=True, help="folder of the run; an interrupted run there is resumed")
     train.add_argument("--device", default=None, help="cpu or cuda (default: cuda if there is one)")
     train.add_argument("--threads", type=int, default=None, help="CPU threads (default: as many as there are cores)")
+    train.add_argument("--processes", type=int, default=1, help="processes that share each batch, one thread each (1)")
+    train.add_argument("--rank", type=int, default=0, help=argparse.SUPPRESS)
     train.set_defaults(run_command=_train)
 
     average = commands.add_parser("average", help="average a run's last saved weights into a checkpoint")
@@ -124,10 +126,14 @@ def _train(options: argparse.Namespace) -> None:
     from model.curves import draw_curves
     from model.preparation import load_vocabulary, read_texts, read_validation
     from model.recipe import load_recipe
-    from model.training import LOG_FILE, Trainer
+    from model.team import Team, start_others
+    from model.training import LOG_FILE, MEETING_POINT, Trainer
 
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    if options.threads or options.processes > 1:
+        torch.set_num_threads(options.threads or 1)
+    if options.processes > 1 and not options.rank:
+        start_others(options.processes, options.out / MEETING_POINT)
+    team = Team(options.rank, options.processes, options.out / MEETING_POINT)
     recipe = load_recipe(options.recipe)
     vocabulary = load_vocabulary(recipe, options.vocabulary)
     config = recipe.config_for(len(vocabulary))
@@ -141,9 +147,12 @@ def _train(options: argparse.Namespace) -> None:
         seed=recipe.seed,
     )
     validation = read_validation(recipe, options.root, vocabulary)
-    trainer = Trainer(recipe, config, mixture, validation, options.out, options.vocabulary, device)
-    print(f"{trainer.model.num_parameters():,} parameters on {device}", file=sys.stderr)
+    trainer = Trainer(recipe, config, mixture, validation, options.out, options.vocabulary, device, team)
+    if team.leads:
+        print(f"{trainer.model.num_parameters():,} parameters on {device}", file=sys.stderr)
     result = trainer.train()
+    if not team.leads:
+        return
     draw_curves(options.out / LOG_FILE, options.out / "curves.png")
     print(f"{result}: average of the last weights; curves in {options.out / 'curves.png'}")
 

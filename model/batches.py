@@ -62,6 +62,10 @@ class Batch:
         """The batch on another device."""
         return Batch(*(getattr(self, field.name).to(device) for field in dataclasses.fields(self)))
 
+    def rows(self, chosen: slice) -> Batch:
+        """Some of the sentences, padded as they are."""
+        return Batch(*(getattr(self, field.name)[chosen] for field in dataclasses.fields(self)))
+
     @property
     def num_target_tokens(self) -> int:
         """Labels that count."""

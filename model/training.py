@@ -24,6 +24,7 @@ from model.preparation import describe
 from model.progress import Progress
 from model.recipe import Recipe, TrainingSection
 from model.schedule import constant_rate, cooldown, paper_rate
+from model.team import Team
 from model.transformer import Transformer
 from model.validation import ValidationSet, validate
 from model.vocabulary import PAD_ID, Vocabulary
@@ -33,6 +34,7 @@ LOG_FILE = "log.jsonl"
 RECIPE_FILE = "recipe.json"
 WEIGHTS_DIR = "weights"
 RESULT_DIR = "checkpoint"
+MEETING_POINT = "processes"
 
 
 @dataclasses.dataclass(slots=True)
@@ -59,6 +61,7 @@ class Trainer:
         run: Path,
         vocabulary_path: Path,
         device: torch.device,
+        team: Team | None = None,
     ) -> None:
         self.recipe = recipe
         self.settings: TrainingSection = recipe.training
@@ -67,11 +70,13 @@ class Trainer:
         self.run = run
         self.vocabulary_path = vocabulary_path
         self.device = device
+        self.team = team or Team()
         torch.manual_seed(recipe.seed)
         self.model = Transformer(config).to(device)
+        self.position = Position()
+        self._own_random_numbers()
         self.optimizers = Optimizers(self.model, self.settings.optimizer)
         self.loss: Loss = compiled_loss(device) if self.settings.compile_loss else label_smoothed_loss
-        self.position = Position()
         self.autocast = _uses_bf16(self.settings.precision, device)
         self._loss_sum = torch.zeros((), device=device)
         self._loss_tokens = 0
@@ -79,9 +84,10 @@ class Trainer:
     def train(self) -> Path:
         """Train to `max_steps`; returns the directory of the averaged checkpoint."""
         self.run.mkdir(parents=True, exist_ok=True)
-        (self.run / RECIPE_FILE).write_text(self.recipe.model_dump_json(indent=2), encoding="utf-8")
+        if self.team.leads:
+            (self.run / RECIPE_FILE).write_text(self.recipe.model_dump_json(indent=2), encoding="utf-8")
         self._resume()
-        progress = Progress(self.settings.max_steps, self.position.step)
+        progress = Progress(self.settings.max_steps, self.position.step, quiet=not self.team.leads)
         self.model.train()
         for batch in self._batches(progress):
             started = time.monotonic()
@@ -94,7 +100,8 @@ class Trainer:
                 break
         progress.close()
         result = self.run / RESULT_DIR
-        save_checkpoint(result, **newest_average(self.run, self.vocabulary_path, self.settings.average_last))
+        if self.team.leads:
+            save_checkpoint(result, **newest_average(self.run, self.vocabulary_path, self.settings.average_last))
         return result
 
     def _batches(self, progress: Progress) -> Iterator[Batch]:
@@ -119,14 +126,28 @@ class Trainer:
     def _update(self, batch: Batch) -> None:
         self.position.step += 1
         tokens = batch.num_target_tokens
-        loss = self._loss(batch)
         self.optimizers.zero_grad()
-        (loss / tokens).backward()
+        loss = self._add_gradients(self.team.part(batch), tokens)
+        self.team.add_up([loss, *self._gradients()])
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.gradient_clip)
         self.optimizers.step(self.rate())
         self.position.target_tokens += tokens
-        self._loss_sum += loss.detach()
+        self._loss_sum += loss
         self._loss_tokens += tokens
+
+    def _add_gradients(self, part: Batch, tokens: int) -> Tensor:
+        """Gradients of this process's part of a batch of `tokens` target tokens; returns the part's loss, summed."""
+        if not len(part.labels):
+            return torch.zeros((), device=self.device)
+        loss = self._loss(part)
+        (loss / tokens).backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    def _gradients(self) -> list[Tensor]:
+        for parameter in self.model.parameters():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        return [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
 
     def _loss(self, batch: Batch) -> Tensor:
         """Summed over the batch; padding is left out before the projection, the dearest product of a step."""
@@ -158,7 +179,7 @@ class Trainer:
     def _keep_and_validate(self, progress: Progress) -> None:
         step, last = self.position.step, self.position.step == self.settings.max_steps
         # The log comes first: what it says beyond the state is dropped on resuming, never repeated or lost.
-        if self.validation and (step % self.settings.validate_every == 0 or last):
+        if self.team.leads and self.validation and (step % self.settings.validate_every == 0 or last):
             for row in validate(self.model, self.validation, self.settings.label_smoothing):
                 self._log("validation", **row)
                 progress.say(f"step {step} {row}")
@@ -168,10 +189,15 @@ class Trainer:
     def _log(self, kind: str, **values: Any) -> None:
         row = {"kind": kind, "step": self.position.step, "target_tokens": self.position.target_tokens,
                "seconds": round(self.position.seconds, 1), **values}  # fmt: skip
+        if not self.team.leads:
+            return
         with (self.run / LOG_FILE).open("a", encoding="utf-8") as log:
             log.write(json.dumps(row, ensure_ascii=False) + "\n")
 
     def _save(self) -> None:
+        random = self.team.collect(torch.get_rng_state())
+        if not self.team.leads:
+            return
         weights = self.run / WEIGHTS_DIR
         weights.mkdir(exist_ok=True)
         _write_atomically(weights / f"{self.position.step:08d}.pt", self.model.state_dict())
@@ -179,7 +205,7 @@ class Trainer:
             "position": dataclasses.asdict(self.position),
             "model": self.model.state_dict(),
             "optimizers": self.optimizers.state(),
-            "random": torch.get_rng_state(),
+            "random": random,
             "cuda_random": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
             "loss": (float(self._loss_sum), self._loss_tokens),
             "seed": self.recipe.seed,
@@ -198,7 +224,8 @@ class Trainer:
     def _resume(self) -> None:
         path = self.run / STATE_FILE
         if not path.exists():
-            (self.run / LOG_FILE).unlink(missing_ok=True)
+            if self.team.leads:
+                (self.run / LOG_FILE).unlink(missing_ok=True)
             return
         state = torch.load(path, map_location=self.device, weights_only=True)
         if state["seed"] != self.recipe.seed:
@@ -217,12 +244,21 @@ class Trainer:
             # Another mixture has other batches: it begins with an epoch of its own.
             self.position.epoch += 1
             self.position.batch = 0
-        torch.set_rng_state(state["random"].cpu())
+        if self.team.size == len(state["random"]):
+            torch.set_rng_state(state["random"][self.team.rank].cpu())
+        else:
+            self._own_random_numbers()
         if self.device.type == "cuda":
             torch.cuda.set_rng_state_all([part.cpu() for part in state["cuda_random"]])
         self._loss_sum.fill_(state["loss"][0])
         self._loss_tokens = state["loss"][1]
-        _drop_log_after(self.run / LOG_FILE, self.position.step)
+        if self.team.leads:
+            _drop_log_after(self.run / LOG_FILE, self.position.step)
+
+    def _own_random_numbers(self) -> None:
+        """Dropout of its own for every process; the first, or only, one goes on with what the weights were drawn from."""
+        if not self.team.leads:
+            torch.manual_seed(self.recipe.seed + (self.team.rank << 32) + self.position.step)
 
 
 def newest_average(run: Path, vocabulary_path: Path, last: int) -> dict[str, Any]:
