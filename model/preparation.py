@@ -7,23 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from model.batches import Epoch, TrainingText
-from model.corpus import Pair, read_aligned, read_tsv
+from model.corpus import Pair
 from model.errors import VocabularyError
-from model.recipe import ParallelFiles, Recipe, split_direction
+from model.leaks import held_out_sentences, without_leaks
+from model.recipe import Recipe, TrainingFiles, read_pairs, split_direction
 from model.validation import ValidationSet
 from model.vocabulary import Vocabulary, train_vocabulary
-
-
-def read_pairs(files: ParallelFiles, direction: str, root: Path) -> list[Pair]:
-    """(source, target) pairs of one direction.
-
-    Raises:
-        DataError: a file or line cannot be used.
-    """
-    source, target = split_direction(direction)
-    if files.path is not None:
-        return read_tsv(root / files.path, files.columns.index(source), files.columns.index(target))
-    return read_aligned(root / files.files[source], root / files.files[target])
 
 
 def build_vocabulary(recipe: Recipe, root: Path, path: Path) -> Vocabulary:
@@ -69,19 +58,26 @@ def _vocabulary_sentences(recipe: Recipe, root: Path) -> Iterator[str]:
 
 
 def read_texts(recipe: Recipe, root: Path) -> list[TrainingText]:
-    """Every direction of every training text.
+    """Every direction of every training text, without the pairs that a held-out text of the recipe has.
 
     Raises:
         DataError: a file or line cannot be used.
     """
-    return [
-        TrainingText(
-            f"{direction} {files.name}", split_direction(direction), read_pairs(files, direction, root), files.passes,
-            files.shares,
-        )
-        for files in recipe.data
-        for direction in files.directions
-    ]  # fmt: skip
+    held_out = held_out_sentences(recipe, root)
+    return [text for files in recipe.data for text in _read_directions(files, root, held_out)]
+
+
+def _read_directions(files: TrainingFiles, root: Path, held_out: frozenset[str]) -> Iterator[TrainingText]:
+    read: dict[tuple[str, str], list[Pair]] = {}
+    for direction in files.directions:
+        source, target = split_direction(direction)
+        if (target, source) in read:
+            pairs = [(theirs, ours) for ours, theirs in read[target, source]]
+        else:
+            pairs = read_pairs(files, direction, root)
+            pairs = pairs if files.keep_held_out else without_leaks(pairs, (source, target), held_out)
+        read[source, target] = pairs
+        yield TrainingText(f"{direction} {files.name}", (source, target), pairs, files.passes, files.shares)
 
 
 def sample_pairs(

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from model.augmentation import Shares
 from model.config import ModelConfig
+from model.corpus import Pair, read_aligned, read_tsv
 from model.errors import CheckpointError, RecipeError
 
 Direction = Annotated[str, Field(pattern=r"^[a-z]{2,3}-[a-z]{2,3}$")]
@@ -65,6 +66,8 @@ class TrainingFiles(ParallelFiles):
 
     passes: float = Field(1.0, gt=0)
     """Times the text is read in one epoch, e.g. 0.5: one half, then the other."""
+    keep_held_out: bool = False
+    """Whether pairs stay that a held-out text of the recipe has, such as "Yes."; such lines are then not scored."""
     vocabulary_sentences: int | None = Field(None, ge=0)
     """Most pairs of this text that the vocabulary learns from; None: `vocabulary.sentences_per_file`."""
     concatenated: Share = 0.0
@@ -140,6 +143,8 @@ class Recipe(_Section):
     training: TrainingSection = TrainingSection()
     data: tuple[TrainingFiles, ...] = Field(min_length=1)
     validation: tuple[ValidationFiles, ...] = ()
+    test: tuple[ParallelFiles, ...] = ()
+    """Texts that the model's card reports scores on, which no training text may hold."""
 
     @model_validator(mode="after")
     def _architecture_fits(self) -> Recipe:
@@ -197,3 +202,15 @@ def load_recipe(path: Path) -> Recipe:
         raise RecipeError(
             f"{path}: {where or 'recipe'}: {what}{found}; model/recipes/README.md lists the fields"
         ) from error
+
+
+def read_pairs(files: ParallelFiles, direction: str, root: Path) -> list[Pair]:
+    """(source, target) pairs of one direction.
+
+    Raises:
+        DataError: a file or line cannot be used.
+    """
+    source, target = split_direction(direction)
+    if files.path is not None:
+        return read_tsv(root / files.path, files.columns.index(source), files.columns.index(target))
+    return read_aligned(root / files.files[source], root / files.files[target])
