@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -31,16 +32,24 @@ def label_smoothed_loss(logits: Tensor, labels: Tensor, smoothing: float) -> Ten
     )
 
 
-def compiled_loss(device: torch.device) -> Loss:
-    """`label_smoothed_loss` compiled for tensors of any size, or as it is where nothing here can compile it.
+def compiled_loss(device: torch.device, dtype: torch.dtype = torch.float32) -> Loss:
+    """`label_smoothed_loss` compiled for logits of any size, or as it is where nothing here can compile it.
 
     Uncompiled, softmax and its gradient read and write the logits many times: a fifth of a training step on a CPU.
     """
-    compiled: Loss = torch.compile(label_smoothed_loss, dynamic=True)
     try:
-        logits = torch.zeros(3, 300, device=device, requires_grad=True)
-        compiled(logits, torch.ones(3, dtype=torch.int64, device=device), 0.1).backward()  # type: ignore[no-untyped-call]
+        return _compiled(device, dtype)
     except Exception as error:  # whatever a missing or unfit compiler raises
         log.warning("the loss is not compiled, which is slower: %s", str(error).splitlines()[0])
         return label_smoothed_loss
-    return compiled
+
+
+def _compiled(device: torch.device, dtype: torch.dtype) -> Loss:
+    with warnings.catch_warnings():
+        # The compiler's own modules warn of one another when they are imported.
+        warnings.simplefilter("ignore")
+        loss: Loss = torch.compile(label_smoothed_loss, dynamic=True)
+        logits = torch.zeros(3, 300, device=device, dtype=dtype, requires_grad=True)
+        labels = torch.ones(3, dtype=torch.int64, device=device)
+        loss(logits, labels, 0.1).backward()  # type: ignore[no-untyped-call]
+    return loss

@@ -76,8 +76,10 @@ class Trainer:
         self.position = Position()
         self._own_random_numbers()
         self.optimizers = Optimizers(self.model, self.settings.optimizer)
-        self.loss: Loss = compiled_loss(device) if self.settings.compile_loss else label_smoothed_loss
         self.autocast = _uses_bf16(self.settings.precision, device)
+        self.loss: Loss = label_smoothed_loss
+        if self.settings.compile_loss:
+            self.loss = compiled_loss(device, torch.bfloat16 if self.autocast else torch.float32)
         self._loss_sum = torch.zeros((), device=device)
         self._loss_tokens = 0
 
