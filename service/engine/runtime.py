@@ -137,27 +137,20 @@ class Runtime:
     def encode(self, sources: Sequence[Sequence[int]]) -> dict[str, Array]:
         """Memory of the sentences of one run, S as the longest needs, and `source_mask` [N, S]: the decoder's inputs by
         name."""
-        outputs = self._encode_packed(sources) if self._packs else self._encode_padded(sources)
-        memory = dict(zip(self._memory_inputs, outputs, strict=True))
-        return {"source_mask": _mask(sources, outputs[0].shape[2]), **memory}
+        mask = _mask(sources, self.encoder_tokens(max(map(len, sources))))
+        outputs = (self._encode_packed if self._packs else self._encode_padded)(sources, mask)
+        return {"source_mask": mask, **dict(zip(self._memory_inputs, outputs, strict=True))}
 
-    def _encode_padded(self, sources: Sequence[Sequence[int]]) -> list[Array]:
-        length = padded_length(max(map(len, sources)))
-        source_ids = np.full((len(sources), length), PAD_ID, np.int64)
-        for row, source in enumerate(sources):
-            source_ids[row, : len(source)] = source
-        inputs = {"source_ids": source_ids, "source_mask": _mask(sources, length)}
-        return list(self._encoder.run(self._encoder_outputs, inputs))
+    def _encode_padded(self, sources: Sequence[Sequence[int]], mask: Array) -> list[Array]:
+        source_ids = np.full(mask.shape, PAD_ID, np.int64)
+        source_ids[mask] = _end_to_end(sources)
+        return list(self._encoder.run(self._encoder_outputs, {"source_ids": source_ids, "source_mask": mask}))
 
-    def _encode_packed(self, sources: Sequence[Sequence[int]]) -> list[Array]:
-        lengths = [len(source) for source in sources]
-        inputs = {
-            "source_ids": np.fromiter(itertools.chain.from_iterable(sources), np.int64, sum(lengths)),
-            "positions": np.concatenate([np.arange(length) for length in lengths]),
-            "sentences": np.repeat(np.arange(len(lengths)), lengths),
-        }
+    def _encode_packed(self, sources: Sequence[Sequence[int]], mask: Array) -> list[Array]:
+        sentences, positions = np.nonzero(mask)
+        inputs = {"source_ids": _end_to_end(sources), "positions": positions, "sentences": sentences}
         outputs = self._encoder.run(self._encoder_outputs, inputs)
-        return outputs if len(sources) == 1 else [_unpacked(output, lengths) for output in outputs]
+        return outputs if len(sources) == 1 else [_unpacked(output, list(map(len, sources))) for output in outputs]
 
     def bind_step(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> Callable[[], None]:
         """A decoder step that reads and writes these arrays where they lie; call it as often as their content
@@ -180,6 +173,11 @@ def _mask(sources: Sequence[Sequence[int]], length: int) -> Array:
     """[N, S], True at tokens."""
     mask: Array = np.arange(length) < np.array([len(source) for source in sources])[:, None]
     return mask
+
+
+def _end_to_end(sources: Sequence[Sequence[int]]) -> Array:
+    """All tokens, one sentence after the other."""
+    return np.fromiter(itertools.chain.from_iterable(sources), np.int64)
 
 
 def _unpacked(packed: Array, lengths: Sequence[int]) -> Array:

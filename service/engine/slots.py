@@ -122,7 +122,7 @@ class Slots:
         added, source = memory["source_mask"].shape
         self._ensure(N=self.count + added, S=padded_length(source))
         new = slice(self.count, self.count + added)
-        self._source_lengths[new] = memory["source_mask"].sum(axis=1)
+        self._source_lengths[new] = source - memory["source_mask"][:, ::-1].argmax(axis=1)
         self._source_mask[new] = 0
         self._source_mask[new, :source] = memory["source_mask"]
         for state in self._memory_states:

@@ -101,12 +101,19 @@ def test_the_answers_are_those_of_engines_in_this_process_to_the_bit() -> None:
 def test_what_is_withdrawn_or_too_late_leaves_and_the_rest_goes_on(loaded: LoadedEngine) -> None:
     gone, late, stays = Ticket(), Ticket(), Ticket()
     withdrawn, overdue, kept = (endless_jobs(loaded, 6)[at : at + 2] for at in (0, 2, 4))
-    loaded.engine.submit(withdrawn, gone)
     late.deadline = time.monotonic() + 0.05
-    loaded.engine.submit(overdue, late)
-    loaded.engine.submit(kept, stays)
-    wait_for(lambda: loaded.engine.waiting_tokens() == 0)
-    loaded.engine.withdraw(gone)
+    stopped = children()
+    for child in stopped:  # nothing is decoded before all has been said and the deadline has passed
+        os.kill(child, signal.SIGSTOP)
+    try:
+        loaded.engine.submit(withdrawn, gone)
+        loaded.engine.submit(overdue, late)
+        loaded.engine.submit(kept, stays)
+        loaded.engine.withdraw(gone)
+        wait_for(lambda: time.monotonic() > late.deadline)
+    finally:
+        for child in stopped:
+            os.kill(child, signal.SIGCONT)
     for job in withdrawn:
         with pytest.raises(CancelledError):
             job.future.result(SECONDS)

@@ -81,8 +81,7 @@ class Known:
 def join(slots: Slots, known: list[Known], rng: random.Random, beams: int) -> None:
     count, source = rng.randint(1, 7), rng.randint(1, 48)
     values = np.array([[rng.randint(1, 9) for _ in range(source)] for _ in range(count)], np.float32)
-    lengths = [rng.randint(1, source) for _ in range(count)]
-    mask = np.array([[int(place < length) for place in range(source)] for length in lengths], np.int32)
+    mask = np.array([[int(rng.random() < 0.7) for _ in range(source)] for _ in range(count)], np.int32)
     memory = np.stack([values + 100, values], axis=1)[..., None]
     slots.join({"source_mask": mask, "memory": memory})
     known += [Known(values[i] * mask[i], [[] for _ in range(beams)]) for i in range(count)]
