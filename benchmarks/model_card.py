@@ -20,8 +20,7 @@ from typing import Any
 from model.corpus import Pair, read_aligned, read_lines
 from model.errors import DataError, ModelError
 from model.evaluation import score
-from model.recipe import read_pairs
-from model.recipe import load_recipe, split_direction
+from model.recipe import load_recipe, read_pairs, split_direction
 from service.engine.jobs import SearchOptions
 from service.engine.loading import LoadedEngine, load_engine
 from service.evaluate import translate_lines

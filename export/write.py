@@ -25,7 +25,7 @@ from export.quantize import quantize
 from export.self_test import self_tests
 from export.verify import Agreement, verify_bundle
 from model import bundle
-from model.bundle import AlignmentMethod, GraphSpec, Limits, Manifest, Precision, SpecialIds
+from model.bundle import AlignmentMethod, DecoderSpec, GraphSpec, Limits, Manifest, Precision, SpecialIds, TokenizerSpec
 from model.checkpoint import CONFIG_FILE, VOCABULARY_FILE, Checkpoint, load_checkpoint
 from model.errors import BundleError
 from model.folders import put_in_place
@@ -83,13 +83,22 @@ def write_bundle(
         )
         known = load_shortlist(scratch / SHORTLIST_FILE, checkpoint.vocabulary) if with_shortlist else None
         measured = {"alignment": dict(alignment or {}), "self_tests": self_tests(checkpoint, known)}
-        complete = manifest.model_copy(update=measured)
+        complete = manifest.model_copy(update={**measured, **_with_carriers(manifest, checkpoint)})
         lexical_tables(scratch, complete, checkpoint.vocabulary)
         bundle.write_manifest(scratch, complete)
         put_in_place(scratch, destination)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return agreement
+
+
+def _with_carriers(manifest: Manifest, checkpoint: Checkpoint) -> dict[str, TokenizerSpec | DecoderSpec]:
+    """The parts of the manifest that name the carriers, which no search chooses until the service uses them."""
+    carriers = checkpoint.vocabulary.carrier_ids
+    return {
+        "tokenizer": manifest.tokenizer.model_copy(update={"carriers": carriers}),
+        "decoder": manifest.decoder.model_copy(update={"suppressed_ids": carriers}),
+    }
 
 
 def check_limits(limits: Limits, positions: int) -> None:

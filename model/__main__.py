@@ -1,4 +1,5 @@
-"""Commands: python -m model vocabulary | leaks | train | branch | average | shortlist | lexical | evaluate | translate | curves."""
+"""Commands: python -m model vocabulary | leaks | train | branch | average | shortlist | lexical | evaluate | translate
+| curves."""
 
 from __future__ import annotations
 

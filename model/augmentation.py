@@ -23,7 +23,7 @@ _WORD = re.compile(r"[A-Za-zÀ-ɏ][A-Za-zÀ-ɏ'’]*")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Shares:
-    """Share of the readings of a text, 0 to 1 each, that are changed in one way; a reading may be changed in several."""
+    """Shares of the readings of a text, 0 to 1 each, that are changed in some way; one may be changed in several."""
 
     concatenated: float = 0.0
     """Joined with one to three further pairs of the same text."""
@@ -34,6 +34,9 @@ class Shares:
     capitals: float = 0.0
     misspelt: float = 0.0
     carried: float = 0.0
+
+
+UNCHANGED = Shares()
 
 
 def read_pairs_anew(

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from model.augmentation import Shares, read_pairs_anew
+from model.augmentation import UNCHANGED, Shares, read_pairs_anew
 from model.corpus import Pair
 from model.errors import DataError
 from model.vocabulary import BOS_ID, EOS_ID, PAD_ID, Vocabulary
@@ -101,7 +101,7 @@ class TrainingText:
     languages: tuple[str, str]
     pairs: Sequence[Pair]
     passes: float = 1.0
-    shares: Shares = Shares()
+    shares: Shares = UNCHANGED
 
     def rows(self, epoch: int, seed: int) -> list[int]:
         """The rows that an epoch reads: the next `passes` times as many as there are, of one shuffling after another.
@@ -118,7 +118,7 @@ class TrainingText:
 
 
 class Mixture:
-    """Texts read together: an epoch reads each one `passes` times, changed anew, in batches of at most `batch_tokens`."""
+    """Texts read together: an epoch reads each `passes` times, changed anew, in batches of at most `batch_tokens`."""
 
     def __init__(
         self, texts: Sequence[TrainingText], vocabulary: Vocabulary, *, batch_tokens: int, longest: int, seed: int

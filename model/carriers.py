@@ -1,8 +1,8 @@
 """Spans that must come back verbatim, and the characters that carry them through a translation. Torch-free.
 
-A carrier is one private-use character that is a piece of the vocabulary. `put_carriers` replaces each span (a number, a
-URL, a placeholder, a name in a Chinese sentence) by a carrier of its own; the model learns to copy carriers to where they
-belong, and `restore` puts the spans back. Training and serving call the same functions.
+A carrier is one private-use character that is a piece of the vocabulary. `put_carriers` replaces each span (a number,
+a URL, a placeholder, a name in a Chinese sentence) by a carrier of its own; the model learns to copy carriers to where
+they belong, and `restore` puts the spans back. Training and serving call the same functions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ CARRIERS = tuple(chr(0x100000 + index) for index in range(16))
 """Of the last private-use plane, whose characters hardly any text has."""
 
 _URL = r"(?:https?|ftps?|file|mailto|tel|ssh|git)://?[^\s<>\"“”«»（）【】，。；！？、\uac00-\ud7af\u3040-\u9fff]+|www\.[A-Za-z0-9-]+\.[^\s<>\"“”«»（）【】，。；！？、\u3040-\u9fff]+"
-_DOMAIN = r"\b[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.(?:com|org|net|edu|gov|io|dev)\b(?:/[A-Za-z0-9_./?=&%#~+-]*[A-Za-z0-9_/])?"
+_DOMAIN = (
+    r"\b[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.(?:com|org|net|edu|gov|io|dev)\b(?:/[A-Za-z0-9_./?=&%#~+-]*[A-Za-z0-9_/])?"
+)
 _EMAIL = r"[A-Za-z0-9][A-Za-z0-9._%+-]*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}"
 _CODE = r"```.+?```|`[^`\n]+`"
 _PLACEHOLDER = (
@@ -40,11 +42,12 @@ _NAME = (
     r"|\b[A-Za-z0-9]+(?:_[A-Za-z0-9]+)+\b"
     r"|\b[a-z]+(?:[A-Z][a-z0-9]+)+\b"
     r"|\b[\w-]+(?:\.[\w-]+)*\.(?:txt|md|rst|html?|css|jsx?|tsx?|json|ya?ml|toml|xml|csv|tsv|ini|cfg|conf|log|py|rb|rs|go|java|c|h|cpp|sh|bat|exe|dll|so|zip|gz|tar|pdf|docx?|xlsx?|pptx?|odt|ods|png|jpe?g|gif|svg|mp[34]|wav)\b"
-    r"|\b[A-Za-z]+[0-9][A-Za-z0-9]*(?:-[A-Za-z0-9]+)*\b|\b[A-Z][A-Z0-9]*(?:-[0-9]+)+\b"
+    r"|\bv[0-9]+(?:\.[0-9]+)+\b|\b[A-Za-z]+[0-9][A-Za-z0-9]*(?:-[A-Za-z0-9]+)*\b|\b[A-Z][A-Z0-9]*(?:-[0-9]+)+\b"
     r"|\b[A-Za-z_][A-Za-z0-9_]+(?:\.[A-Za-z_][A-Za-z0-9_]+){2,}\b"
 )
 _NUMBER = (
-    r"(?<![\d.,])(?:\d{1,3}(?:[\u0020\u00a0\u202f]\d{3})+(?:[.,]\d+)?|\d+(?:[.,:/\-\u2013’'hH]\d+)+|\d{3,})(?!\d)(?![万亿千百兆十])"
+    r"(?<![\d.,])(?:\d{1,3}(?:[\u0020\u00a0\u202f]\d{3})+(?:[.,]\d+)?|\d+(?:[.,:/\-\u2013’'hH]\d+)+|\d{3,})"
+    r"(?!\d)(?![万亿千百兆十])"
 )
 _EMOJI = (
     "(?:[\U0001f1e6-\U0001f1ff]{2}|[0-9#*]\ufe0f?\u20e3"
@@ -56,7 +59,8 @@ _PRIVATE = "[\ue000-\uf8ff\U000f0000-\U0010ffff]+"
 _LATIN_NAME = r"[A-Za-zÀ-ɏ][A-Za-z0-9À-ɏ'’.&+#_-]*(?:(?<=[A-Za-z0-9+#])|(?=\b))(?: [A-Z][A-Za-z0-9À-ɏ'’&+#_-]*)*"
 
 _ANYWHERE = re.compile(
-    "|".join((_PRIVATE, _CODE, _URL, _EMAIL, _DOMAIN, _PLACEHOLDER, _TAG, _PATH, _NAME, _NUMBER, _EMOJI)), re.ASCII | re.DOTALL
+    "|".join((_PRIVATE, _CODE, _URL, _EMAIL, _DOMAIN, _PLACEHOLDER, _TAG, _PATH, _NAME, _NUMBER, _EMOJI)),
+    re.ASCII | re.DOTALL,
 )
 _IN_CHINESE = re.compile(_LATIN_NAME)
 _CLOSING = ".,;:!?)]}'\"…"
@@ -148,9 +152,7 @@ def restore(text: str, carried: dict[str, str]) -> str:
     return re.sub("|".join(CARRIERS), lambda match: carried.get(match.group(), match.group()), text)
 
 
-def put_carriers_on_both(
-    source: str, target: str, source_language: str, rng: random.Random
-) -> tuple[str, str] | None:
+def put_carriers_on_both(source: str, target: str, source_language: str, rng: random.Random) -> tuple[str, str] | None:
     """The pair with the spans that both sides have, each equally often, carried on both; None if there are none."""
     spans = find_spans(source, source_language)
     texts = [source[span.start : span.end] for span in spans]
@@ -165,7 +167,9 @@ def put_carriers_on_both(
     # Longest first: one span may be part of another.
     for carrier, text in sorted(carried.items(), key=lambda item: -len(item[1])):
         target = re.sub(_whole(text), carrier, target, count=1)
-    return (changed, target) if all(carrier in target for carrier in carried) else None
+    # A carrier that one side has of itself would stand for nothing on the other.
+    sides = (set(CARRIERS) & set(side) for side in (changed, target))
+    return (changed, target) if all(side == carried.keys() for side in sides) else None
 
 
 def _occurrences(text: str, target: str) -> int:

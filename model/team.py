@@ -65,6 +65,4 @@ def start_others(size: int, meeting_point: Path) -> list[subprocess.Popen[bytes]
     meeting_point.unlink(missing_ok=True)
     meeting_point.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "model", *sys.argv[1:]]
-    return [
-        subprocess.Popen([*command, "--rank", str(rank)], stdin=subprocess.DEVNULL) for rank in range(1, size)
-    ]
+    return [subprocess.Popen([*command, "--rank", str(rank)], stdin=subprocess.DEVNULL) for rank in range(1, size)]

@@ -258,7 +258,7 @@ class Trainer:
             _drop_log_after(self.run / LOG_FILE, self.position.step)
 
     def _own_random_numbers(self) -> None:
-        """Dropout of its own for every process; the first, or only, one goes on with what the weights were drawn from."""
+        """Dropout of its own for every process; the first goes on with what the weights were drawn from."""
         if not self.team.leads:
             torch.manual_seed(self.recipe.seed + (self.team.rank << 32) + self.position.step)
 

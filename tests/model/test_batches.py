@@ -113,9 +113,7 @@ def test_same_seed_same_epochs(texts: list[TrainingText], vocabulary: Vocabulary
 
 def test_each_epoch_reads_anew(texts: list[TrainingText], vocabulary: Vocabulary) -> None:
     mixture = mixture_of(texts, vocabulary)
-    sentences = [
-        {vocabulary.decode(row) for row in mixture.epoch(number).texts[0].source} for number in range(4)
-    ]
+    sentences = [{vocabulary.decode(row) for row in mixture.epoch(number).texts[0].source} for number in range(4)]
     assert not sentences[0] & sentences[1], "the other half"
     assert sentences[0] != sentences[2], "the same half, with other numbers"
 

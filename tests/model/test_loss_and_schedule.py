@@ -57,7 +57,9 @@ def test_the_compiled_loss_is_the_loss() -> None:
         torch.testing.assert_close(ours.grad, plain.grad, rtol=1e-2, atol=1e-3)
 
 
-def test_without_a_compiler_the_loss_is_plain(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_compiler_the_loss_is_plain(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def refuse(*_: object, **__: object) -> object:
         def fail(*_: object) -> None:
             raise RuntimeError("no C++ compiler")
