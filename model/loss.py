@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Callable
 
@@ -30,6 +31,31 @@ def label_smoothed_loss(logits: Tensor, labels: Tensor, smoothing: float) -> Ten
     return functional.cross_entropy(
         logits.flatten(0, -2).float(), labels.flatten(), ignore_index=PAD_ID, reduction="sum", label_smoothing=smoothing
     )
+
+
+def sample_words(labels: Tensor, vocabulary_size: int, others: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Words to project a batch onto in place of the vocabulary: PAD, its labels, and as many of the others, at random.
+
+    A product with 16,000 words is the dearest of a training step, and nearly all of them are unlikely everywhere. What
+    the drawn ones add to the sum in the softmax stands for those that were not drawn (Jean et al. 2015, section 3.2).
+
+    Args:
+        labels: [N], without PAD.
+        others: how many to draw; with as many as there are, nothing is left out.
+
+    Returns:
+        Ids of the C words, what to add to the logits of each [C], and the labels as places among the words [N].
+    """
+    seen, places = labels.unique(return_inverse=True)
+    is_other = torch.ones(vocabulary_size, dtype=torch.bool, device=labels.device)
+    is_other[seen] = False
+    is_other[PAD_ID] = False
+    rest = is_other.nonzero().squeeze(1)
+    drawn = rest[torch.randperm(len(rest), device=labels.device)[:others]]
+    words = torch.cat((seen.new_tensor([PAD_ID]), seen, drawn))
+    weights = torch.zeros(len(words), device=labels.device)
+    weights[1 + len(seen) :] = math.log(len(rest) / max(len(drawn), 1))
+    return words, weights, places + 1
 
 
 def compiled_loss(device: torch.device, dtype: torch.dtype = torch.float32) -> Loss:

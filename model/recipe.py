@@ -118,6 +118,8 @@ class TrainingSection(_Section):
     learning_rate_factor: float = Field(1.0, gt=0)
     """Multiplies the rate of schedule "paper"."""
     label_smoothing: float = Field(0.1, ge=0, lt=1)
+    sampled_words: int = Field(0, ge=0)
+    """Words that are no label of the batch which the softmax of a step sees, drawn anew each time; 0: all."""
     gradient_clip: float = Field(1.0, gt=0)
     checkpoint_every: int = Field(250, ge=1)
     average_last: int = Field(5, ge=1)

@@ -13,12 +13,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from model.batches import Batch, Epoch, Mixture
 from model.checkpoint import average_weights, first_mismatch, save_checkpoint
 from model.config import ModelConfig
 from model.errors import CheckpointError, VocabularyError
-from model.loss import Loss, compiled_loss, label_smoothed_loss
+from model.loss import Loss, compiled_loss, label_smoothed_loss, sample_words
 from model.optimizers import Optimizers
 from model.preparation import describe
 from model.progress import Progress
@@ -157,8 +158,16 @@ class Trainer:
             memory = self.model.encode(batch.source_ids, batch.source_mask)
             states = self.model.decode(batch.target_ids, memory, batch.source_mask)
             wanted = batch.labels != PAD_ID
-            logits = self.model.embedding.project(states[wanted])
-        return self.loss(logits, batch.labels[wanted], self.settings.label_smoothing)
+            logits, labels = self._logits(states[wanted], batch.labels[wanted])
+        return self.loss(logits, labels, self.settings.label_smoothing)
+
+    def _logits(self, states: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """states [N, D], labels [N] -> logits [N, V], or of C sampled words, and the labels' places among them."""
+        embedding = self.model.embedding
+        if not self.settings.sampled_words:
+            return embedding.project(states), labels
+        words, weights, places = sample_words(labels, embedding.tokens.num_embeddings, self.settings.sampled_words)
+        return functional.linear(states, embedding.tokens.weight[words], weights), places
 
     def rate(self) -> float:
         """The learning rate of the current step."""

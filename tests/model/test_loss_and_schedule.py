@@ -9,8 +9,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional
 
-from model.loss import compiled_loss, label_smoothed_loss
+from model.loss import compiled_loss, label_smoothed_loss, sample_words
 from model.schedule import constant_rate, cooldown, paper_rate
 from model.vocabulary import PAD_ID
 from tests.oracles import smoothed_loss
@@ -69,6 +71,34 @@ def test_without_a_compiler_the_loss_is_plain(
     monkeypatch.setattr(torch, "compile", refuse)
     assert compiled_loss(torch.device("cpu")) is label_smoothed_loss
     assert "no C++ compiler" in caplog.text
+
+
+def sampled(states: Tensor, table: Tensor, labels: Tensor, others: int) -> Tensor:
+    words, weights, places = sample_words(labels, len(table), others)
+    return label_smoothed_loss(functional.linear(states, table[words], weights), places, 0.1)
+
+
+def test_with_every_word_drawn_nothing_changes() -> None:
+    generator = torch.Generator().manual_seed(1)
+    states, table = torch.randn(9, 4, generator=generator), torch.randn(50, 4, generator=generator)
+    labels = torch.randint(1, 50, (9,), generator=generator)
+    whole = label_smoothed_loss(states @ table.T, labels, 0.1)
+    assert float(sampled(states, table, labels, 50)) == pytest.approx(float(whole), rel=1e-5)
+
+
+def test_the_words_drawn_stand_for_all_others() -> None:
+    generator = torch.Generator().manual_seed(2)
+    states, table = torch.randn(40, 8, generator=generator) * 0.5, torch.randn(2000, 8, generator=generator)
+    labels = torch.randint(1, 2000, (40,), generator=generator)
+    torch.manual_seed(3)
+    sums = []
+    for _ in range(200):
+        words, weights, places = sample_words(labels, 2000, 300)
+        assert len(words.unique()) == len(words) == 301 + len(labels.unique())
+        assert torch.equal(words[places], labels)
+        sums.append(functional.linear(states, table[words], weights).exp().sum(1))
+    whole = (states @ table.T).exp().sum(1)
+    torch.testing.assert_close(torch.stack(sums).mean(0), whole, rtol=0.05, atol=0.0)
 
 
 def rate(step: int, **changes: float) -> float:
