@@ -4,8 +4,8 @@
     python -m benchmarks.trainer --earlier EARLIER --root DATA --minutes 20 --json trainers.json
 
 Both train the text of model/recipes/first.toml with one vocabulary, in turn, `--rounds` times, until tatoeba-dev fr-en
-has `--nll` nats a token or the minutes are over. Seconds are those of the updates: reading, validation and saving do not
-count. The earlier trainer keeps the recipe's settings; today's has those of second.toml.
+has `--nll` nats a token or the minutes are over. Seconds are those of the updates: reading, validation and saving do
+not count. The earlier trainer keeps the recipe's settings; today's has those of second.toml.
 """
 
 from __future__ import annotations
