@@ -13,6 +13,7 @@ from model.augmentation import Shares
 from model.config import ModelConfig
 from model.corpus import Pair, read_aligned, read_tsv
 from model.errors import CheckpointError, RecipeError
+from model.glosses import with_first_gloss
 
 Direction = Annotated[str, Field(pattern=r"^[a-z]{2,3}-[a-z]{2,3}$")]
 """Source and target language, e.g. `zh-en`."""
@@ -43,6 +44,8 @@ class ParallelFiles(_Section):
     columns: tuple[str, ...] = ()
     files: dict[str, str] = {}
     directions: tuple[Direction, ...] = Field(min_length=1)
+    glosses: bool = False
+    """Whether the target column lists several meanings, as a dictionary does; the first short one is taken."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> ParallelFiles:
@@ -212,6 +215,11 @@ def read_pairs(files: ParallelFiles, direction: str, root: Path) -> list[Pair]:
     Raises:
         DataError: a file or line cannot be used.
     """
+    pairs = _read_pairs(files, direction, root)
+    return list(with_first_gloss(pairs)) if files.glosses else pairs
+
+
+def _read_pairs(files: ParallelFiles, direction: str, root: Path) -> list[Pair]:
     source, target = split_direction(direction)
     if files.path is not None:
         return read_tsv(root / files.path, files.columns.index(source), files.columns.index(target))
