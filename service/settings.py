@@ -9,10 +9,10 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.engine.types import Device, EngineConfig
 from service.logs import LogFormat
 
 PREFIX = "ATTEND_"
-Device = Literal["auto", "cpu", "cuda"]
 # A request that is allowed must find room, and what goes for those that name nothing must be allowed.
 _ORDER = (("beam_size", "max_beam_size"), ("max_tokens", "max_bulk_queue_tokens"))
 # Kubernetes announces a Service named "attend" to its neighbours with variables of these names.
@@ -37,6 +37,12 @@ class Settings(BaseSettings):
     )
     threads: int = Field(0, ge=0, le=1024, description="Threads of one model run; 0: the cores by the sessions.")
     max_rows: int = Field(256, ge=8, description="Rows (sentences times beams) that run at once, in all sessions.")
+    hang_timeout_ms: int = Field(
+        10_000,
+        ge=1000,
+        description="A process that has work, says nothing and uses no processor for this time is ended and started "
+        "again; one that uses the processor after six times as long.",
+    )
     max_requests: int = Field(1000, ge=1, description="Requests to translate or score under way at once; more are 503.")
     max_queue_tokens: int = Field(
         8192,
@@ -54,6 +60,11 @@ class Settings(BaseSettings):
     max_characters: int = Field(100_000, ge=1, description="Characters of one request, all its texts together.")
     max_tokens: int = Field(131_072, ge=1, description="Source tokens of one request, all its sentences together.")
     max_body_bytes: int = Field(2 * 1024 * 1024, ge=1024, description="Size of one request body.")
+    files: Path | None = Field(None, description="Directory for translated files; else they are kept in memory.")
+    max_files_bytes: int = Field(
+        64 * 1024 * 1024, ge=0, description="Size of all translated files that are kept; 0: files are not translated."
+    )
+    files_timeout_ms: int = Field(1_800_000, ge=1000, description="Time after which a translated file is deleted.")
     max_json_depth: int = Field(16, ge=2, le=500, description="Arrays and objects inside one another in a body.")
     max_alternatives: int = Field(7, ge=0, le=7, description="Alternatives a request may ask for.")
     max_beam_size: int = Field(8, ge=1, le=8, description="Beam size a request may ask for.")
@@ -62,6 +73,20 @@ class Settings(BaseSettings):
         ge=1,
         le=8,
         description="Beam size of requests that name none, at most the one they may ask for; 1 is greedy.",
+    )
+    strict_fields: bool = Field(False, description="Refuse unknown fields of `/translate`, which else are ignored.")
+    cors_origins: str = Field(
+        "*", description="Origins whose pages may call the service, separated by commas; `*`: all; `none`: no others."
+    )
+    root_path: str = Field(
+        "", pattern=r"^(/[^/?#]+)*$", description="Path before all others, where a proxy does not take it away."
+    )
+    trusted_proxies: str = Field(
+        "127.0.0.1",
+        description="Addresses of proxies whose `Forwarded` and `X-Forwarded-*` headers count, separated by commas.",
+    )
+    keep_alive_ms: int = Field(
+        75_000, ge=1, description="Time a connection may rest between two requests; more than proxies keep theirs."
     )
     header_timeout_ms: int = Field(
         10_000, ge=1, description="A connection that has not sent the headers of a request after this time is closed."
@@ -96,6 +121,19 @@ class Settings(BaseSettings):
     def usual_beam_size(self) -> int:
         """Beam size of requests that name none."""
         return min(self.beam_size, self.max_beam_size)
+
+    def engine_config(self) -> EngineConfig:
+        """What the engines need of it."""
+        return EngineConfig(
+            directory=self.bundle,
+            device=self.device,
+            sessions=self.sessions,
+            threads=self.threads,
+            max_rows=self.max_rows,
+            waiting_tokens=self.max_queue_tokens,
+            bulk_waiting_tokens=self.max_bulk_queue_tokens,
+            hang_seconds=self.hang_timeout_ms / 1000,
+        )
 
 
 def variable(setting: str) -> str:

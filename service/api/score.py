@@ -33,7 +33,7 @@ from service.api.details import (
 from service.api.problems import problems
 from service.api.requests import read_json_object, unless_disconnected
 from service.errors import InvalidRequestError
-from service.explain.details import Inspection, Wanted
+from service.explain.details import DetailOptions, Inspection
 from service.explain.inspector import Inspector
 from service.text.reading import Reader
 
@@ -79,7 +79,7 @@ async def score(request: Request, state: State) -> JSONResponse:
         _check_shapes(body)
         check_texts((*body.texts, *body.translations), state.settings)
         check_timeout(body.timeout_ms, state.settings)
-        source, target = language_pair(body, model.translator.directions)
+        source, target = language_pair(body.source, body.target, model.translator.directions)
         reader = model.translator.readers[source]
         deadline = began + (body.timeout_ms or state.settings.max_timeout_ms) / 1000
         work = _scored(model.translator.inspector, body, reader, target, deadline)
@@ -102,11 +102,12 @@ async def _scored(
     inspections = await asyncio.to_thread(
         _inspections, inspector, body, reader, target, wanted(body.alignment, body.attention)
     )
-    return inspections, await inspector.run(inspections, deadline)
+    scoring = time.monotonic()
+    return await inspector.run(inspections, deadline), time.monotonic() - scoring
 
 
 def _inspections(
-    inspector: Inspector, body: ScoreRequest, reader: Reader, target: str, wish: Wanted
+    inspector: Inspector, body: ScoreRequest, reader: Reader, target: str, wish: DetailOptions
 ) -> list[Inspection]:
     pairs = zip(body.texts, body.translations, strict=True)
     return [inspector.of_pair(text, translation, reader, target, wish) for text, translation in pairs]

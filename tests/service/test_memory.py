@@ -42,7 +42,11 @@ async def ask(app: FastAPI, count: int, chance: random.Random) -> set[int]:
     for _ in range(count):
         text = "".join(chance.choices(chance.choice(ALPHABETS), k=chance.randint(0, 40)))
         body: dict[str, Any] = {"q": text, "source": "fr", "target": chance.choice(("en", "en", "en", "xx"))}
-        statuses.add(await post(app, body | chance.choice(({}, {"alternatives": 2}, {f"unknown {text}": 1}))))
+        statuses.add(
+            await post(
+                app, body | chance.choice(({}, {"alternatives": 2}, {f"unknown {text}": 1, "strict_fields": True}))
+            )
+        )
     return statuses
 
 
@@ -67,7 +71,7 @@ def test_requests_leave_no_objects_behind(vocabulary: Vocabulary) -> None:
 def objects(loader: FakeLoader) -> int:
     """What is alive without what the fake engine remembers."""
     loader.engine.submitted.clear()
-    loader.engine.tickets.clear()
+    loader.engine.deadlines.clear()
     return objects_alive()
 
 
