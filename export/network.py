@@ -70,7 +70,7 @@ def own_network(
         name=checkpoint.name,
         model=checkpoint.model,
         tokenizer=checkpoint.vocabulary,
-        tokenizer_spec=TokenizerSpec(),
+        tokenizer_spec=TokenizerSpec(carriers=checkpoint.vocabulary.carrier_ids),
         languages=described["languages"],
         language_names=described["language_names"],
         files={bundle.VOCABULARY_FILE: directory / VOCABULARY_FILE, **files},

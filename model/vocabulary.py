@@ -6,6 +6,8 @@ own mark of a space, comes back as a space, and half a surrogate pair, which UTF
 
 A direction is chosen by one tag, the target language, in front of the source: `<2en> ▁Je ▁suis ▁étudiant . </s>`. Text
 cannot contain a tag: "<2en>" in a text is five characters like any others.
+
+The carriers of `model.carriers` are pieces of their own, with no space added or lost beside them.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 
 import sentencepiece
 
+from model.carriers import CARRIERS
 from model.errors import VocabularyError
 
 PAD_ID = 0
@@ -66,6 +69,12 @@ class Vocabulary:
     def languages(self) -> tuple[str, ...]:
         """Languages that have a tag, in alphabetical order."""
         return tuple(sorted(self._tags))
+
+    @property
+    def carrier_ids(self) -> tuple[int, ...]:
+        """Ids of the pieces that are carriers, in the order of `CARRIERS`; none in a vocabulary made without them."""
+        found = (self._processor.PieceToId(carrier) for carrier in CARRIERS)
+        return tuple(int(index) for index in found if index != UNK_ID)
 
     def tag_id(self, language: str) -> int:
         """Id of the tag for the target language.
@@ -204,6 +213,7 @@ def train_vocabulary(
             remove_extra_whitespaces=False,
             split_digits=True,
             control_symbols=[language_tag(language) for language in languages],
+            user_defined_symbols=list(CARRIERS),
             pad_id=PAD_ID,
             unk_id=UNK_ID,
             bos_id=BOS_ID,
