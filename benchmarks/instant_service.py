@@ -12,8 +12,8 @@ from typing import Any
 
 from service.app import create_app
 from service.engine.bundle import Bundle
-from service.engine.loading import LoadedEngine, Observers
-from service.engine.types import Answer, EngineConfig, Hypothesis, Job, Ready, Times
+from service.engine.loading import LoadedEngine
+from service.engine.types import Answer, EngineConfig, Hypothesis, Job, Observers, Ready, Times
 from service.logs import configure_logging
 from service.server import Server
 from service.settings import load_settings

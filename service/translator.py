@@ -10,16 +10,15 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from model.bundle import Limits
 from model.tokenizers import Tokenizer
 from service.alternatives import distinct_texts, ranked_versions
-from service.engine.pool import Pool, result_of
-from service.engine.types import Answer, Hypothesis, Job, SearchOptions
+from service.engine.pool import Pool
+from service.engine.types import Answer, Hypothesis, Job, SearchOptions, result_of
 from service.errors import InternalError, InvalidFieldError, ServiceError, TextLimitError, TruncatedError
 from service.explain.details import Answers, DetailOptions, Inspection
-from service.explain.inspector import Inspector
 from service.failures import engine_errors, service_error
 from service.logs import request_id
 from service.metrics import Metrics
@@ -28,6 +27,9 @@ from service.text.document import Document
 from service.text.languages import Directions
 from service.text.reading import Reader
 from service.text.sentences import Span
+
+if TYPE_CHECKING:
+    from service.explain.inspector import Inspector
 
 _log = logging.getLogger("attend")
 

@@ -18,22 +18,24 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from service.engine.link import Link, Said, StartLink
-from service.engine.scheduler import Bounds, Lane, expected_wait, lane_of, queue_limit
+from service.engine.scheduler import Bounds, expected_wait, lane_of, queue_limit
 from service.engine.types import (
     Answer,
     DeadlineError,
     EngineClosedError,
     EngineLostError,
     Failure,
+    Lane,
+    Observer,
     QueueFullError,
     Ready,
-    Report,
     Request,
     Setup,
     Stop,
     Times,
     Update,
     Withdraw,
+    error_of,
 )
 
 _log = logging.getLogger(__name__)
@@ -61,19 +63,6 @@ class PoolJob(Protocol):
     @property
     def work(self) -> int:
         """How much there is to do, compared with other jobs."""
-
-
-class Observer(Protocol):
-    """What is told how things go; publishing it is its business."""
-
-    def observe_report(self, report: Report) -> None:
-        """Count what an engine did since its last report."""
-
-    def observe_answer(self, answer: Answer) -> None:
-        """Count how a job ended."""
-
-    def count_lost_process(self, *, hung: bool) -> None:
-        """Count a process that died, or was killed since it hung."""
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -615,30 +604,3 @@ def _unanswered(kind: Any, request: _Request, message: str = "") -> Answer:
     if kind == "cancelled" and request.has_expired:
         kind = "deadline"
     return Answer(0, 0, None, Failure(kind, message, stage="queue"), Times(request.submitted))
-
-
-class RemoteError(Exception):
-    """The traceback of an error in another process, as the cause of its copy here."""
-
-
-def error_of(failure: Failure) -> Exception:
-    """The exception that says what a failure says."""
-    match failure.kind:
-        case "deadline":
-            return DeadlineError("the deadline has passed")
-        case "lost":
-            return EngineLostError(failure.message)
-        case "closed":
-            return EngineClosedError(failure.message)
-        case "cancelled":
-            return EngineClosedError("nobody waits for it any more")
-    error = RuntimeError(failure.message)
-    error.__cause__ = RemoteError(f"\n{failure.traceback}") if failure.traceback else None
-    return error
-
-
-def result_of(answer: Answer) -> Any:
-    """The result of a job; raises what it failed with."""
-    if answer.failure is not None:
-        raise error_of(answer.failure)
-    return answer.result

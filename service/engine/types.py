@@ -12,14 +12,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
-from service.engine.scheduler import Lane
-
 Device = Literal["auto", "cpu", "cuda"]
 FinishReason = Literal["eos", "length"]
 Outcome = Literal["eos", "length", "cancelled", "deadline", "error"]
 """How the work on a sentence ended."""
 Stage = Literal["queue", "decode"]
 """Where a sentence was when nobody waited for it any more."""
+
+
+class Lane(enum.IntEnum):
+    """Two queues that share the machine."""
+
+    INTERACTIVE = 0
+    BULK = 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,6 +291,27 @@ class Steppable(Protocol):
         """What was done since the last report."""
 
 
+class Observer(Protocol):
+    """What is told how things go; publishing it is its business."""
+
+    def observe_report(self, report: Report) -> None:
+        """Count what an engine did since its last report."""
+
+    def observe_answer(self, answer: Answer) -> None:
+        """Count how a job ended."""
+
+    def count_lost_process(self, *, hung: bool) -> None:
+        """Count a process that died, or was killed since it hung."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Observers:
+    """Who is told how things go with each kind of engine."""
+
+    pool: Observer
+    scorer: Observer
+
+
 class DeviceError(RuntimeError):
     """The device that was asked for cannot run this bundle; the text is one sentence for the operator."""
 
@@ -313,3 +339,30 @@ class QueueFullError(LoadError):
 
 class DeadlineError(LoadError):
     """A deadline has passed, or could not be met."""
+
+
+class RemoteError(Exception):
+    """The traceback of an error in another process, as the cause of its copy here."""
+
+
+def error_of(failure: Failure) -> Exception:
+    """The exception that says what a failure says."""
+    match failure.kind:
+        case "deadline":
+            return DeadlineError("the deadline has passed")
+        case "lost":
+            return EngineLostError(failure.message)
+        case "closed":
+            return EngineClosedError(failure.message)
+        case "cancelled":
+            return EngineClosedError("nobody waits for it any more")
+    error = RuntimeError(failure.message)
+    error.__cause__ = RemoteError(f"\n{failure.traceback}") if failure.traceback else None
+    return error
+
+
+def result_of(answer: Answer) -> Any:
+    """The result of a job; raises what it failed with."""
+    if answer.failure is not None:
+        raise error_of(answer.failure)
+    return answer.result

@@ -25,7 +25,7 @@ from service.engine.bundle import Bundle
 from service.engine.decoder.opening import open_scoring_engine
 from service.engine.hmm import hmm_evidence
 from service.engine.loading import run_here, share_of
-from service.engine.scoring import Score, ScoringJob
+from service.engine.scores import Score, ScoringJob
 from service.engine.types import EngineConfig
 from service.explain.alignment import (
     GoldAlignment,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from model.errors import DataError
-from model.tokenizers import Frame, Tokenizer
 from service.text.characters import in_known_characters
 from service.text.chinese import simplifier
 from service.text.languages import SIMPLIFIED, TRADITIONAL, Directions
+
+if TYPE_CHECKING:
+    from model.tokenizers import Frame, Tokenizer
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ from model.errors import BundleError
 from model.vocabulary import EOS_ID
 from service.engine.core import Engine
 from service.engine.link import Said
-from service.engine.pool import BUSY_HANG_SHARE, JOBS_AT_ONCE, MOST_FAILED_STARTS, Pool, result_of
-from service.engine.scheduler import Bounds, Capacity, Lane
+from service.engine.pool import BUSY_HANG_SHARE, JOBS_AT_ONCE, MOST_FAILED_STARTS, Pool
+from service.engine.scheduler import Bounds, Capacity
 from service.engine.types import (
     Answer,
     DeadlineError,
@@ -33,6 +33,7 @@ from service.engine.types import (
     Failure,
     Hypothesis,
     Job,
+    Lane,
     Message,
     QueueFullError,
     Ready,
@@ -45,6 +46,7 @@ from service.engine.types import (
     Update,
     Waiting,
     Withdraw,
+    result_of,
 )
 from tests.engine.fakes import TableDecoder
 from tests.engine.links import in_thread

@@ -23,7 +23,7 @@ from model.vocabulary import Vocabulary
 from service.engine.decoder.opening import open_engine
 from service.engine.link import ProcessLink
 from service.engine.loading import SILENT, BlockingEngine, LoadedEngine, load_engine, run_here
-from service.engine.scoring import AlignmentJob, ScoringJob
+from service.engine.scores import AlignmentJob, ScoringJob
 from service.engine.types import (
     Answer,
     DeadlineError,

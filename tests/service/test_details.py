@@ -25,7 +25,8 @@ from benchmarks.independence import CHINESE, SAMPLE
 from model.corpus import read_tsv
 from service.api.details import DetailedResponse
 from service.app import create_app
-from service.engine.scoring import Array, AttentionKind
+from service.engine.scores import AttentionKind
+from service.engine.scoring import Array
 from service.engine.types import QueueFullError
 from service.explain import details
 from service.settings import Settings
