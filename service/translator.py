@@ -105,6 +105,11 @@ class Timing:
     score: float | None = None
     """With `TranslationOptions.details`."""
 
+    def parts(self) -> dict[str, float]:
+        """The seconds by name, without what was not done."""
+        found = {"tokenize": self.tokenize, "queue": self.queue, "encode": self.encode, "decode": self.decode}
+        return found if self.score is None else {**found, "score": self.score}
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TranslatedTexts:

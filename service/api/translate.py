@@ -313,7 +313,7 @@ def _reply(body: TranslateRequest, done: Answers, unknown: Sequence[UnknownField
             reply["alternative_segments"] = shaped([others for _, *others in versions])
     if errors := list(_errors(done.texts)):
         reply["errors"] = errors
-    timing = {part: seconds for part, seconds in dataclasses.asdict(done.timing).items() if seconds is not None}
+    timing = done.timing.parts()
     return DetailedResponse(reply, headers={"Server-Timing": server_timing(**timing)})
 
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from model.bundle import OWN_IDS, SpecialIds
 from model.vocabulary import PAD_ID
-from service.arrays import Array, padded
+from service.arrays import Array, next_power_of_two, padded
 from service.engine.constraints import Change, changes, forced_token
 from service.engine.types import FinishReason, Hypothesis, SearchOptions
 
@@ -191,7 +191,9 @@ class BeamGroup(Generic[Owner]):
         count, width = len(self._sentences), self._width
         changed, forced = self._constraints() if self._constrained else ({}, {})
         # Of K beams no more than 2K continuations are ever needed: K that end and K that go on; one of a row may end.
-        wanted = width + 1 + max(map(len, changed.values()), default=0)
+        wanted = width + 1
+        if changed:  # few different numbers: a step is bound for each
+            wanted = next_power_of_two(wanted + max(map(len, changed.values())))
         most = self._state.max_candidates
         offered, ids = self._state.step(most if forced else min(wanted, most))
         log_probs = offered
