@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from model.bundle import Limits
 from model.tokenizers import Tokenizer
 from service.alternatives import distinct_texts, ranked_versions
-from service.engine.pool import Pool
 from service.engine.types import Answer, Hypothesis, Job, SearchOptions, result_of
 from service.errors import InternalError, InvalidFieldError, ServiceError, TextLimitError, TruncatedError
 from service.explain.details import Answers, DetailOptions, Inspection
@@ -29,6 +28,7 @@ from service.text.reading import Reader
 from service.text.sentences import Span
 
 if TYPE_CHECKING:
+    from service.engine.pool import Pool
     from service.explain.inspector import Inspector
 
 _log = logging.getLogger("attend")

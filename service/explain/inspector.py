@@ -6,10 +6,10 @@ import asyncio
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from model.bundle import Manifest
 from model.tokenizers import Tokenizer
-from service.engine.pool import Pool
 from service.engine.types import Hypothesis
 from service.errors import InvalidFieldError
 from service.explain.details import Answers, DetailOptions, Inspection, Side, check_size, inspect, jobs_of
@@ -17,6 +17,9 @@ from service.failures import engine_errors
 from service.text.document import Segment
 from service.text.reading import Reader
 from service.text.sentences import trim
+
+if TYPE_CHECKING:
+    from service.engine.pool import Pool
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -129,7 +129,9 @@ def test_a_process_that_is_killed_costs_no_answer_and_is_replaced() -> None:
         await asyncio.sleep(0)
         os.kill(min(before), signal.SIGKILL)
         assert [len(answer.result[0].target_ids) for answer in await asking] == [200] * 8
-        await until(lambda: len(children() - before) == 1 and all(each.is_ready for each in loaded.pool._engines))
+        await until(
+            lambda: len(children() - before) == 1 and all(each.is_ready for each in loaded.pool.processes.engines)
+        )
 
     play(scenario)
 
@@ -317,7 +319,7 @@ def test_an_engine_that_fails_for_good_is_lost_and_says_why(caplog: pytest.LogCa
 
 def test_an_unknown_message_number_is_ignored_by_the_process() -> None:
     async def scenario(loaded: LoadedEngine) -> None:
-        link = loaded.pool._engines[0].link
+        link = loaded.pool.processes.engines[0].link
         assert link is not None
         link.send(Request(10**6, next(iter(loaded.pool._unsent)), 0.0, 0.0, []))
         assert await loaded.pool.run(jobs_of(2))
