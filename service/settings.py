@@ -72,7 +72,12 @@ class Settings(BaseSettings):
     max_json_depth: int = Field(16, ge=2, le=500, description="Arrays and objects inside one another in a body.")
     max_alternatives: int = Field(7, ge=0, le=7, description="Alternatives a request may ask for.")
     max_beam_size: int = Field(8, ge=1, le=8, description="Beam size a request may ask for.")
-    beam_size: int = Field(1, ge=1, le=8, description="Beam size of requests that name none; 1 is greedy.")
+    beam_size: int = Field(
+        4,
+        ge=1,
+        le=8,
+        description="Beam size of requests that name none, at most the one they may ask for; 1 is greedy.",
+    )
     strict_fields: bool = Field(False, description="Refuse unknown fields of `/translate`, which else are ignored.")
     cors_origins: str = Field(
         "*", description="Origins whose pages may call the service, separated by commas; `*`: all; `none`: no others."
@@ -112,11 +117,18 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _fit_together(self) -> Settings:
         for least, most in _ORDER:
-            if getattr(self, least) > getattr(self, most):
+            # A limit on beams alone also limits what requests get that name none.
+            chosen = least in self.model_fields_set or least != "beam_size"
+            if chosen and getattr(self, least) > getattr(self, most):
                 raise ValueError(f"{variable(least)} must not be larger than {variable(most)}")
         if self.max_alternatives >= self.max_beam_size:
             raise ValueError(f"{variable('max_alternatives')} must be smaller than {variable('max_beam_size')}")
         return self
+
+    @property
+    def usual_beam_size(self) -> int:
+        """Beam size of requests that name none."""
+        return min(self.beam_size, self.max_beam_size)
 
     def engine_config(self) -> EngineConfig:
         """What the engines need of it."""
