@@ -59,7 +59,7 @@ class LoadedEngine:
 
     def pids(self) -> list[int]:
         """All processes of the engines."""
-        return [*self.pool.pids(), *self.scorer.pids()]
+        return [*self.pool.processes.pids(), *self.scorer.processes.pids()]
 
     def abort(self) -> None:
         """Fail what is under way and end the processes; returns at once."""

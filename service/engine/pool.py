@@ -100,10 +100,8 @@ class Pool:
         self._observer = observer
         self._limits = {lane: queue_limit(lane, bounds) for lane in Lane}
         self._unsent = dict.fromkeys(Lane, 0)
-        """Tokens of accepted jobs that no engine has."""
         self._requests: dict[_Request, None] = {}
         self._homeless: list[tuple[_Request, Sequence[int]]] = []
-        """Jobs, by their places, that wait for an engine to be ready."""
         self._numbers = 0
         self._is_closing = False
 
@@ -119,10 +117,6 @@ class Pool:
     def is_ready(self) -> bool:
         """Whether an engine is ready."""
         return bool(self.processes.ready())
-
-    def pids(self) -> list[int]:
-        """The process ids."""
-        return self.processes.pids()
 
     def device_memory(self) -> int:
         """Bytes in use on the device, as last heard."""

@@ -9,6 +9,7 @@ import math
 import threading
 import time
 import traceback
+import types
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -163,8 +164,9 @@ class FakePool:
     def device_memory(self) -> int:
         return 77_000
 
-    def pids(self) -> list[int]:
-        return []
+    @property
+    def processes(self) -> Any:
+        return types.SimpleNamespace(pids=list)
 
     def is_ready(self) -> bool:
         return not self.dies and not self._closed

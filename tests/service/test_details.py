@@ -336,7 +336,7 @@ def test_nobody_who_does_not_ask_opens_the_graph(loader: FakeLoader) -> None:
     # What the engine knows it tells itself.
     (told,) = segments_of(translate(make_app(loader), {**BODY, "q": "Merci.", "alignment": False, "details": True}))
     assert sum(told["token_log_probs"]) == told["log_prob"]
-    assert loader.scorer.pids() == []
+    assert loader.scorer.processes.pids() == []
     assert opened == []
 
 
