@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
@@ -114,6 +115,14 @@ class Settings(BaseSettings):
     def _in_lower_case(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        for each in filter(None, map(str.strip, value.split(","))):
+            if each != "*":
+                ip_network(each, strict=False)
+        return value
+
     @model_validator(mode="after")
     def _fit_together(self) -> Settings:
         for least, most in _ORDER:
@@ -165,9 +174,8 @@ def load_settings() -> Settings:
         first = error.errors(include_url=False)[0]
         if not first["loc"]:
             raise SettingsError(first["msg"].removeprefix("Value error, ")) from None
-        raise SettingsError(
-            f"{variable(str(first['loc'][0]))}={first['input']}: {_lower_first(first['msg'])}"
-        ) from None
+        message = _lower_first(first["msg"].removeprefix("Value error, "))
+        raise SettingsError(f"{variable(str(first['loc'][0]))}={first['input']}: {message}") from None
 
 
 def settings_table() -> str:

@@ -57,6 +57,13 @@ class Answer:
     """Where the language was detected."""
     notes: tuple[Note, ...] = ()
 
+    @property
+    def text(self) -> str:
+        """The translation; raises what went wrong, where that was asked for text by text."""
+        if isinstance(self.translation, ServiceError):
+            raise self.translation
+        return self.translation.text
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answers:

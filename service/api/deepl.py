@@ -13,7 +13,6 @@ from service.api.problems import described_fields, problems_of
 from service.api.texts import text_of, texts_of_field
 from service.errors import InvalidRequestError
 from service.text.languages import AUTO, language_name
-from service.translator import Translation
 
 router = APIRouter(tags=["DeepL"])
 
@@ -99,10 +98,9 @@ def _refuse_unsupported(values: dict[str, Any]) -> None:
 
 
 def _translation(text: str, answer: Answer, *, billed: bool) -> DeeplTranslation:
-    assert isinstance(answer.translation, Translation)  # errors are raised: nobody asked for them text by text
     return DeeplTranslation(
         detected_source_language=_code(answer.source),
-        text=answer.translation.text,
+        text=answer.text,
         billed_characters=len(text) if billed else None,
     )
 

@@ -19,7 +19,6 @@ from service.errors import UnsupportedFormatError
 from service.settings import Settings
 from service.state import Model
 from service.text.languages import AUTO
-from service.translator import Translation
 
 router = APIRouter(tags=["browser extensions"])
 
@@ -181,5 +180,4 @@ async def _translated(request: AnyRequest, settings: Settings, model: Model, sen
 
 def _pairs(done: Answers) -> list[tuple[str, str]]:
     """Translations, and the languages they are from."""
-    texts = [(each.translation, each.source) for each in done.texts]
-    return [(found.text, _WRITTEN.get(code, code)) for found, code in texts if isinstance(found, Translation)]
+    return [(each.text, _WRITTEN.get(each.source, each.source)) for each in done.texts]

@@ -17,7 +17,6 @@ from service.api.texts import text_of, texts_of_field
 from service.errors import UnsupportedFormatError
 from service.text.detection import source_of
 from service.text.languages import AUTO, chosen_locale, language_name
-from service.translator import Translation
 
 router = APIRouter(tags=["Google"])
 
@@ -62,8 +61,7 @@ async def translate(request: Request, state: State) -> dict[str, Any]:
         done = await answered(request, state.settings, model, wish, began)
     translations = []
     for answer in done.texts:
-        assert isinstance(answer.translation, Translation)  # errors are raised: nobody asked for them text by text
-        text = answer.translation.text
+        text = answer.text
         detected = {"detectedSourceLanguage": _code(answer.source)} if answer.guess else {}
         translations.append({"translatedText": _escaped(text) if is_html else text, **detected})
     return {"data": {"translations": translations}}
