@@ -91,19 +91,41 @@ class Vocabulary:
 
     def encode(self, text: str) -> list[int]:
         """Pieces of `text`, without any special token."""
-        ids: list[int] = self._processor.EncodeAsIds(_encodable(text))
+        ids: list[int] = self._processor.EncodeAsIds(as_encodable(text))
         return ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode` of many texts, in parallel."""
         ids: list[list[int]] = self._processor.Encode(
-            [_encodable(text) for text in texts], out_type=int, num_threads=os.cpu_count() or 1
+            [as_encodable(text) for text in texts], out_type=int, num_threads=os.cpu_count() or 1
         )
         return ids
 
     def encode_source(self, text: str, target_language: str) -> list[int]:
         """What the encoder reads: target-language tag, pieces, end token."""
         return [self.tag_id(target_language), *self.encode(text), EOS_ID]
+
+    @property
+    def source_size(self) -> int:
+        """Tokens a source may consist of."""
+        return len(self)
+
+    @property
+    def unknown_id(self) -> int:
+        """What stands for characters that have no piece; never in fact, for there are pieces for bytes."""
+        return UNK_ID
+
+    def encode_target(self, text: str) -> list[int]:
+        """Pieces of a target text: both sides share one vocabulary."""
+        return self.encode(text)
+
+    def source_frame(self, source: str, target: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Ids before and behind the pieces of a source: the target language's tag, and the end token."""
+        return (self.tag_id(target),), (EOS_ID,)
+
+    def target_prefix(self, target: str) -> tuple[int, ...]:
+        """Ids that an output begins with before its text: none."""
+        return ()
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`; special tokens and tags vanish, bytes that are not UTF-8 become U+FFFD."""
@@ -136,8 +158,12 @@ class Vocabulary:
         """The piece of each id as the model sees it, e.g. `▁suis`, `</s>`, `<2en>`."""
         return [str(self._processor.IdToPiece(int(i))) for i in ids]
 
+    def source_pieces(self, ids: Sequence[int]) -> list[str]:
+        """The same of source ids."""
+        return self.pieces(ids)
 
-def _encodable(text: str) -> str:
+
+def as_encodable(text: str) -> str:
     """`text` with U+FFFD in place of each half of a surrogate pair."""
     try:
         text.encode("utf-8")

@@ -29,7 +29,11 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
     bundle: Path = Field(Path("bundles/attend-zh-fr-en-int8"), description="Directory of the model to serve.")
-    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
+    host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address to listen on; `::`: every one of IPv4 and of IPv6; `unix:` and a path: a Unix socket.",
+    )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 lets the system choose.")
     device: Device = Field("auto", description="Where the model runs; auto: CUDA if it works.")
     sessions: int = Field(
@@ -86,10 +90,14 @@ class Settings(BaseSettings):
         description="Addresses of proxies whose `Forwarded` and `X-Forwarded-*` headers count, separated by commas.",
     )
     keep_alive_ms: int = Field(
-        75_000, ge=1, description="Time a connection may rest between two requests; more than proxies keep theirs."
+        75_000,
+        ge=1,
+        description="A connection on which no request begins for so long is closed; proxies keep theirs for less.",
     )
     header_timeout_ms: int = Field(
-        10_000, ge=1, description="A connection that has not sent the headers of a request after this time is closed."
+        10_000,
+        ge=1,
+        description="Time the headers of a request may take, from its first byte; then the connection is closed.",
     )
     body_timeout_ms: int = Field(10_000, ge=1, description="Time to receive the body of a request; longer is 408.")
     write_timeout_ms: int = Field(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, TypeVar
 
 from model.bundle import Limits
-from model.vocabulary import EOS_ID, Vocabulary
+from model.tokenizers import Tokenizer
 from service.alternatives import distinct_texts, ranked_versions
 from service.engine.pool import Pool, result_of
 from service.engine.types import Answer, Hypothesis, Job, SearchOptions
@@ -37,7 +37,6 @@ RETRY_PENALTY, RETRY_NGRAM = 1.2, 4
 """Repetition control of the second attempt at a sentence that went round in circles."""
 FEWEST_BYTES, MOST_BYTES = 2, 12
 """Of JSON for a token: French has 3 to 11, Chinese 4, or 8 written as escapes. Digits in a row have fewer."""
-_TAG_AND_END = 2
 
 _Result = TypeVar("_Result")
 WarningKind = Literal["truncated", "repetition", "repetition_removed"]
@@ -159,7 +158,7 @@ class Translator:
     """Translates texts with one engine; any number of requests at once."""
 
     pool: Pool
-    vocabulary: Vocabulary
+    vocabulary: Tokenizer
     directions: Directions
     readers: Mapping[str, Reader]
     """One for each of the sources of `directions`."""
@@ -219,16 +218,18 @@ class Translator:
     def _plan(self, texts: Sequence[str], source: str, target: str, options: TranslationOptions) -> list[_Plan]:
         reader = self.readers[source]
         pieces = _PieceCache(reader)
-        limit = self.limits.source_tokens - _TAG_AND_END
-        tag = self.vocabulary.tag_id(target)
-        prefix = tuple(self.vocabulary.encode(options.target_prefix.strip()))
+        before, behind = reader.frame(target)
+        silent = self.vocabulary.target_prefix(target)
+        limit = self.limits.source_tokens - len(before) - len(behind)
+        prefix = self._prefix(options.target_prefix.strip())
         plans, tokens = [], 0
         for text in texts:
             document = Document.parse(text, reader.language, pieces.count, limit)
-            rows = ((tag, *pieces.encode(segment), EOS_ID) for segment in document.translatable)
+            rows = ((*before, *pieces.encode(segment), *behind) for segment in document.translatable)
             prefixes = itertools.chain([prefix], itertools.repeat(()))
             jobs = (
-                Job(row, self._search(options, len(row), first)) for row, first in zip(rows, prefixes, strict=False)
+                Job(row, self._search(options, len(row), first, silent))
+                for row, first in zip(rows, prefixes, strict=False)
             )
             plans.append(_Plan(document, tuple(jobs)))
             tokens += sum(len(job.source_ids) for job in plans[-1].jobs)
@@ -236,9 +237,18 @@ class Translator:
             raise TextLimitError(tokens, self.max_tokens, " tokens")
         return plans
 
-    def _search(self, options: TranslationOptions, source_tokens: int, prefix: tuple[int, ...]) -> SearchOptions:
+    def _prefix(self, text: str) -> tuple[int, ...]:
+        prefix = tuple(self.vocabulary.encode_target(text))
+        if self.vocabulary.unknown_id in prefix:
+            raise InvalidFieldError("target_prefix has characters that this model cannot write")
+        return prefix
+
+    def _search(
+        self, options: TranslationOptions, source_tokens: int, prefix: tuple[int, ...], silent: tuple[int, ...]
+    ) -> SearchOptions:
+        limit = self.limits.target_tokens - len(silent)
         usual = max(self.limits.output_tokens(source_tokens), options.min_output_tokens)
-        most = options.max_output_tokens or min(usual + len(prefix), self.limits.target_tokens)
+        most = min(options.max_output_tokens or usual + len(prefix), limit)
         if len(prefix) >= most:
             raise InvalidFieldError(
                 f"target_prefix has {len(prefix)} tokens, which leaves none of the {most} that a sentence may have"
@@ -249,9 +259,11 @@ class Translator:
             length_penalty=options.length_penalty,
             repetition_penalty=options.repetition_penalty,
             no_repeat_ngram_size=options.no_repeat_ngram_size,
-            min_output_tokens=options.min_output_tokens,
-            max_output_tokens=most,
+            # Callers count the text's tokens only; one there is always.
+            min_output_tokens=options.min_output_tokens + (len(silent) if options.min_output_tokens > 1 else 0),
+            max_output_tokens=most + len(silent),
             target_prefix=prefix,
+            silent_prefix=silent,
         )
 
     async def _decode(

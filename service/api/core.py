@@ -7,34 +7,24 @@ import contextlib
 import dataclasses
 import re
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from fastapi import Request
 
 from service.api.bodies import check_texts, check_timeout, language_of, language_pair, no_such_pair
 from service.api.requests import declared_length, unless_disconnected
+from service.api.units import Decision, Note, Unit, around, decided, joined, line_by_line, notes_of
 from service.errors import ServiceError, UnsupportedPairError
 from service.settings import Settings
 from service.state import Model, ServiceState
-from service.text.detection import NOTHING, Guess, is_in_target_already, source_of
+from service.text.detection import NOTHING, Guess, source_of
 from service.text.languages import AUTO, Directions, language_name
-from service.translator import Timing, Translation, TranslationOptions, WarningKind
+from service.translator import Timing, Translation, TranslationOptions
 
 _Result = TypeVar("_Result")
 
 THREAD_CHARACTERS = 2000
 """Languages of more characters than this are detected off the event loop."""
-
-NoteKind = WarningKind | Literal["already_in_target", "language_not_available"]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Note:
-    """Something a caller should know about `text[start:end]`, in code points."""
-
-    start: int
-    end: int
-    warning: NoteKind
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,73 +106,58 @@ async def _answered(model: Model, wish: Wish, deadline: float) -> Answers:
     if wish.is_one_text and source is None:
         source = await off_loop_if_long(wish.texts, lambda: _of_whole(wish.texts, directions, target))
     plans = await off_loop_if_long(wish.texts, lambda: list(_plans(wish, source, directions, target)))
+    # Units, all in a row, that are translated, by their source.
+    units = [unit for plan in plans for unit in plan.units]
     groups: dict[str, list[int]] = {}
-    for index, plan in enumerate(plans):
-        if plan.translation is None:
-            groups.setdefault(plan.source, []).append(index)
-    done = await _all([_group(model, wish, places, source, target, deadline) for source, places in groups.items()])
-    found = {index: text for texts, _ in done for index, text in texts.items()}
-    answers = (plan.answer(found.get(index)) for index, plan in enumerate(plans))
-    return Answers(tuple(answers), target, _timing([timing for _, timing in done]))
-
-
-async def _group(
-    model: Model, wish: Wish, places: Sequence[int], source: str, target: str, deadline: float
-) -> tuple[dict[int, Translation | ServiceError], Timing]:
-    """The texts at these places, which are in one language, and how long they took."""
-    split = [_pieces(wish.texts[index], wish.verbatim) for index in places]
-    pieces = [piece for each in split for piece in each]
-    done = await model.translator.translate(pieces, source, target, wish.options, deadline)
-    if wish.verbatim is None:
-        return dict(zip(places, done.texts, strict=True)), done.timing
-    remaining = iter(done.texts)
-    texts = [
-        _together(wish.texts[i], wish.verbatim, [next(remaining) for _ in each])
-        for i, each in zip(places, split, strict=True)
-    ]
-    return dict(zip(places, texts, strict=True)), done.timing
-
-
-def _pieces(text: str, verbatim: re.Pattern[str] | None) -> list[str]:
-    return [text] if verbatim is None else verbatim.split(text)
-
-
-def _together(
-    text: str, verbatim: re.Pattern[str], pieces: Sequence[Translation | ServiceError]
-) -> Translation | ServiceError:
-    """A text again, of the translations of its pieces and what stands between them."""
-    parts, warnings, place = [], [], 0
-    copied = [match.group() for match in verbatim.finditer(text)]
-    for piece, original, mark in zip(pieces, verbatim.split(text), [*copied, ""], strict=True):
-        if isinstance(piece, ServiceError):
-            return piece
-        parts += [piece.text, mark]
-        warnings += [
-            dataclasses.replace(each, start=place + each.start, end=place + each.end) for each in piece.warnings
+    for number, unit in enumerate(units):
+        if not unit.decision.is_copied:
+            groups.setdefault(unit.decision.source, []).append(number)
+    translate = model.translator.translate
+    done = await _all(
+        [
+            translate([units[number].text for number in numbers], source, target, wish.options, deadline)
+            for source, numbers in groups.items()
         ]
-        place += len(original) + len(mark)
-    return Translation("".join(parts), (), tuple(warnings))
+    )
+    results: list[Translation | ServiceError | None] = [None] * len(units)
+    for numbers, found in zip(groups.values(), done, strict=True):
+        for number, text in zip(numbers, found.texts, strict=True):
+            results[number] = text
+    remaining = iter(results)
+    answers = [plan.answer([next(remaining) for _ in plan.units]) for plan in plans]
+    return Answers(tuple(answers), target, _timing([found.timing for found in done]))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Plan:
-    """Where a text is translated from, or what it is without a translation."""
+    """What is done with one text."""
 
-    source: str
-    guess: Guess | None
-    translation: Translation | ServiceError | None
-    note: Note | None = None
+    whole: Decision
+    units: Sequence[Unit]
+    problem: ServiceError | None = None
+    """Why there is nothing to do."""
 
-    def answer(self, translated: Translation | ServiceError | None) -> Answer:
-        translation = self.translation if translated is None else translated
-        assert translation is not None  # one of the two is there, always
-        notes = tuple(_notes(translation)) + ((self.note,) if self.note else ())
-        return Answer(translation, self.source, self.guess, notes)
+    def answer(self, results: Sequence[Translation | ServiceError | None]) -> Answer:
+        translation = self.problem or joined(self.units, results)
+        notes = tuple(notes_of(self.units, translation))
+        return Answer(translation, self.whole.source, self.whole.guess, notes)
 
 
-def _notes(translation: Translation | ServiceError) -> Iterator[Note]:
-    if isinstance(translation, Translation):
-        yield from (Note(each.start, each.end, each.warning) for each in translation.warnings)
+def _plans(wish: Wish, source: str | None, directions: Directions, target: str) -> Iterator[_Plan]:
+    options = wish.options
+    # Alternatives and details are of a text in one piece.
+    is_split = not (wish.is_one_text or options.alternatives or options.details)
+    for index, text in enumerate(wish.texts):
+        if index in wish.unusable:
+            yield _Plan(Decision(source or NOTHING), (), wish.unusable[index])
+            continue
+        whole = decided(text, source, target, directions)
+        if wish.verbatim is not None:
+            yield _Plan(whole, around(text, wish.verbatim, whole))
+        elif is_split and "\n" in text and source != target:
+            yield _Plan(whole, line_by_line(text, whole, source, target, directions))
+        else:
+            yield _Plan(whole, (Unit(text, whole),))
 
 
 def _languages(wish: Wish, directions: Directions) -> tuple[str, str | None]:
@@ -209,40 +184,6 @@ def _of_whole(texts: Sequence[str], directions: Directions, target: str) -> str:
     if code != target and not directions.translates(code, target):
         raise no_such_pair(code, target, directions)
     return code
-
-
-def _plans(wish: Wish, source: str | None, directions: Directions, target: str) -> Iterator[_Plan]:
-    for index, text in enumerate(wish.texts):
-        if index in wish.unusable:
-            yield _Plan(source or NOTHING, None, wish.unusable[index])
-        elif source is None:
-            yield _detected(text, directions, target)
-        else:
-            yield _said(text, source, directions, target)
-
-
-def _said(text: str, source: str, directions: Directions, target: str) -> _Plan:
-    """Of a text whose language the caller says."""
-    if source == target:
-        return _Plan(source, None, _copy(text))
-    if is_in_target_already(text, directions, target):
-        return _Plan(source, None, _copy(text), Note(0, len(text), "already_in_target"))
-    return _Plan(source, None, None)
-
-
-def _detected(text: str, directions: Directions, target: str) -> _Plan:
-    guess = source_of(text, directions, target)
-    code = directions.find(guess.language)
-    if guess.probability == 0 or code == target:
-        return _Plan(code or guess.language, guess, _copy(text))
-    if code is None or not directions.translates(code, target):
-        return _Plan(code or guess.language, guess, _copy(text), Note(0, len(text), "language_not_available"))
-    return _Plan(code, guess, None)
-
-
-def _copy(text: str) -> Translation:
-    """The text itself, without a sentence that was translated."""
-    return Translation(text, (), (), ((),))
 
 
 async def _all(work: Sequence[Coroutine[Any, Any, _Result]]) -> list[_Result]:

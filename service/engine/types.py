@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
-from model.vocabulary import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 from service.engine.scheduler import Lane
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -64,6 +63,9 @@ class SearchOptions:
     """No run of so many tokens occurs twice; 0 allows it."""
     target_prefix: tuple[int, ...] = ()
     """What the output begins with; its log-probability counts."""
+    silent_prefix: tuple[int, ...] = ()
+    """Tokens before that, such as the target language's, which every output has without choice and at no cost. They
+    count as tokens wherever tokens are counted, and are no part of a hypothesis."""
 
     def __post_init__(self) -> None:
         counts = 1 <= self.num_hypotheses <= self.beam_size and 1 <= self.min_output_tokens <= self.max_output_tokens
@@ -72,7 +74,7 @@ class SearchOptions:
             or self.no_repeat_ngram_size < 0
             or not self.repetition_penalty >= 1
             or len(self.target_prefix) > self.max_output_tokens
-            or not set(self.target_prefix).isdisjoint((PAD_ID, UNK_ID, BOS_ID, EOS_ID))
+            or len(self.silent_prefix) >= self.max_output_tokens
         ):
             raise ValueError(f"impossible search: {self}")
 
@@ -282,6 +284,10 @@ class Steppable(Protocol):
 
     def report(self) -> Report:
         """What was done since the last report."""
+
+
+class DeviceError(RuntimeError):
+    """The device that was asked for cannot run this bundle; the text is one sentence for the operator."""
 
 
 class EngineClosedError(RuntimeError):

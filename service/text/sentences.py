@@ -50,8 +50,7 @@ def trim(text: str, start: int, end: int) -> Span:
 def split_long(text: str, start: int, end: int, count_tokens: CountTokens, limit: int) -> Iterator[Span]:
     """The span as one, or cut where it hurts least into spans of at most `limit` tokens each."""
     part = text[start:end]
-    # A token covers at least one byte, the mark of a word's beginning may be one more.
-    if len(part) <= 1 or len(part.encode("utf-8")) < limit or count_tokens(part) <= limit:
+    if len(part) <= 1 or count_tokens(part) <= limit:
         yield start, end
         return
     cut = start + _best_cut(part)
