@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from model.errors import DataError
 from model.vocabulary import Vocabulary
+from service.text.carrying import Carriers, carriers_of
 from service.text.characters import in_known_characters
 from service.text.chinese import simplifier
 from service.text.languages import SIMPLIFIED, TRADITIONAL, Directions
@@ -19,8 +20,11 @@ class Reader:
     language: str
     """As the model's directions name it."""
     vocabulary: Vocabulary
+    carriers: Carriers
     in_its_script: Callable[[str], str] = str
     """A text in the script that the model knows, of the same length."""
+    folds_case: bool = True
+    """Whether titles and capitals are read as sentences."""
 
     def direction(self, target: str) -> str:
         """The model's own direction from this language, e.g. `zh-en`."""
@@ -42,10 +46,19 @@ class Reader:
         """What the encoder reads: target-language tag, pieces, end token."""
         return self.vocabulary.encode_source(self.as_read(text), target_language)
 
+    def encode_read(self, text: str, target_language: str) -> list[int]:
+        """`encode_source` of a text that is in the characters of training text already."""
+        return self.vocabulary.encode_source(text, target_language)
+
+    def count_pieces(self, word: str) -> int:
+        """How many pieces a word takes."""
+        return len(self.vocabulary.encode(word))
+
 
 def readers_of(directions: Directions, vocabulary: Vocabulary) -> dict[str, Reader]:
     """A reader for every language that callers may name as the source."""
-    return {code: _reader(code, directions.language(code), vocabulary) for code in directions.sources}
+    carriers = carriers_of(vocabulary)
+    return {code: _reader(code, directions.language(code), vocabulary, carriers) for code in directions.sources}
 
 
 def reader_for(direction: str, directions: Iterable[str], vocabulary: Vocabulary) -> Reader:
@@ -58,14 +71,17 @@ def reader_for(direction: str, directions: Iterable[str], vocabulary: Vocabulary
     source, _, target = direction.partition("-")
     if (source, target) not in known.pairs:
         raise DataError(f"the bundle has no direction {direction}; it has {', '.join(map('-'.join, known.pairs))}")
-    return _reader(source, known.language(source), vocabulary)
+    return _reader(source, known.language(source), vocabulary, carriers_of(vocabulary))
 
 
-def _reader(code: str, language: str, vocabulary: Vocabulary) -> Reader:
+def _reader(code: str, language: str, vocabulary: Vocabulary, carriers: Carriers) -> Reader:
     if language != SIMPLIFIED:
-        return Reader(language, vocabulary)
+        return Reader(language, vocabulary, carriers)
     # Whoever says that it is Traditional need not have it told by a character.
     chinese = simplifier()
     return Reader(
-        language, vocabulary, chinese.simplified if code == TRADITIONAL else chinese.simplified_if_traditional
+        language,
+        vocabulary,
+        carriers,
+        chinese.simplified if code == TRADITIONAL else chinese.simplified_if_traditional,
     )
