@@ -9,16 +9,13 @@ from collections.abc import Sequence
 from model.bundle import read_manifest
 from model.errors import ModelError
 from service.app import create_app
-from service.engine.heap import keep_one_heap
+from service.heap import keep_one_heap
 from service.logs import configure_logging
 from service.metrics import Metrics
 from service.server import Server
 from service.settings import Settings, SettingsError, load_settings, settings_table
 
 EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT = 0, 1, 2
-SWITCH_SECONDS = 0.0005
-"""For how long one thread may keep the interpreter from another that wants it (Python's default is ten times that). The
-event loop and the threads that hear from the engines need it often, each for less than this."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -94,7 +91,6 @@ def _run(settings: Settings) -> None:
         loaded = False
         server.should_exit = True
 
-    sys.setswitchinterval(SWITCH_SECONDS)
     keep_one_heap()
     app = create_app(settings, on_failure=stop)
     server = Server(app, app.state.service, settings)

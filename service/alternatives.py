@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Sequence
 
-from service.engine.jobs import Hypothesis
+from service.engine.types import Hypothesis
 
 ScoredText = tuple[str, float]
 

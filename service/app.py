@@ -6,8 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
@@ -15,62 +13,29 @@ from starlette.exceptions import HTTPException
 
 from service.api import health, languages, metrics, pages, score, translate
 from service.api.boundary import Boundary
-from service.engine.records import EngineReport, ScorerReport
+from service.engine.loading import load_engine
 from service.errors import InternalError, InvalidRequestError, MethodNotAllowedError, NotFoundError, ServiceError, shown
 from service.logs import request_id
-from service.settings import Device, Settings
+from service.settings import Settings
 from service.state import EngineFactory, ServiceState
-
-if TYPE_CHECKING:
-    from service.engine.loading import LoadedEngine
 
 _log = logging.getLogger("attend")
 
 
-def load_bundle(
-    directory: Path,
-    *,
-    device: Device,
-    sessions: int,
-    threads: int,
-    max_rows: int,
-    waiting_tokens: int,
-    bulk_waiting_tokens: int,
-    on_report: Callable[[EngineReport], None],
-    on_scorer_report: Callable[[ScorerReport], None],
-) -> LoadedEngine:
-    """The real engines, each in a process of its own: see `service.engine.loading.load_engine`."""
-    # Not at the top: importing the runtime takes longer than the rest of the service, and this runs beside it.
-    from service.engine.loading import load_engine
-
-    return load_engine(
-        directory,
-        device=device,
-        sessions=sessions,
-        threads=threads,
-        processes=True,
-        max_rows=max_rows,
-        waiting_tokens=waiting_tokens,
-        bulk_waiting_tokens=bulk_waiting_tokens,
-        on_report=on_report,
-        on_scorer_report=on_scorer_report,
-    )
-
-
 def create_app(
-    settings: Settings, engine_factory: EngineFactory = load_bundle, on_failure: Callable[[], None] = lambda: None
+    settings: Settings, engine_factory: EngineFactory = load_engine, on_failure: Callable[[], None] = lambda: None
 ) -> FastAPI:
-    """The service for one bundle; `on_failure` is called if the bundle cannot be loaded.
+    """The service for one bundle; `on_failure` is called if it cannot be loaded, or its engines not be started again.
 
     Its `state.service` is the `ServiceState`, for whoever runs the app.
     """
-    state = ServiceState(settings, engine_factory)
+    state = ServiceState(settings, engine_factory, on_failure)
     app = FastAPI(
         title="Attend",
         description='Machine translation over REST. Errors are `{"error": "..."}`, whatever the status.',
         docs_url=None,
         redoc_url=None,
-        lifespan=_lifespan(state, on_failure),
+        lifespan=_lifespan(state),
         redirect_slashes=False,
     )
     app.state.service = state
@@ -93,20 +58,15 @@ def create_app(
     return app
 
 
-def _lifespan(
-    state: ServiceState, on_failure: Callable[[], None]
-) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    async def load() -> None:
-        await state.load()
-        if state.failure is not None:
-            on_failure()
-
+def _lifespan(state: ServiceState) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         # In the background, so that /health/live answers meanwhile.
-        loading = asyncio.create_task(load())
+        loading = asyncio.create_task(state.load())
         yield
-        await loading
+        if not state.is_started:
+            loading.cancel()
+        await asyncio.gather(loading, return_exceptions=True)
         await state.close()
 
     return lifespan

@@ -128,10 +128,10 @@ class TruncatedError(ServiceError):
 
     status = 422
 
-    def __init__(self, start: int, end: int) -> None:
-        super().__init__(
-            f"the translation of the sentence at {start} to {end} was cut at its length limit, and strict is set"
-        )
+    def __init__(self, start: int, end: int, index: int | None = None) -> None:
+        """`index`: which of several texts it is, from 0."""
+        place = f"{start} to {end}" if index is None else f"{start} to {end} of text {index}"
+        super().__init__(f"the translation of the sentence at {place} was cut at its length limit, and strict is set")
 
 
 class ClientGoneError(ServiceError):

@@ -11,8 +11,8 @@ from pathlib import Path
 from model.bundle import Limits
 from model.corpus import read_aligned
 from model.evaluation import score
-from service.engine.jobs import Hypothesis, Job, SearchOptions
-from service.engine.loading import LoadedEngine, load_engine
+from service.engine.loading import BlockingEngine
+from service.engine.types import EngineConfig, Hypothesis, Job, SearchOptions
 from service.text.reading import Reader, reader_for
 
 
@@ -34,15 +34,11 @@ def add_evaluate_command(subparsers: argparse._SubParsersAction[argparse.Argumen
 def _evaluate(options: argparse.Namespace) -> None:
     pairs = read_aligned(options.source, options.reference)[: options.limit]
     target_language = options.direction.partition("-")[2]
-    loaded = load_engine(
-        options.bundle, device="auto", sessions=0, threads=options.threads, max_rows=128, on_report=lambda record: None
-    )
     search = SearchOptions(beam_size=options.beam, length_penalty=options.length_penalty)
-    try:
+    with BlockingEngine(EngineConfig(directory=options.bundle, threads=options.threads, max_rows=128)) as engine:
+        loaded = engine.loaded
         reader = reader_for(options.direction, loaded.manifest.directions, loaded.vocabulary)
-        hypotheses = translate_lines(loaded, [source for source, _ in pairs], reader, target_language, search)
-    finally:
-        loaded.engine.close()
+        hypotheses = translate_lines(engine, [source for source, _ in pairs], reader, target_language, search)
     texts = [loaded.vocabulary.decode(hypothesis.target_ids) for hypothesis in hypotheses]
     if options.output:
         options.output.write_text("".join(text + "\n" for text in texts), encoding="utf-8")
@@ -64,13 +60,12 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def translate_lines(
-    loaded: LoadedEngine, lines: Sequence[str], reader: Reader, target_language: str, search: SearchOptions
+    engine: BlockingEngine, lines: Sequence[str], reader: Reader, target_language: str, search: SearchOptions
 ) -> list[Hypothesis]:
-    """The best hypothesis of each line, taken as one sentence, in order. Long lines first: little padding."""
-    limits = loaded.manifest.limits
+    """The best hypothesis of each line, taken as one sentence, in order."""
+    limits = engine.loaded.manifest.limits
     jobs = [_job(reader.encode_source(line, target_language), limits, search) for line in lines]
-    loaded.engine.submit(sorted(jobs, key=lambda job: -len(job.source_ids)))
-    return [job.future.result()[0] for job in jobs]
+    return [hypotheses[0] for hypotheses in engine.run(jobs)]
 
 
 def _job(source_ids: list[int], limits: Limits, search: SearchOptions) -> Job:

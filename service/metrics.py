@@ -18,7 +18,8 @@ from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from service.engine.records import EngineReport, FinishedAs, ScorerReport, Stage
+from service.engine.types import Answer, Report, Stage
+from service.engine.types import Outcome as Ending
 from service.errors import Rejection
 
 Endpoint = Literal["translate", "score", "languages", "health", "metrics", "docs", "page", "other"]
@@ -65,6 +66,101 @@ class _Processes(Collector):
             yield family
 
 
+class DecodingMetrics:
+    """What the engines that translate report."""
+
+    def __init__(self, registry: CollectorRegistry, finished: Counter, cancelled: Counter, lost: Counter) -> None:
+        def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(name, text, buckets=buckets, registry=registry)
+
+        self._batch_rows = histogram("attend_batch_rows", "Rows (sentences times beams) of a decoder step.", _ROWS)
+        self._steps = Counter("attend_decode_steps_total", "Decoder steps.", registry=registry)
+        self._step_seconds = histogram(
+            "attend_decode_step_duration_seconds", "Duration of a decoder step.", _STEP_SECONDS
+        )
+        self._encode_seconds = histogram(
+            "attend_encode_duration_seconds", "Duration of one run of the encoder.", _ENCODE_SECONDS
+        )
+        self._wait_seconds = histogram(
+            "attend_queue_wait_seconds", "From submission of a sentence to the start of its encoding.", _WAIT_SECONDS
+        )
+        self._padding = histogram(
+            "attend_padding_ratio", "Share of padding among the source places that a decoder step reads.", _RATIOS
+        )
+        # Looked up once: prometheus_client checks names and takes a lock for every look.
+        self._finished = {ending: finished.labels(ending) for ending in get_args(Ending)}
+        self._cancelled = {stage: cancelled.labels(stage) for stage in get_args(Stage)}
+        self._lost = lost
+
+    def observe_report(self, report: Report) -> None:
+        """Count what an engine did since its last report."""
+        for encode in report.encodes:
+            self._encode_seconds.observe(encode.seconds)
+        for step in report.steps:
+            self._batch_rows.observe(step.rows)
+            self._step_seconds.observe(step.seconds)
+            self._padding.observe(step.padding)
+        self._steps.inc(len(report.steps))
+        for seconds in report.waits:
+            self._wait_seconds.observe(seconds)
+
+    def observe_answer(self, answer: Answer) -> None:
+        """Count how a sentence ended."""
+        failure = answer.failure
+        if failure is None:
+            self._finished[answer.result[0].finish_reason].inc()
+        elif failure.kind == "cancelled":
+            self._finished["cancelled"].inc()
+            self._cancelled[failure.stage or "queue"].inc()
+        else:
+            self._finished["deadline" if failure.kind == "deadline" else "error"].inc()
+
+    def count_lost_process(self, *, hung: bool) -> None:
+        """Count a process that died, or was ended because it hung."""
+        self._lost.labels("decode", "hung" if hung else "died").inc()
+
+
+class ScoringMetrics:
+    """What the engine that scores and aligns reports."""
+
+    def __init__(self, registry: CollectorRegistry, lost: Counter) -> None:
+        scored = Counter(
+            "attend_scored_total",
+            "Sentences the scorer is done with (replies with alignment or attention, and /score): scored, failed, or "
+            "no longer waited for.",
+            ["outcome"], registry=registry,
+        )  # fmt: skip
+        self._scored = {outcome: scored.labels(outcome) for outcome in ("ok", "error", "cancelled")}
+        self._score_seconds = Histogram(
+            "attend_score_duration_seconds", "Duration of one batch of the scorer.",
+            buckets=_ENCODE_SECONDS, registry=registry,
+        )  # fmt: skip
+        self._wait_seconds = Histogram(
+            "attend_score_queue_wait_seconds", "From submission of a sentence to the scorer to the start of its batch.",
+            buckets=_WAIT_SECONDS, registry=registry,
+        )  # fmt: skip
+        self._lost = lost
+
+    def observe_report(self, report: Report) -> None:
+        """Count what the engine did since its last report."""
+        for seconds in report.batches:
+            self._score_seconds.observe(seconds)
+        for seconds in report.waits:
+            self._wait_seconds.observe(seconds)
+
+    def observe_answer(self, answer: Answer) -> None:
+        """Count how a sentence ended."""
+        failure = answer.failure
+        if failure is None:
+            self._scored["ok"].inc()
+        else:
+            self._scored["cancelled" if failure.kind in ("cancelled", "deadline") else "error"].inc()
+
+    def count_lost_process(self, *, hung: bool) -> None:
+        """Count a process that died, or was ended because it hung."""
+        self._lost.labels("score", "hung" if hung else "died").inc()
+
+
 class Metrics:
     """The counters of one app; every method may be called from any thread."""
 
@@ -74,8 +170,11 @@ class Metrics:
         self._registry.register(self._processes)
         self._create_request_metrics()
         self._create_model_metrics()
-        self._create_batch_metrics()
-        self._create_scorer_metrics()
+        self._create_engine_metrics()
+        self.decoding = DecodingMetrics(self._registry, self._finished, self._cancelled, self._lost)
+        """For the engines that translate."""
+        self.scoring = ScoringMetrics(self._registry, self._lost)
+        """For the engine that scores."""
 
     def _create_request_metrics(self) -> None:
         registry = self._registry
@@ -128,7 +227,7 @@ class Metrics:
             self._repetitions.labels(kind)
         for rejection in get_args(Rejection):
             self._rejected.labels(rejection)
-        for reason in get_args(FinishedAs):
+        for reason in get_args(Ending):
             self._finished.labels(reason)
         for stage in get_args(Stage):
             self._cancelled.labels(stage)
@@ -144,52 +243,23 @@ class Metrics:
         )
         self._ready = Gauge("attend_ready", "1 while the service can translate.", registry=registry)
 
-    def _create_batch_metrics(self) -> None:
-        def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
-            return Histogram(name, text, buckets=buckets, registry=self._registry)
-
-        self._batch_rows = histogram("attend_batch_rows", "Rows (sentences times beams) of a decoder step.", _ROWS)
-        self._steps = Counter("attend_decode_steps_total", "Decoder steps.", registry=self._registry)
-        self._step_seconds = histogram(
-            "attend_decode_step_duration_seconds", "Duration of a decoder step.", _STEP_SECONDS
-        )
-        self._encode_seconds = histogram(
-            "attend_encode_duration_seconds", "Duration of one run of the encoder.", _ENCODE_SECONDS
-        )
-        self._wait_seconds = histogram(
-            "attend_queue_wait_seconds", "From submission of a sentence to the start of its encoding.", _WAIT_SECONDS
-        )
-        self._running_rows = Gauge(
-            "attend_running_rows", "Rows being decoded at the last report.", registry=self._registry
-        )
-        self._queue_tokens = Gauge(
-            "attend_queue_tokens", "Source tokens of the sentences that wait.", registry=self._registry
-        )
-        self._padding = histogram(
-            "attend_padding_ratio", "Share of padding among the source places that a decoder step reads.", _RATIOS
-        )
-
-    def _create_scorer_metrics(self) -> None:
+    def _create_engine_metrics(self) -> None:
         registry = self._registry
-        self._scored = Counter(
-            "attend_scored_total",
-            "Sentences the scorer is done with (replies with alignment or attention, and /score): scored, failed, or "
-            "no longer waited for.",
-            ["outcome"], registry=registry,
-        )  # fmt: skip
-        for outcome in ("ok", "error", "cancelled"):
-            self._scored.labels(outcome)
-        self._score_seconds = Histogram(
-            "attend_score_duration_seconds", "Duration of one batch of the scorer.",
-            buckets=_ENCODE_SECONDS, registry=registry,
-        )  # fmt: skip
-        self._score_wait_seconds = Histogram(
-            "attend_score_queue_wait_seconds", "From submission of a sentence to the scorer to the start of its batch.",
-            buckets=_WAIT_SECONDS, registry=registry,
-        )  # fmt: skip
+        self._running_rows = Gauge("attend_running_rows", "Rows being decoded at the last report.", registry=registry)
+        self._queue_tokens = Gauge(
+            "attend_queue_tokens", "Source tokens of the sentences that wait.", registry=registry
+        )
         self._score_queue_tokens = Gauge(
             "attend_score_queue_tokens", "Source and target tokens that wait to be scored.", registry=registry
         )
+        self._lost = Counter(
+            "attend_processes_lost_total",
+            "Processes of engines that died, or were ended because they hung; another took their place.",
+            ["engine", "reason"], registry=registry,
+        )  # fmt: skip
+        for engine in ("decode", "score"):
+            for reason in ("died", "hung"):
+                self._lost.labels(engine, reason)
 
     def observe_request(self, endpoint: Endpoint, outcome: Outcome, seconds: float) -> None:
         """Count one answered request."""
@@ -211,32 +281,6 @@ class Metrics:
         """Count one request refused at the door."""
         self._rejected.labels(reason).inc()
 
-    def observe_engine(self, report: EngineReport) -> None:
-        """Count what the engine did since its last report."""
-        for encode in report.encodes:
-            self._encode_seconds.observe(encode.seconds)
-        for step in report.steps:
-            self._batch_rows.observe(step.rows)
-            self._step_seconds.observe(step.seconds)
-            self._padding.observe(step.padding)
-        self._steps.inc(len(report.steps))
-        for seconds in report.queue_wait_seconds:
-            self._wait_seconds.observe(seconds)
-        for reason, count in report.finished.items():
-            self._finished.labels(reason).inc(count)
-        for stage, count in report.cancelled.items():
-            self._cancelled.labels(stage).inc(count)
-        self._running_rows.set(report.running_rows)
-
-    def observe_scorer(self, report: ScorerReport) -> None:
-        """Count what the scorer did since its last report."""
-        for seconds in report.batch_seconds:
-            self._score_seconds.observe(seconds)
-        for seconds in report.queue_wait_seconds:
-            self._score_wait_seconds.observe(seconds)
-        for outcome, count in (("ok", report.scored), ("error", report.failed), ("cancelled", report.cancelled)):
-            self._scored.labels(outcome).inc(count)
-
     def set_model(self, *, name: str, version: str, precision: str, provider: str, load_seconds: float) -> None:
         """Which model is served and how long it took to load."""
         self._model_info.labels(name, version, precision, provider).set(1)
@@ -256,6 +300,10 @@ class Metrics:
     def set_ready(self, ready: bool) -> None:
         """Whether the service can translate."""
         self._ready.set(int(ready))
+
+    def set_running_rows(self, rows: int) -> None:
+        """Rows that are being decoded."""
+        self._running_rows.set(rows)
 
     def set_queues(self, *, to_translate: int, to_score: int) -> None:
         """How many tokens wait now."""

@@ -9,10 +9,10 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.engine.types import Device, EngineConfig
 from service.logs import LogFormat
 
 PREFIX = "ATTEND_"
-Device = Literal["auto", "cpu", "cuda"]
 # A request that is allowed must find room, and what goes for those that name nothing must be allowed.
 _ORDER = (("beam_size", "max_beam_size"), ("max_tokens", "max_bulk_queue_tokens"))
 # Kubernetes announces a Service named "attend" to its neighbours with variables of these names.
@@ -37,6 +37,12 @@ class Settings(BaseSettings):
     )
     threads: int = Field(0, ge=0, le=1024, description="Threads of one model run; 0: the cores by the sessions.")
     max_rows: int = Field(256, ge=8, description="Rows (sentences times beams) that run at once, in all sessions.")
+    hang_timeout_ms: int = Field(
+        10_000,
+        ge=1000,
+        description="A process that has work, says nothing and uses no processor for this time is ended and started "
+        "again; one that uses the processor after six times as long.",
+    )
     max_requests: int = Field(1000, ge=1, description="Requests to translate or score under way at once; more are 503.")
     max_queue_tokens: int = Field(
         8192,
@@ -84,6 +90,19 @@ class Settings(BaseSettings):
         if self.max_alternatives >= self.max_beam_size:
             raise ValueError(f"{variable('max_alternatives')} must be smaller than {variable('max_beam_size')}")
         return self
+
+    def engine_config(self) -> EngineConfig:
+        """What the engines need of it."""
+        return EngineConfig(
+            directory=self.bundle,
+            device=self.device,
+            sessions=self.sessions,
+            threads=self.threads,
+            max_rows=self.max_rows,
+            waiting_tokens=self.max_queue_tokens,
+            bulk_waiting_tokens=self.max_bulk_queue_tokens,
+            hang_seconds=self.hang_timeout_ms / 1000,
+        )
 
 
 def variable(setting: str) -> str:

@@ -2,49 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import logging
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Awaitable, Callable
 
 from model.bundle import Manifest
 from service.admission import Door
-from service.engine.records import EngineReport, ScorerReport
+from service.engine.loading import LoadedEngine, Observers
+from service.engine.types import EngineConfig
 from service.errors import UnavailableError
 from service.explain.inspector import Inspector
 from service.metrics import Metrics
-from service.settings import Device, Settings
+from service.settings import Settings
 from service.text.languages import Directions
 from service.text.reading import readers_of
 from service.translator import Translator
 
-if TYPE_CHECKING:  # the runtime takes long to import, and this is imported before it is needed
-    from service.engine.loading import LoadedEngine
-
 _log = logging.getLogger("attend")
 
-
-class EngineFactory(Protocol):
-    """Loads a bundle; may take long and may raise anything that says what is wrong."""
-
-    def __call__(
-        self,
-        directory: Path,
-        /,
-        *,
-        device: Device,
-        sessions: int,
-        threads: int,
-        max_rows: int,
-        waiting_tokens: int,
-        bulk_waiting_tokens: int,
-        on_report: Callable[[EngineReport], None],
-        on_scorer_report: Callable[[ScorerReport], None],
-    ) -> LoadedEngine:
-        """The engine, warmed up, for the directory `bundle`; reports come from the threads that did the work."""
+EngineFactory = Callable[[EngineConfig, Observers, Callable[[], None]], Awaitable[LoadedEngine]]
+"""Loads a bundle, see `service.engine.loading.load_engine`; may take long and may raise anything that says what is
+wrong."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,28 +43,37 @@ class Model:
 
 
 class ServiceState:
-    """One app's model, from nothing over loading to ready or failed. Only the event loop changes it."""
+    """One app's model, from nothing over loading to ready or failed. Only the event loop uses it."""
 
-    def __init__(self, settings: Settings, factory: EngineFactory) -> None:
+    def __init__(self, settings: Settings, factory: EngineFactory, on_failure: Callable[[], None]) -> None:
+        """`on_failure` is called when the model cannot be loaded, or its engines cannot be started again."""
         self.settings = settings
         self.metrics = Metrics()
         self.door = Door(settings.max_requests)
         self.failure: str | None = None
         self._factory = factory
+        self._on_failure = on_failure
         self._model: Model | None = None
         self._loaded: LoadedEngine | None = None
 
     async def load(self) -> None:
         """Load the model; a failure is logged and kept in `failure`."""
         began = time.monotonic()
+        observers = Observers(self.metrics.decoding, self.metrics.scoring)
         try:
-            self._loaded = await asyncio.to_thread(self._call_factory)
-            model = await asyncio.to_thread(self._make_model, self._loaded)
+            loaded = await self._factory(self.settings.engine_config(), observers, self._fail)
         except Exception as error:
             self.failure = f"the model could not be loaded: {error}"
             _log.error("%s", self.failure, exc_info=_log.isEnabledFor(logging.DEBUG))
+            self._on_failure()
             return
-        self._publish(model, time.monotonic() - began)
+        self._loaded = loaded
+        self._publish(self._make_model(loaded), time.monotonic() - began)
+
+    def _fail(self) -> None:
+        self.failure = "the engines cannot be started again"
+        self.metrics.set_ready(False)
+        self._on_failure()
 
     def drain(self) -> None:
         """Refuse new requests; those under way go on."""
@@ -93,37 +81,42 @@ class ServiceState:
         self.metrics.set_ready(False)
 
     def abort(self) -> None:
-        """Fail what the engine still has to do."""
+        """Fail what the engines still have to do; returns at once."""
         if self._loaded is not None:
             self._loaded.abort()
 
     def exposition(self) -> bytes:
         """What `/metrics` answers."""
         if self._loaded is not None:
-            self.metrics.set_queues(
-                to_translate=self._loaded.engine.waiting_tokens(), to_score=self._loaded.scorer.waiting_tokens()
-            )
+            pool, scorer = self._loaded.pool, self._loaded.scorer
+            self.metrics.set_queues(to_translate=pool.waiting_tokens(), to_score=scorer.waiting_tokens())
+            self.metrics.set_running_rows(pool.running_rows())
+            self.metrics.set_ready(self._is_ready)
         return self.metrics.render()
 
     async def close(self) -> None:
-        """Let the engine finish what it accepted and stop it."""
+        """Let the engines finish what they accepted and end them."""
         self.metrics.set_ready(False)
         self._model = None
         if self._loaded is not None:
-            await asyncio.to_thread(self._loaded.close)
+            await self._loaded.close()
 
     def model(self) -> Model:
         """The model, if it can translate now.
 
         Raises:
-            UnavailableError: it is loading, failed to load, or its engine died.
+            UnavailableError: it is loading, failed to load, or none of its engines runs.
         """
-        if self._model is None:
+        if self._model is None or self._loaded is None or self.failure is not None:
             raise UnavailableError(self.failure or "the model is still loading")
-        if not self._model.translator.engine.is_alive():
-            self.metrics.set_ready(False)
-            raise UnavailableError("the engine has stopped")
+        if not self._loaded.pool.is_ready():
+            raise UnavailableError("the engines are being started again")
         return self._model
+
+    @property
+    def _is_ready(self) -> bool:
+        loaded = self._loaded is not None and self._model is not None and self._loaded.pool.is_ready()
+        return loaded and self.failure is None and not self.door.is_closed
 
     @property
     def is_started(self) -> bool:
@@ -133,39 +126,26 @@ class ServiceState:
     @property
     def is_alive(self) -> bool:
         """False once only a restart can help."""
-        engine_died = self._model is not None and not self._model.translator.engine.is_alive()
-        return self.failure is None and not engine_died
-
-    def _call_factory(self) -> LoadedEngine:
-        return self._factory(
-            self.settings.bundle,
-            device=self.settings.device,
-            sessions=self.settings.sessions,
-            threads=self.settings.threads,
-            max_rows=self.settings.max_rows,
-            waiting_tokens=self.settings.max_queue_tokens,
-            bulk_waiting_tokens=self.settings.max_bulk_queue_tokens,
-            on_report=self.metrics.observe_engine,
-            on_scorer_report=self.metrics.observe_scorer,
-        )
+        return self.failure is None
 
     def _make_model(self, loaded: LoadedEngine) -> Model:
         manifest = loaded.manifest
         directions = Directions.parse(manifest.directions)
         translator = Translator(
-            engine=loaded.engine,
+            pool=loaded.pool,
             vocabulary=loaded.vocabulary,
             directions=directions,
             readers=readers_of(directions, loaded.vocabulary),
             limits=manifest.limits,
             metrics=self.metrics,
             max_tokens=self.settings.max_tokens,
-            inspector=Inspector(loaded.scorer, manifest, loaded.vocabulary, loaded.shortlist, loaded.lexical),
+            inspector=Inspector(loaded.scorer, manifest, loaded.vocabulary),
         )
         self.metrics.watch_processes(loaded.pids)
-        if loaded.device_memory is not None:
-            self.metrics.watch_device_memory(loaded.device_memory)
-        return Model(manifest, loaded.provider, translator, loaded.fallback)
+        model = Model(manifest, loaded.ready.provider, translator, loaded.ready.fallback)
+        if model.device == "cuda":
+            self.metrics.watch_device_memory(loaded.pool.device_memory)
+        return model
 
     def _publish(self, model: Model, load_seconds: float) -> None:
         manifest = model.manifest

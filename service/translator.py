@@ -10,35 +10,17 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
 from typing import Literal, TypeVar
 
 from model.bundle import Limits
 from model.vocabulary import EOS_ID, Vocabulary
 from service.alternatives import distinct_texts, ranked_versions
-from service.engine.jobs import (
-    DeadlineError,
-    Engine,
-    EngineClosedError,
-    Hypothesis,
-    Job,
-    QueueFullError,
-    SearchOptions,
-    Ticket,
-)
-from service.errors import (
-    DeadlineExceededError,
-    DeadlineRefusedError,
-    InternalError,
-    InvalidFieldError,
-    RejectedError,
-    ServiceError,
-    TextLimitError,
-    TruncatedError,
-    UnavailableError,
-)
-from service.explain.details import Inspection, Wanted, jobs_of
+from service.engine.pool import Pool, result_of
+from service.engine.types import Answer, Hypothesis, Job, SearchOptions
+from service.errors import InternalError, InvalidFieldError, ServiceError, TextLimitError, TruncatedError
+from service.explain.details import Answers, DetailOptions, Inspection
 from service.explain.inspector import Inspector
+from service.failures import engine_errors, service_error
 from service.logs import request_id
 from service.metrics import Metrics
 from service.repetition import is_loop
@@ -46,7 +28,6 @@ from service.text.document import Document
 from service.text.languages import Directions
 from service.text.reading import Reader
 from service.text.sentences import Span
-from service.waiting import until_done
 
 _log = logging.getLogger("attend")
 
@@ -81,7 +62,7 @@ class TranslationOptions:
     """A text that fails leaves the others alone."""
     target_prefix: str = ""
     """What the translation of the first sentence of each text begins with; whitespace around it does not count."""
-    details: Wanted | None = None
+    details: DetailOptions | None = None
     """What is told of each sentence beside its translation; None: nothing."""
 
 
@@ -104,8 +85,7 @@ class Translation:
     alternatives: tuple[str, ...]
     warnings: tuple[SentenceWarning, ...]
     inspections: tuple[tuple[Inspection, ...], ...] = ()
-    """With `TranslationOptions.details`: done, one for each translated sentence of the text, then of each
-    alternative."""
+    """With `TranslationOptions.details`: one for each translated sentence of the text, then of each alternative."""
 
     @property
     def truncated(self) -> bool:
@@ -143,6 +123,26 @@ class _Plan:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class _Attempts:
+    """What became of one job, and of the second attempt at it."""
+
+    job: Job
+    first: Answer
+    second: Answer | None = None
+    is_loop: bool = False
+    """Whether the first attempt went round in circles."""
+
+    def outcome(self) -> _Outcome:
+        """The better of both; raises what the first one failed with."""
+        first: tuple[Hypothesis, ...] = result_of(self.first)
+        if not self.is_loop:
+            return _Outcome(first)
+        if self.second is None or self.second.failure is not None or _is_loop(self.job, self.second):
+            return _Outcome(first, "repetition")
+        return _Outcome(result_of(self.second), "repetition_removed")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class _Outcome:
     """What the engine made of one job, best first."""
 
@@ -158,7 +158,7 @@ class _Outcome:
 class Translator:
     """Translates texts with one engine; any number of requests at once."""
 
-    engine: Engine
+    pool: Pool
     vocabulary: Vocabulary
     directions: Directions
     readers: Mapping[str, Reader]
@@ -178,10 +178,8 @@ class Translator:
         fewest, most = (
             (0, self.max_tokens) if body_bytes is None else (body_bytes // MOST_BYTES, body_bytes // FEWEST_BYTES)
         )
-        try:
-            self.engine.check_room(fewest, most)
-        except QueueFullError as error:
-            raise _rejected(error) from None
+        with engine_errors("translated"):
+            self.pool.check_room(fewest, most)
 
     async def translate(
         self,
@@ -208,22 +206,13 @@ class Translator:
         characters = sum(map(len, texts))
         plans = await _off_loop_if_long(characters, lambda: self._plan(texts, source, target, options))
         tokenize = time.monotonic() - began
-        jobs = [job for plan in plans for job in plan.jobs]
-        ticket = Ticket(deadline)
-        try:
-            retries = await self._decode(jobs, ticket, characters, options)
-            finish = functools.partial(self._finish, plans, retries, source, target, options)
+        with engine_errors("translated"):
+            attempts = await self._decode([job for plan in plans for job in plan.jobs], deadline, characters, options)
+            finish = functools.partial(self._finish, plans, attempts, source, target, options)
             translations = await _off_loop_if_long(characters, finish)
-        except BaseException as error:
-            self.engine.withdraw(ticket)
-            known = _service_error(error, queued=ticket.queued)
-            if known is None:
-                raise
-            raise known from None
-        timing = _timing(tokenize, [*jobs, *(job for job in retries.values() if job)])
+        timing = _timing(tokenize, attempts)
         if options.details is not None:
-            seconds = await self._inspect(translations, deadline, fail_fast=not options.text_by_text)
-            translations = tuple(map(_unless_failed, translations))
+            translations, seconds = await self._inspect(translations, deadline, options)
             timing = dataclasses.replace(timing, score=seconds)
         return TranslatedTexts(translations, timing)
 
@@ -266,36 +255,38 @@ class Translator:
         )
 
     async def _decode(
-        self, jobs: Sequence[Job], ticket: Ticket, characters: int, options: TranslationOptions
-    ) -> dict[Job, Job | None]:
-        """Run the jobs; those that went round in circles are the keys of what is returned.
-
-        The values are their second attempts; None where the caller controls repetition and has it as it was asked for.
-        """
-        fail_fast = not options.text_by_text
-        await until_done(jobs, lambda some: self.engine.submit(some, ticket), fail_fast=fail_fast)
-        controlled = options.repetition_penalty != 1.0 or options.no_repeat_ngram_size > 0
-        looping = await _off_loop_if_long(characters, lambda: [job for job in jobs if _is_loop(job)])
-        retries = {job: None if controlled else _second_attempt(job) for job in looping}
-        again = [job for job in retries.values() if job is not None]
-        if again:
-            # Unbounded: what a text becomes must not depend on how much else there is to do.
-            await until_done(again, lambda some: self.engine.submit(some, ticket, bounded=False), fail_fast=fail_fast)
-        return retries
+        self, jobs: Sequence[Job], deadline: float, characters: int, options: TranslationOptions
+    ) -> list[_Attempts]:
+        """Run the jobs, and those again that went round in circles, unless the caller controls repetition."""
+        run = functools.partial(self.pool.run, deadline=deadline, fail_fast=not options.text_by_text)
+        answers = await run(jobs)
+        looping = await _off_loop_if_long(
+            characters, lambda: {place for place, job in enumerate(jobs) if _is_loop(job, answers[place])}
+        )
+        is_controlled = options.repetition_penalty != 1.0 or options.no_repeat_ngram_size > 0
+        again = [] if is_controlled else sorted(looping)
+        # In any queue: what a text becomes must not depend on how much else there is to do.
+        seconds = await run([_second_attempt(jobs[place]) for place in again], is_further=True)
+        second = dict(zip(again, seconds, strict=True))
+        return [_Attempts(job, answers[place], second.get(place), place in looping) for place, job in enumerate(jobs)]
 
     def _finish(
         self,
         plans: Sequence[_Plan],
-        retries: Mapping[Job, Job | None],
+        attempts: Sequence[_Attempts],
         source: str,
         target: str,
         options: TranslationOptions,
     ) -> tuple[Translation | ServiceError, ...]:
         texts: list[Translation | ServiceError] = []
-        for plan in plans:
+        left = iter(attempts)
+        for index, plan in enumerate(plans):
+            own = list(itertools.islice(left, len(plan.jobs)))
             try:
-                outcomes = [_outcome(job, retries) for job in plan.jobs]
+                outcomes = [each.outcome() for each in own]
                 self._count(plan, outcomes)
+                if options.strict:
+                    _refuse_cut(plan, outcomes, index if len(plans) > 1 else None)
                 texts.append(self._translation(plan.document, outcomes, source, target, options))
             except Exception as error:
                 if not options.text_by_text:
@@ -307,10 +298,6 @@ class Translator:
         self, document: Document, outcomes: Sequence[_Outcome], source: str, target: str, options: TranslationOptions
     ) -> Translation:
         warnings = _warnings(document, outcomes)
-        if options.strict:
-            for warning in warnings:
-                if warning.warning == "truncated":
-                    raise TruncatedError(warning.start, warning.end)
         sentences = [self._texts(outcome.hypotheses) for outcome in outcomes]
         scored = [[(text, found.score) for text, found in sentence.items()] for sentence in sentences]
         versions: dict[str, tuple[list[str], list[Span]]] = {}
@@ -329,7 +316,7 @@ class Translator:
         sentences: Sequence[Mapping[str, Hypothesis]],
         source: str,
         target: str,
-        wanted: Wanted,
+        wanted: DetailOptions,
         versions: Iterable[tuple[Sequence[str], Sequence[Span]]],
     ) -> Iterator[tuple[Inspection, ...]]:
         """Those of each version; versions share all sentences but one, and what they share is inspected once."""
@@ -345,11 +332,16 @@ class Translator:
                 version.append(known[index, text].at(start))
             yield tuple(version)
 
-    async def _inspect(self, texts: Sequence[Translation | ServiceError], deadline: float, *, fail_fast: bool) -> float:
-        """Have the inspections of the texts done; returns the seconds it took."""
+    async def _inspect(
+        self, texts: Sequence[Translation | ServiceError], deadline: float, options: TranslationOptions
+    ) -> tuple[tuple[Translation | ServiceError, ...], float]:
+        """The texts with all that their inspections need, and the seconds it took."""
         good = [text for text in texts if isinstance(text, Translation)]
         inspections = [each for text in good for version in text.inspections for each in version]
-        return await self.inspector.run(inspections, deadline, fail_fast=fail_fast)
+        began = time.monotonic()
+        answers = await self.inspector.answers(inspections, deadline, fail_fast=not options.text_by_text)
+        seconds = time.monotonic() - began
+        return tuple(text if isinstance(text, ServiceError) else _inspected(text, answers) for text in texts), seconds
 
     def _count(self, plan: _Plan, outcomes: Sequence[_Outcome]) -> None:
         self.metrics.observe_translation(
@@ -368,9 +360,8 @@ class Translator:
         return distinct_texts(hypotheses, texts)
 
 
-def _is_loop(job: Job) -> bool:
-    failed = job.future.cancelled() or job.future.exception() is not None
-    return not failed and is_loop(job.future.result()[0].target_ids, job.source_ids)
+def _is_loop(job: Job, answer: Answer) -> bool:
+    return answer.failure is None and is_loop(answer.result[0].target_ids, job.source_ids)
 
 
 def _second_attempt(job: Job) -> Job:
@@ -378,15 +369,12 @@ def _second_attempt(job: Job) -> Job:
     return Job(job.source_ids, options)
 
 
-def _outcome(job: Job, retries: Mapping[Job, Job | None]) -> _Outcome:
-    """The better of the first and the second attempt; raises what the first one failed with."""
-    first = job.future.result()
-    if job not in retries:
-        return _Outcome(first)
-    second = retries[job]
-    if second is None or second.future.exception() is not None or _is_loop(second):
-        return _Outcome(first, "repetition")
-    return _Outcome(second.future.result(), "repetition_removed")
+def _refuse_cut(plan: _Plan, outcomes: Sequence[_Outcome], index: int | None) -> None:
+    """With `strict`: a text of which a sentence was cut is an error."""
+    segments = (segment for segment in plan.document.segments if segment.translatable)
+    for segment, outcome in zip(segments, outcomes, strict=True):
+        if outcome.is_cut:
+            raise TruncatedError(segment.start, segment.end, index)
 
 
 def _warnings(document: Document, outcomes: Sequence[_Outcome]) -> tuple[SentenceWarning, ...]:
@@ -400,49 +388,29 @@ def _warnings(document: Document, outcomes: Sequence[_Outcome]) -> tuple[Sentenc
     return tuple(warnings)
 
 
-def _timing(tokenize: float, jobs: Sequence[Job]) -> Timing:
-    last = max((job.times for job in jobs), key=lambda times: times.finished, default=None)
+def _timing(tokenize: float, attempts: Sequence[_Attempts]) -> Timing:
+    answers = [answer for each in attempts for answer in (each.first, each.second) if answer is not None]
+    last = max((answer.times for answer in answers), key=lambda times: times.finished, default=None)
     if last is None or not last.finished:
         return Timing(tokenize)
     return Timing(tokenize, last.started - last.submitted, last.encoded - last.started, last.finished - last.encoded)
 
 
-def _service_error(error: BaseException, *, queued: bool) -> ServiceError | None:
-    """What a caller is told, if there is more to say than that something went wrong."""
-    if isinstance(error, ServiceError):
-        return error
-    if isinstance(error, QueueFullError):
-        return _rejected(error)
-    if isinstance(error, DeadlineError):
-        in_time = "the deadline passed before the translation was done"
-        return DeadlineExceededError(in_time) if queued else DeadlineRefusedError(error.retry_after_seconds)
-    # Not asyncio's CancelledError: the engine withdrew a job because it is being closed.
-    if isinstance(error, EngineClosedError | CancelledError):
-        return UnavailableError("the service is shutting down")
-    return None
-
-
-def _rejected(error: QueueFullError) -> RejectedError:
-    return RejectedError("too much waits already", "queue_full", error.retry_after_seconds)
-
-
 def _logged(error: Exception) -> ServiceError:
-    known = _service_error(error, queued=True)
+    known = service_error(error, "translated")
     if known is not None:
         return known
     _log.error("a text of request %s failed", request_id.get(), exc_info=error)
     return InternalError(request_id.get())
 
 
-def _unless_failed(text: Translation | ServiceError) -> Translation | ServiceError:
-    """The text, or why one of its inspections failed."""
-    inspections = () if isinstance(text, ServiceError) else text.inspections
+def _inspected(text: Translation, answers: Answers) -> Translation | ServiceError:
+    """The text with what its inspections need, or why one of them failed."""
     try:
-        for job in jobs_of([each for version in inspections for each in version]):
-            job.future.result()
+        inspections = tuple(tuple(each.answered(answers) for each in version) for version in text.inspections)
     except Exception as error:
         return _logged(error)
-    return text
+    return dataclasses.replace(text, inspections=inspections)
 
 
 class _PieceCache:

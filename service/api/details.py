@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
-from service.engine.jobs import FinishReason
 from service.engine.scoring import KINDS, AttentionKind
+from service.engine.types import FinishReason
 from service.explain.attention import AttentionSelection
-from service.explain.details import Inspection, Wanted
+from service.explain.details import DetailOptions, Inspection
 
 Span = tuple[int, int]
 _Indices = Annotated[tuple[Annotated[StrictInt, Field(ge=0)], ...], Field(min_length=1)]
@@ -64,11 +64,11 @@ WANTED_FIELDS = {
 """What the values of the fields may be."""
 
 
-def wanted(alignment: bool | None, attention: bool | AttentionRequest | None) -> Wanted:
+def wanted(alignment: bool | None, attention: bool | AttentionRequest | None) -> DetailOptions:
     """What these fields ask for."""
     if isinstance(attention, AttentionRequest):
-        return Wanted(alignment=bool(alignment), attention=attention.selection())
-    return Wanted(alignment=bool(alignment), attention=AttentionSelection() if attention else None)
+        return DetailOptions(alignment=bool(alignment), attention=attention.selection())
+    return DetailOptions(alignment=bool(alignment), attention=AttentionSelection() if attention else None)
 
 
 class AlignedWords(BaseModel):

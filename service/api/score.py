@@ -33,7 +33,7 @@ from service.api.details import (
 from service.api.problems import problems
 from service.api.requests import read_json_object, unless_disconnected
 from service.errors import InvalidRequestError
-from service.explain.details import Inspection, Wanted
+from service.explain.details import DetailOptions, Inspection
 from service.explain.inspector import Inspector
 from service.text.reading import Reader
 
@@ -102,11 +102,12 @@ async def _scored(
     inspections = await asyncio.to_thread(
         _inspections, inspector, body, reader, target, wanted(body.alignment, body.attention)
     )
-    return inspections, await inspector.run(inspections, deadline)
+    scoring = time.monotonic()
+    return await inspector.run(inspections, deadline), time.monotonic() - scoring
 
 
 def _inspections(
-    inspector: Inspector, body: ScoreRequest, reader: Reader, target: str, wish: Wanted
+    inspector: Inspector, body: ScoreRequest, reader: Reader, target: str, wish: DetailOptions
 ) -> list[Inspection]:
     pairs = zip(body.texts, body.translations, strict=True)
     return [inspector.of_pair(text, translation, reader, target, wish) for text, translation in pairs]

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 from model.vocabulary import BOS_ID, EOS_ID
-from service.engine.jobs import SearchOptions
+from service.engine.types import SearchOptions
 
 Change = tuple[float, float]
 """(factor, term): the log-probability p becomes p * factor + term."""

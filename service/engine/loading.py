@@ -1,253 +1,207 @@
-"""From a bundle directory to an engine that answers."""
+"""From a bundle directory to engines that answer, as the service sees them. Only the engines know the runtime."""
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
-import functools
 import logging
+import math
 import os
-import sys
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
-from model.bundle import VOCABULARY_FILE, Manifest, read_manifest
-from model.errors import BundleError
-from model.lexical import LexicalTable, lexical_tables
-from model.shortlist import SHORTLIST_FILE, Shortlist, load_shortlist
-from model.vocabulary import EOS_ID, Vocabulary
-from service.engine.buckets import bucket
-from service.engine.device_slots import DeviceSlots, Sizes
-from service.engine.fleet import Fleet, Link
-from service.engine.host import LocalLink, Opened
-from service.engine.jobs import Engine, SearchOptions
-from service.engine.process import EnginePlan, EngineProcess, Ready
-from service.engine.providers import CPU, CUDA, Device, device_memory, wanted_providers
-from service.engine.records import EngineReport, ScorerReport
-from service.engine.running import Decoder
-from service.engine.runtime import Array, Runtime, ScorerGraph, load_runtime
-from service.engine.scheduler import Bounds, Capacity
-from service.engine.scoring import Scorer
-from service.engine.search import BeamGroup, RunningState
-from service.engine.self_test import check_self_tests
-from service.engine.shortlist import pad_rows
-from service.engine.slots import Slots, padded_length
+from model.bundle import Manifest
+from model.vocabulary import Vocabulary
+from service.engine.bundle import Bundle
+from service.engine.link import ProcessLink, StartLink
+from service.engine.pool import Observer, Pool, PoolJob, result_of
+from service.engine.scheduler import Bounds, Lane
+from service.engine.scoring import SCORING_BOUNDS
+from service.engine.types import Answer, EngineConfig, EngineKind, Ready, Report, Request, Setup, Steppable
 
 _log = logging.getLogger(__name__)
 
 MOST_SESSIONS = 8
-"""Sessions hold the weights once each: on many cores they get several threads instead."""
+"""Engines hold the weights once each: on many cores they get several threads instead."""
+INTERACTIVE_TOKENS = 512
 _FEWEST_ROWS = 8
-_INTERACTIVE_TOKENS = 512
-_ENCODE_TOKENS, _CUDA_ENCODE_TOKENS = 128, 8192
-"""Padded source tokens encoded before a step: on the CPU the rows that run wait for them, a GPU hardly notices."""
+_CUDA = "CUDAExecutionProvider"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LoadedEngine:
-    """A running engine and what its bundle says of itself."""
+    """Running engines and what their bundle says of itself."""
 
-    engine: Engine
     manifest: Manifest
     vocabulary: Vocabulary
-    provider: str
-    """What ONNX Runtime really runs on, e.g. `CPUExecutionProvider`."""
-    scorer: Scorer
-    """Opens its graph when it is first asked."""
-    shortlist: Shortlist | None = None
-    """Which tokens a sentence's output may have; None: all of the vocabulary."""
-    fallback: str | None = None
-    """Why it does not run on CUDA, if that was wanted."""
-    device_memory: Callable[[], int] | None = None
-    """Bytes in use on the device; None on the CPU."""
-    pids: Callable[[], Sequence[int]] = tuple
-    """Processes besides this one."""
-    lexical: Mapping[str, LexicalTable] = dataclasses.field(default_factory=dict)
-    """What the bundle knows of how pieces translate each other, by direction: for alignments, not for the engine."""
+    pool: Pool
+    """Translates."""
+    scorer: Pool
+    """Scores and aligns; its process is started when it is first asked."""
+    ready: Ready
 
-    def close(self) -> None:
-        """Finish what was accepted and stop the threads. Blocks until done."""
-        self.engine.close()
-        self.scorer.close()
+    def pids(self) -> list[int]:
+        """All processes of the engines."""
+        return [*self.pool.pids(), *self.scorer.pids()]
 
     def abort(self) -> None:
-        """Fail what was accepted; returns at once."""
-        self.engine.abort()
+        """Fail what is under way and end the processes; returns at once."""
+        self.pool.abort()
         self.scorer.abort()
 
-
-class OnnxDecoder:
-    """A runtime as the engine sees it."""
-
-    def __init__(self, runtime: Runtime, shortlist: Shortlist | None, max_rows: int = 512) -> None:
-        """`max_rows`: rows that run at once, for which CUDA graphs reserve memory."""
-        self._runtime = runtime
-        self._shortlist = shortlist
-        self._max_rows = max_rows
-
-    def encoder_tokens(self, source_tokens: int) -> int:
-        """What a source takes of an encoder run."""
-        return self._runtime.encoder_tokens(source_tokens)
-
-    def runs(self, lengths: Sequence[int]) -> Sequence[Sequence[int]]:
-        """Which sources, by index, are encoded in one run."""
-        return self._runtime.runs(lengths)
-
-    def encode(self, sources: Sequence[Sequence[int]]) -> Mapping[str, Array]:
-        """Memory of the sentences of one run."""
-        if self._runtime.on_device is not None:
-            return self._runtime.on_device.encode(sources, padded_length(max(map(len, sources))))
-        memory = self._runtime.encode(sources)
-        if self._shortlist is not None:
-            memory["shortlist"] = pad_rows([self._shortlist.of(source) for source in sources])
-        return memory
-
-    def open_slots(self, beam_size: int) -> RunningState:
-        """Buffers for the running sentences of one beam size."""
-        graphs = self._runtime.on_device
-        if graphs is None:
-            return Slots(self._runtime, beam_size)
-        fixed = self._fixed_sizes(beam_size) if graphs.uses_cuda_graphs else None
-        return DeviceSlots(graphs, beam_size, min_rows=self._runtime.min_rows, fixed=fixed)
-
-    def _fixed_sizes(self, beam_size: int) -> Sizes:
-        limits = self._runtime.manifest.limits
-        sentences = bucket(max(self._max_rows // beam_size, -(-self._runtime.min_rows // beam_size)))
-        return Sizes(sentences, bucket(padded_length(limits.source_tokens)), limits.target_tokens)
+    async def close(self) -> None:
+        """Finish what was accepted and end the processes."""
+        await asyncio.gather(self.pool.close(), self.scorer.close())
 
 
-def available_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+@dataclasses.dataclass(frozen=True, slots=True)
+class Observers:
+    """Who is told how things go with each kind of engine."""
+
+    pool: Observer
+    scorer: Observer
 
 
-def open_decoder(plan: EnginePlan) -> Opened:
-    """Open a bundle, warm its decoder up and try it; raises as `load_engine` does."""
-    directory = plan.directory
-    runtime = load_runtime(directory, device=plan.device, threads=plan.threads, cuda_graphs=plan.cuda_graphs)
-    vocabulary = _read_vocabulary(directory, runtime.manifest)
-    decoder = OnnxDecoder(runtime, _read_shortlist(directory, runtime.manifest, vocabulary), plan.max_rows)
-    _warm_up(decoder, vocabulary)
-    check_self_tests(decoder, runtime.manifest)
-    on_cuda = runtime.provider == CUDA
-    capacity = capacity_for(plan.max_rows, _CUDA_ENCODE_TOKENS if on_cuda else _ENCODE_TOKENS)
-    return Opened(decoder, capacity, runtime.provider, runtime.fallback, device_memory if on_cuda else None)
-
-
-def capacity_for(max_rows: int, encode_tokens: int) -> Capacity:
-    """What an engine runs at once: interactive requests keep a quarter of the rows."""
-    return Capacity(max_rows=max_rows, reserved_rows=max_rows // 4, encode_tokens=encode_tokens)
-
-
-def engine_of(decoder: Decoder, capacity: Capacity) -> Fleet:
-    """An engine in this process, with room for everything."""
-    return Fleet([LocalLink(Opened(decoder, capacity, CPU))], Bounds(_INTERACTIVE_TOKENS), lambda report: None)
-
-
-def load_engine(
-    directory: Path,
-    *,
-    device: Device,
-    threads: int,
-    max_rows: int,
-    on_report: Callable[[EngineReport], None],
-    on_scorer_report: Callable[[ScorerReport], None] = lambda report: None,
-    sessions: int = 1,
-    processes: bool = False,
-    waiting_tokens: int = sys.maxsize,
-    bulk_waiting_tokens: int = sys.maxsize,
-    cuda_graphs: bool = False,
+async def load_engine(
+    config: EngineConfig,
+    observers: Observers,
+    on_failure: Callable[[], None] = lambda: None,
+    start_link: StartLink = ProcessLink,
 ) -> LoadedEngine:
-    """Check the bundle, open it, start its engines and run them once. Blocks for seconds: call it from a thread.
+    """Check the bundle and start its engines. Takes seconds.
 
     Args:
-        directory: the bundle.
-        device: where to run it.
-        threads: of one model run; 0 shares the cores among the sessions.
-        max_rows: that run at once, in all sessions together.
-        on_report: is called from a thread for each engine.
-        on_scorer_report: is called from the scorer's thread, and from those that withdraw what they asked of it.
-        sessions: engines, each with a model and rows of its own; 0: one a core, at most `MOST_SESSIONS`; on CUDA one.
-        processes: each engine in a process of its own, so that no other thread has Python's lock.
-        waiting_tokens: source tokens that may wait in the interactive lane.
-        bulk_waiting_tokens: the same of the bulk lane.
-        cuda_graphs: on CUDA, record decoder steps and replay them. Reserves memory for the longest texts in every row.
+        config: what to run.
+        observers: are told how things go.
+        on_failure: is called when engines cannot be started again.
+        start_link: starts a process.
 
     Raises:
         BundleError: the bundle is missing or damaged, or its self-test fails.
         VocabularyError: its vocabulary is.
         DeviceError: the device cannot run it.
-        RuntimeError: a process ended before it was ready.
+        EngineLostError: the processes ended before they were ready.
     """
-    manifest = read_manifest(directory)
-    cores = available_cores()
-    cpu_sessions = sessions or min(cores, MOST_SESSIONS)
-    plan = EnginePlan(directory.absolute(), device, threads or max(1, cores // cpu_sessions), max_rows, cuda_graphs)
-    start = _start_processes if processes else _start_here
-    if wanted_providers(device, manifest.precision).providers[0] == CUDA:  # several would only take turns on the device
-        links, ready = start(plan, sessions or 1)
-        if ready.provider != CUDA:
-            for link in links:
-                link.kill()
-            links, _ = start(plan._replace(device="cpu"), cpu_sessions)
-    else:
-        links, ready = start(plan, cpu_sessions)
+    bundle = await asyncio.to_thread(Bundle.read, config.directory)
+    config = dataclasses.replace(config, directory=config.directory.absolute())
+    pool, ready = await _started_pool(bundle, config, observers.pool, on_failure, start_link)
     if ready.fallback:
         _log.warning("running on the CPU, which is slow for a bundle made for CUDA: %s", ready.fallback)
-    vocabulary = _read_vocabulary(directory, manifest)
-    engine = Fleet(links, Bounds(_INTERACTIVE_TOKENS, waiting_tokens, bulk_waiting_tokens), on_report)
-    open_graph = functools.partial(ScorerGraph, directory, manifest, device=device, threads=plan.threads)
-    return LoadedEngine(
-        engine,
-        manifest,
-        vocabulary,
-        ready.provider,
-        Scorer(open_graph, on_scorer_report),
-        _read_shortlist(directory, manifest, vocabulary),
-        ready.fallback,
-        engine.device_memory if ready.provider == CUDA else None,
-        engine.pids,
-        lexical_tables(directory, manifest, vocabulary),
-    )
+    own = share_of(config, engine_count(config))
+    scorer = Pool(_setup(EngineKind.SCORE, own), 1, SCORING_BOUNDS, observers.scorer, start_link)
+    return LoadedEngine(bundle.manifest, bundle.vocabulary, pool, scorer, ready)
 
 
-def _start_here(plan: EnginePlan, count: int) -> tuple[Sequence[Link], Ready]:
-    """So many engines in this process."""
-    opened = [open_decoder(_share_of(plan, count)) for _ in range(count)]
-    return [LocalLink(each) for each in opened], Ready(opened[0].provider, opened[0].fallback)
+async def _started_pool(
+    bundle: Bundle, config: EngineConfig, observer: Observer, on_failure: Callable[[], None], start_link: StartLink
+) -> tuple[Pool, Ready]:
+    may_use_cuda = config.device != "cpu" and bundle.manifest.precision == "fp16"
+    # Several would only take turns on a GPU.
+    pool, ready = await _start(config, (config.sessions or 1) if may_use_cuda else engine_count(config),
+                               observer, on_failure, start_link)  # fmt: skip
+    if not may_use_cuda or ready.provider == _CUDA:
+        return pool, ready
+    await pool.close()
+    config = dataclasses.replace(config, device="cpu")
+    pool, started = await _start(config, engine_count(config), observer, on_failure, start_link)
+    return pool, started._replace(fallback=ready.fallback)
 
 
-def _start_processes(plan: EnginePlan, count: int) -> tuple[Sequence[Link], Ready]:
-    """So many engines, each in a process of its own; they load at the same time."""
-    processes = [EngineProcess(_share_of(plan, count)) for _ in range(count)]
+async def _start(
+    config: EngineConfig, count: int, observer: Observer, on_failure: Callable[[], None], start_link: StartLink
+) -> tuple[Pool, Ready]:
+    bounds = Bounds(INTERACTIVE_TOKENS, config.waiting_tokens, config.bulk_waiting_tokens)
+    setup = _setup(EngineKind.DECODE, share_of(config, count))
+    pool = Pool(setup, count, bounds, observer, start_link, on_failure)
     try:
-        ready = [process.wait() for process in processes]
+        return pool, await pool.start()
     except BaseException:
-        for process in processes:
-            process.kill()
+        pool.abort()
+        await pool.close()
         raise
-    return processes, ready[0]
 
 
-def _share_of(plan: EnginePlan, count: int) -> EnginePlan:
-    return plan._replace(max_rows=max(_FEWEST_ROWS, plan.max_rows // count))
+def _setup(kind: EngineKind, config: EngineConfig) -> Setup:
+    return Setup(kind, config, logging.getLogger().level)
 
 
-def _read_vocabulary(directory: Path, manifest: Manifest) -> Vocabulary:
-    vocabulary = Vocabulary.load(directory / VOCABULARY_FILE)
-    if len(vocabulary) != manifest.vocabulary_size:
-        raise BundleError(f"{directory}: {len(vocabulary)} pieces in the vocabulary, not as many as the manifest says")
-    return vocabulary
+def engine_count(config: EngineConfig) -> int:
+    """Engines on the CPU."""
+    return config.sessions or min(available_cores(), MOST_SESSIONS)
 
 
-def _read_shortlist(directory: Path, manifest: Manifest, vocabulary: Vocabulary) -> Shortlist | None:
-    return load_shortlist(directory / SHORTLIST_FILE, vocabulary) if "columns" in manifest.graphs else None
+def share_of(config: EngineConfig, count: int) -> EngineConfig:
+    """The part of one of `count` engines."""
+    threads = config.threads or max(1, available_cores() // count)
+    return dataclasses.replace(config, threads=threads, max_rows=max(_FEWEST_ROWS, config.max_rows // count))
 
 
-def _warm_up(decoder: OnnxDecoder, vocabulary: Vocabulary) -> None:
-    """First runs allocate and choose kernels: better now than under the first request."""
-    for beam_size in (1, 4):
-        group: BeamGroup[None] = BeamGroup(decoder.open_slots(beam_size), beam_size)
-        source = (vocabulary.tag_id(vocabulary.languages[0]), *[EOS_ID] * 7)
-        group.join([None], [SearchOptions(beam_size=beam_size, max_output_tokens=4)], decoder.encode([source]))
-        while group.rows:
-            group.step()
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+def available_cores(quota: Path = CPU_QUOTA) -> int:
+    """Cores that this process may use: those it may run on, or what the quota of its container is worth, rounded up."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        most, period = quota.read_text(encoding="ascii").split()
+        return min(cores, max(1, -(-int(most) // int(period))))
+    except (OSError, ValueError):  # no such file, or "max" for no quota
+        return cores
+
+
+def run_here(engine: Steppable, jobs: Sequence[PoolJob]) -> list[Any]:
+    """The results of jobs on an engine in this process, in their order; raises the first failure."""
+    engine.add(Request(1, Lane.INTERACTIVE, time.monotonic(), math.inf, jobs))
+    answers: list[Answer] = []
+    while engine.busy:
+        answers += engine.step()
+    return [result_of(answer) for answer in sorted(answers, key=lambda answer: answer.place)]
+
+
+class _Silent:
+    """An observer that counts nothing."""
+
+    def observe_report(self, report: Report) -> None:
+        """Ignore it."""
+
+    def observe_answer(self, answer: Answer) -> None:
+        """Ignore it."""
+
+    def count_lost_process(self, *, hung: bool) -> None:
+        """Ignore it."""
+
+
+SILENT = Observers(_Silent(), _Silent())
+
+
+class BlockingEngine:
+    """Loaded engines for callers without an event loop: commands, benchmarks. Use it in a `with`."""
+
+    def __init__(self, config: EngineConfig, observers: Observers = SILENT) -> None:
+        """Load them; raises as `load_engine` does."""
+        self._runner = asyncio.Runner()
+        try:
+            self.loaded = self._runner.run(load_engine(config, observers))
+        except BaseException:
+            self._runner.close()
+            raise
+
+    def __enter__(self) -> BlockingEngine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._runner.run(self.loaded.close())
+        self._runner.close()
+
+    def run(self, jobs: Sequence[PoolJob]) -> list[Any]:
+        """The results of jobs to translate (hypotheses, best first), in their order; raises the first failure."""
+        return [answer.result for answer in self._runner.run(self.loaded.pool.run(jobs))]
+
+    def score(self, jobs: Sequence[PoolJob]) -> list[Any]:
+        """The results of jobs to score or align, in their order; raises the first failure."""
+        return [answer.result for answer in self._runner.run(self.loaded.scorer.run(jobs))]

@@ -1,8 +1,9 @@
 """Who runs next: pure decisions over plain values, no model, no clock, no thread.
 
-Jobs wait in two lanes, each first come first served. A small request is interactive, a large one is bulk. Interactive
-jobs are admitted first and keep some rows that bulk jobs never take; while both lanes run, bulk steps get at most half
-as much time as interactive ones, so that one sentence is not held up by a document of a thousand.
+Jobs wait in two lanes, each first come first served. A small request is interactive, a large one is bulk. Each lane
+keeps some rows that the other never takes. Interactive jobs are admitted first; while there is work in both lanes, bulk
+gets half as much time as interactive: one sentence is not held up by a document of a thousand, and the document goes on
+however many single sentences come.
 """
 
 from __future__ import annotations
@@ -13,14 +14,13 @@ import sys
 from collections.abc import Iterable, Mapping
 
 REOPENING_SHARE = 7 / 8
-"""A room that was full takes nothing until it is emptier than this: then there is space for more than one request, and
+"""A queue that was full takes nothing until it is emptier than this: then there is space for more than one request, and
 those that come in between can be refused without looking at them."""
-
-
 COMPANY_SHARE = 1 / 4
-MOST_STEPS_HELD = 4
 """Encoding one sentence costs nearly as much as four together: while many run, one that comes alone waits for others,
-until what waits is such a share of what runs or has waited for so many steps."""
+until those that wait are such a share of those that run."""
+MOST_STEPS_HELD = 4
+"""A sentence waits no longer for company than this."""
 
 
 class Lane(enum.Enum):
@@ -35,8 +35,10 @@ class Capacity:
     """What may run at once, and what may be encoded before the next decoder step."""
 
     max_rows: int
-    reserved_rows: int
-    """Of `max_rows`, those only interactive jobs may take."""
+    interactive_rows: int
+    """Rows, of `max_rows`, that only interactive jobs may take."""
+    bulk_rows: int
+    """Rows, of `max_rows`, that interactive jobs leave alone while bulk jobs wait."""
     encode_tokens: int
     """Padded source tokens encoded between two steps; running sentences wait meanwhile."""
 
@@ -67,10 +69,10 @@ def lane_of(source_tokens: int, bounds: Bounds) -> Lane:
 
 
 @dataclasses.dataclass(slots=True)
-class Room:
-    """How many tokens wait, and whether more may: at most `limit`, further jobs of accepted requests excepted.
+class QueueLimit:
+    """How many tokens wait in a lane, and whether more may: at most `limit`, but for further jobs of accepted requests.
 
-    It is full once another request like the last one would find no space, and stays so until an eighth is free.
+    A queue is full once another request like the last one would find no space, and stays so until an eighth is free.
     """
 
     limit: int
@@ -82,10 +84,13 @@ class Room:
         """Whether any request is refused, whatever its size."""
         return self._was_full and self.tokens > REOPENING_SHARE * self.limit
 
-    def takes(self, tokens: int) -> bool:
+    def admits(self, tokens: int) -> bool:
         """Whether a request of `tokens` may wait."""
-        self._was_full = self.is_full or self.tokens + tokens > self.limit
-        return not self._was_full
+        return not self.is_full and self.tokens + tokens <= self.limit
+
+    def refuse(self) -> None:
+        """Note that a request found no space."""
+        self._was_full = True
 
     def add(self, tokens: int) -> None:
         """Count a request."""
@@ -93,9 +98,9 @@ class Room:
         self._was_full = self.is_full or self.tokens + tokens > self.limit
 
 
-def room_of(lane: Lane, bounds: Bounds) -> Room:
-    """An empty room of a lane's size."""
-    return Room(bounds.waiting_tokens if lane is Lane.INTERACTIVE else bounds.bulk_waiting_tokens)
+def queue_limit(lane: Lane, bounds: Bounds) -> QueueLimit:
+    """The limit of a lane in which nothing waits."""
+    return QueueLimit(bounds.waiting_tokens if lane is Lane.INTERACTIVE else bounds.bulk_waiting_tokens)
 
 
 def expected_wait(waiting_tokens: int, tokens_per_second: float | None) -> float:
@@ -113,29 +118,45 @@ def admit(
     waiting: Mapping[Lane, Iterable[Demand]],
     running_rows: Mapping[Lane, int],
     capacity: Capacity,
+    bulk_next: Demand | None = None,
 ) -> dict[Lane, int]:
     """How many jobs to take from the head of each lane now.
 
     A job never overtakes another of its lane. One that would not fit even alone is taken when nothing else runs.
+
+    Args:
+        waiting: the jobs of each lane that may start now, in their order.
+        running_rows: rows of each lane.
+        capacity: what there is room for.
+        bulk_next: the first bulk job if it is its turn: interactive jobs leave it its rows.
     """
     rows = sum(running_rows.values())
     tokens = 0
     taken = {}
     for lane in Lane:
-        limit = capacity.max_rows - (capacity.reserved_rows if lane is Lane.BULK else 0)
+        own = running_rows[lane]
         count = 0
         for demand in waiting.get(lane, ()):
-            fits = rows + demand.rows <= limit and tokens + demand.encode_tokens <= capacity.encode_tokens
-            alone = rows == 0
-            # The encoder always takes one: a sentence longer than the budget must start some day.
-            first_to_encode = tokens == 0 and rows + demand.rows <= limit
-            if not (fits or alone or first_to_encode):
+            has_rows = own + demand.rows <= _own_rows(lane, own, demand, capacity, bulk_next)
+            # The encoder always takes one of each lane: a sentence longer than the budget must start some day, and
+            # interactive ones may use up the budget for ever.
+            has_tokens = not count or tokens + demand.encode_tokens <= capacity.encode_tokens
+            if rows and not (has_rows and has_tokens and rows + demand.rows <= capacity.max_rows):
                 break
+            own += demand.rows
             rows += demand.rows
             tokens += demand.encode_tokens
             count += 1
         taken[lane] = count
     return taken
+
+
+def _own_rows(lane: Lane, own: int, demand: Demand, capacity: Capacity, bulk_next: Demand | None) -> int:
+    """Rows that a lane may have, which has `own` and would add those of `demand`."""
+    if lane is Lane.BULK:
+        most = capacity.max_rows - capacity.interactive_rows
+        return most if own else max(most, demand.rows)
+    return capacity.max_rows - (max(capacity.bulk_rows, bulk_next.rows) if bulk_next else 0)
 
 
 def is_held(waiting_rows: int, running_rows: int, steps_held: int) -> bool:
@@ -151,11 +172,11 @@ def lanes_to_step(running_rows: Mapping[Lane, int], bulk_owes_seconds: float) ->
     return tuple(lanes)
 
 
-def bulk_debt(owed: float, seconds: Mapping[Lane, float], running_rows: Mapping[Lane, int]) -> float:
-    """What bulk owes after a tick that spent `seconds` on each lane: twice its time less interactive's, never below 0.
+def bulk_debt(owed: float, seconds: Mapping[Lane, float], *, interactive_has_work: bool) -> float:
+    """What bulk owes after a step that spent `seconds` on each lane: twice its time less interactive's, never below 0.
 
-    With no interactive row nobody was held up, and nothing is owed.
+    Where no interactive job runs or waits nobody was held up, and nothing is owed.
     """
-    if not running_rows[Lane.INTERACTIVE]:
+    if not interactive_has_work:
         return 0.0
-    return max(0.0, owed + 2 * seconds.get(Lane.BULK, 0.0) - seconds.get(Lane.INTERACTIVE, 0.0))
+    return max(0.0, owed + 2 * seconds[Lane.BULK] - seconds[Lane.INTERACTIVE])

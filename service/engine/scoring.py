@@ -1,35 +1,31 @@
-"""Forced decoding: how likely a given target is, token by token, and where the model looked. In a thread of its own.
+"""Forced decoding and word alignment: a second kind of engine for the same loop, in a process of its own.
 
-Nothing of it exists until somebody asks: the first job starts the thread and opens the graph. The engine that decodes
-knows nothing of it.
+It scores given translations (how likely each token is, and where the model looked) and aligns the words of two
+sentences. A batch takes as long as many decoder steps: therefore the engines that decode know nothing of it.
+
 Shapes: N rows, S source tokens, T target tokens (the end token is the last), Le encoder layers, L decoder layers, H
-heads, V vocabulary. Arrays of a batch are padded, those of a job are not.
+heads, V vocabulary, I source pieces, J target pieces. Arrays of a batch are padded, those of a job are not.
 """
 
 from __future__ import annotations
 
-import collections
 import dataclasses
-import heapq
-import itertools
-import logging
-import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
-from typing import Any, Literal, Protocol
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from model.lexical import LexicalTable
+from model.shortlist import Shortlist
 from model.vocabulary import BOS_ID, EOS_ID, PAD_ID
-from service.engine.jobs import EngineClosedError, QueueFullError
-from service.engine.records import ScorerReport
-from service.engine.scheduler import Room
+from service.arrays import Array, round_up
+from service.engine.hmm import hmm_evidence
+from service.engine.job_queue import Entry, JobQueue
+from service.engine.scheduler import Bounds, Lane, bulk_debt
+from service.engine.types import Answer, Failure, Report, Request, Waiting
 
-_log = logging.getLogger(__name__)
-
-Array = npt.NDArray[Any]
 AttentionKind = Literal["encoder", "decoder", "cross"]
 """encoder: source tokens at source tokens. decoder: target tokens at those before them and themselves. cross: target
 tokens at source tokens."""
@@ -38,11 +34,8 @@ KINDS: tuple[AttentionKind, ...] = ("encoder", "decoder", "cross")
 LENGTH_MULTIPLE = 16
 """Sources and targets are padded to multiples of this, so that similar sentences have one shape. Only equal shapes
 share a batch: then no neighbour changes a bit."""
-WAITING_TOKENS = 400_000
-"""Source and target tokens that may wait, unless nothing else does: about half a minute of two cores with the shipped
-model."""
-RETRY_AFTER_SECONDS = 5.0
-FULL = "the queue of the scorer is full"
+SCORING_BOUNDS = Bounds(interactive_tokens=4096, waiting_tokens=100_000, bulk_waiting_tokens=400_000)
+"""Source and target tokens: 400,000 are about half a minute of two cores with the shipped model."""
 BATCH_NUMBERS = 16 * 2**20
 """Numbers in the outputs of one batch, at most, unless a single row has more: 64 MiB."""
 
@@ -58,9 +51,9 @@ class Score:
     last two is the one that predicts token t."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+@dataclasses.dataclass(frozen=True, slots=True)
 class ScoringJob:
-    """One target to score; it carries its own answer."""
+    """One target to score; the result is a `Score`."""
 
     source_ids: tuple[int, ...]
     """Target-language tag, pieces, end token."""
@@ -68,20 +61,47 @@ class ScoringJob:
     """Without the end token, which is always scored."""
     hidden: tuple[int, ...] = ()
     """Places of the source that no token may look at, as if they were padding."""
-    allowed: npt.NDArray[np.int64] | None = None
-    """Ids the probability is shared among, as the sentence's shortlist when it was decoded; None: the vocabulary."""
+    is_shortlisted: bool = False
+    """Whether the probability is shared among the sentence's shortlist, as when it was decoded, and not among the whole
+    vocabulary."""
     attention: tuple[AttentionKind, ...] = ()
-    future: Future[Score] = dataclasses.field(default_factory=Future)
-    """Cancelled by `Scorer.withdraw`, unless its batch has begun."""
 
     @property
     def tokens(self) -> int:
-        """What there is to compute: source and target tokens."""
+        """Source and target tokens."""
         return len(self.source_ids) + len(self.target_ids) + 1
+
+    @property
+    def work(self) -> int:
+        """How much there is to do, compared with other jobs."""
+        return self.tokens
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AlignmentJob:
+    """Two sentences to align by what the bundle knows of its pieces; the result is [J, I], see `hmm_evidence`."""
+
+    source_ids: tuple[int, ...]
+    """Without tag and end token."""
+    target_ids: tuple[int, ...]
+    direction: str
+
+    @property
+    def tokens(self) -> int:
+        """Source and target tokens."""
+        return len(self.source_ids) + len(self.target_ids)
+
+    @property
+    def work(self) -> int:
+        """How much there is to do, compared with other jobs."""
+        return self.tokens
+
+
+AnyScoringJob = ScoringJob | AlignmentJob
 
 
 class Graph(Protocol):
-    """What runs a batch: the real one is `service.engine.runtime.ScorerGraph`."""
+    """What runs a batch: the real one is `service.engine.decoder.runtime.ScorerGraph`."""
 
     def score(self, inputs: Mapping[str, Array], attention: Sequence[AttentionKind]) -> tuple[Array, dict[str, Array]]:
         """token_log_probs [N, T] and the attention asked for, each [N, ...], for source_ids and source_mask [N, S],
@@ -89,13 +109,13 @@ class Graph(Protocol):
 
     @property
     def vocabulary_size(self) -> int:
-        """V."""
+        """V, the pieces in the vocabulary."""
 
     def numbers(self, source_length: int, target_length: int) -> int:
         """How many numbers the outputs of one row are."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, order=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class _Shape:
     """Jobs of one shape share a batch."""
 
@@ -104,126 +124,75 @@ class _Shape:
     attention: tuple[AttentionKind, ...]
 
 
-_Entry = tuple[int, int, float, ScoringJob]
-"""Jobs submitted together, order of arrival, time of `time.monotonic`, job: small requests go first."""
-
-
-class Scorer:
-    """Scores jobs; every method may be called from any thread and returns at once, `close` excepted."""
+class ScoringEngine:
+    """Scores and aligns; stepped as `core.Engine` is: every step runs at most one batch of each lane."""
 
     def __init__(
-        self, open_graph: Callable[[], Graph], on_report: Callable[[ScorerReport], None] = lambda report: None
+        self,
+        open_graph: Callable[[], Graph],
+        shortlist: Shortlist | None = None,
+        lexical: Mapping[str, LexicalTable] | None = None,
     ) -> None:
+        """`open_graph` is called by the first job that needs the graph; `lexical` has a table for each direction."""
         self._open_graph = open_graph
-        self._on_report = on_report
         self._graph: Graph | None = None
-        self._thread: threading.Thread | None = None
-        self._waiting: dict[_Shape, list[_Entry]] = collections.defaultdict(list)
-        self._room = Room(WAITING_TOKENS)
-        self._arrivals = itertools.count()
-        self._closing = False
-        self._changed = threading.Condition()
+        self._shortlist = shortlist
+        self._lexical = lexical or {}
+        self._queue: JobQueue[AnyScoringJob] = JobQueue()
+        self._owed = 0.0
+        self._answers: list[Answer] = []
+        self._batches: list[float] = []
+        self._waits: list[float] = []
 
-    def submit(self, jobs: Sequence[ScoringJob]) -> None:
-        """Queue jobs; each job's future resolves, fails or is cancelled, always.
+    @property
+    def busy(self) -> bool:
+        """Whether another step would do anything."""
+        return bool(self._queue)
 
-        Raises:
-            QueueFullError: too many tokens wait already.
-            EngineClosedError: the scorer was closed.
-        """
-        tokens = sum(job.tokens for job in jobs)
-        with self._changed:
-            if self._closing:
-                raise EngineClosedError("the scorer is closed")
-            if self._room.tokens and not self._room.takes(tokens):
-                raise QueueFullError(FULL, RETRY_AFTER_SECONDS)
-            self._room.add(tokens)
-            now = time.monotonic()
-            for job in jobs:
-                heapq.heappush(self._waiting[_shape(job)], (len(jobs), next(self._arrivals), now, job))
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="attend-scorer", daemon=True)
-                self._thread.start()
-            self._changed.notify()
+    def add(self, request: Request) -> None:
+        """Queue the jobs of a request."""
+        entries = [Entry(request, place, job, 1) for place, job in enumerate(request.jobs)]
+        self._queue.add(request.lane, entries, request.deadline, time.monotonic())
 
-    def check_room(self) -> None:
-        """Whether it is worth reading a request at all; costs nothing.
+    def withdraw(self, number: int) -> None:
+        """End the jobs of a request at the next step, those excepted whose batch runs."""
+        self._queue.withdraw(number)
 
-        Raises:
-            QueueFullError: `submit` would refuse it.
-        """
-        if self._room.is_full:
-            raise QueueFullError(FULL, RETRY_AFTER_SECONDS)
+    def step(self) -> list[Answer]:
+        """Run a batch of each lane whose turn it is; returns the answers that came of it."""
+        now = time.monotonic()
+        self._answers += self._queue.end(now, lambda is_over: [], tuple)
+        seconds = dict.fromkeys(Lane, 0.0)
+        for lane in Lane:
+            waits_its_turn = lane is Lane.BULK and self._owed > 0 and self._queue.lane(Lane.INTERACTIVE)
+            if self._queue.lane(lane) and not waits_its_turn:
+                seconds[lane] = self._run(self._take_batch(lane))
+        interactive_has_work = bool(self._queue.lane(Lane.INTERACTIVE)) or seconds[Lane.INTERACTIVE] > 0
+        self._owed = bulk_debt(self._owed, seconds, interactive_has_work=interactive_has_work)
+        answers, self._answers = self._answers, []
+        return answers
 
-    def waiting_tokens(self) -> int:
-        """Source and target tokens in the queue."""
-        return self._room.tokens
+    def waiting(self) -> tuple[Waiting, ...]:
+        """What waits in each lane."""
+        return self._queue.waiting()
 
-    def withdraw(self, jobs: Iterable[ScoringJob]) -> None:
-        """Cancel those of the jobs whose batch has not begun; they leave the queue at once."""
-        gone = {job for job in jobs if job.future.cancel()}
-        if not gone:
-            return
-        removed = 0
-        with self._changed:
-            for shape in {_shape(job) for job in gone} & self._waiting.keys():
-                left = [entry for entry in self._waiting[shape] if entry[-1] not in gone]
-                removed += len(self._waiting[shape]) - len(left)
-                self._replace(shape, left)
-        self._on_report(ScorerReport(cancelled=removed))
+    def report(self) -> Report:
+        """What was done since the last report."""
+        done = Report(waits=self._waits, batches=self._batches)
+        self._waits, self._batches = [], []
+        return done
 
-    def _replace(self, shape: _Shape, entries: list[_Entry]) -> None:
-        heapq.heapify(entries)
-        self._room.tokens -= _tokens(self._waiting.pop(shape)) - _tokens(entries)
-        if entries:
-            self._waiting[shape] = entries
-
-    def close(self) -> None:
-        """Refuse new jobs, finish those accepted, stop the thread. Blocks until done."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
-        if self._thread is not None:
-            self._thread.join()
-
-    def abort(self) -> None:
-        """Refuse new jobs and cancel those that wait."""
-        with self._changed:
-            self._closing = True
-            waiting = [entry[-1] for queue in self._waiting.values() for entry in queue]
-            self._changed.notify()
-        # Outside the lock: whoever is told may call back.
-        self.withdraw(waiting)
-
-    def _work(self) -> None:
-        while (entries := self._take()) is not None:
-            # From here on nobody can cancel them.
-            begun = [entry for entry in entries if entry[-1].future.set_running_or_notify_cancel()]
-            began = time.monotonic()
-            failed = self._score_or_fail([job for *_, job in begun])
-            self._on_report(
-                ScorerReport(
-                    batch_seconds=(time.monotonic() - began,) if begun else (),
-                    queue_wait_seconds=tuple(began - submitted for *_, submitted, _ in begun),
-                    scored=len(begun) - failed,
-                    failed=failed,
-                    cancelled=len(entries) - len(begun),
-                )
-            )
-
-    def _take(self) -> list[_Entry] | None:
-        """The next batch; waits while there is none; None when the scorer was closed and all is done."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closing)
-            if not self._waiting:
-                return None
-            shape = min(self._waiting, key=lambda shape: self._waiting[shape][0][:2])
-            queue = self._waiting[shape]
-            taken = [heapq.heappop(queue) for _ in range(min(len(queue), self._most_rows(shape)))]
-            if not queue:
-                del self._waiting[shape]
-            self._room.tokens -= _tokens(taken)
-        return taken
+    def _take_batch(self, lane: Lane) -> list[Entry[AnyScoringJob]]:
+        """The first job of a lane, and those that can be run with it."""
+        entries = self._queue.lane(lane)
+        first = entries[0].job
+        if isinstance(first, AlignmentJob):
+            return self._queue.take(lane, 1, time.monotonic())
+        shape = _shape(first)
+        alike = [entry for entry in entries if isinstance(entry.job, ScoringJob) and _shape(entry.job) == shape]
+        batch = alike[: self._most_rows(shape)]
+        self._queue.take_some(lane, batch, time.monotonic())
+        return batch
 
     def _most_rows(self, shape: _Shape) -> int:
         # Until the graph is open its sizes are unknown.
@@ -231,55 +200,72 @@ class Scorer:
             return 1
         return max(1, BATCH_NUMBERS // self._graph.numbers(shape.source_length, shape.target_length))
 
-    def _score_or_fail(self, jobs: Sequence[ScoringJob]) -> int:
-        """Answer the jobs; returns how many of them failed."""
-        if not jobs:
-            return 0
+    def _run(self, entries: Sequence[Entry[AnyScoringJob]]) -> float:
+        """Answer the jobs of a batch; returns the seconds it took."""
+        began = time.monotonic()
+        for entry in entries:
+            entry.started = entry.encoded = began
+            self._waits.append(began - entry.request.submitted)
+        self._answer_or_fail(entries)
+        seconds = time.monotonic() - began
+        self._batches.append(seconds)
+        return seconds
+
+    def _answer_or_fail(self, entries: Sequence[Entry[AnyScoringJob]]) -> None:
         try:
-            scores = self._score(jobs)
+            results = self._results([entry.job for entry in entries])
         except Exception as error:
-            if len(jobs) > 1:  # one of them may be to blame: the others need not fail with it
-                return sum(self._score_or_fail([job]) for job in jobs)
-            _log.error("a sentence could not be scored: %s", error, exc_info=error)
-            jobs[0].future.set_exception(error)
-            return 1
-        for job, score in zip(jobs, scores, strict=True):
-            job.future.set_result(score)
-        return 0
+            if len(entries) > 1:  # one of them may be to blame: the others need not fail with it
+                for entry in entries:
+                    self._answer_or_fail([entry])
+            else:
+                failure = Failure("error", str(error), "".join(traceback.format_exception(error)))
+                self._answers.append(entries[0].fail(failure, time.monotonic()))
+            return
+        now = time.monotonic()
+        self._answers += [entry.answer(result, now) for entry, result in zip(entries, results, strict=True)]
+
+    def _results(self, jobs: Sequence[AnyScoringJob]) -> list[Score] | list[Array]:
+        if isinstance(jobs[0], AlignmentJob):
+            job = jobs[0]
+            return [hmm_evidence(job.source_ids, job.target_ids, self._lexical[job.direction])]
+        return self._score([job for job in jobs if isinstance(job, ScoringJob)])
 
     def _score(self, jobs: Sequence[ScoringJob]) -> list[Score]:
         if self._graph is None:
             self._graph = self._open_graph()
-        log_probs, attention = self._graph.score(_inputs(jobs, self._graph.vocabulary_size), jobs[0].attention)
+        allowed = np.stack([self._allowed(job, self._graph.vocabulary_size) for job in jobs])
+        log_probs, attention = self._graph.score(_inputs(jobs, allowed), jobs[0].attention)
         return [_score_of(job, log_probs[row], attention, row) for row, job in enumerate(jobs)]
+
+    def _allowed(self, job: ScoringJob, vocabulary_size: int) -> Array:
+        """[V], which tokens the probability is shared among."""
+        if not job.is_shortlisted or self._shortlist is None:
+            return np.ones(vocabulary_size, np.bool_)
+        allowed = np.zeros(vocabulary_size, np.bool_)
+        allowed[self._shortlist.of(job.source_ids)] = True
+        # All its tokens are in the shortlist already, but for those that the caller made it begin with.
+        allowed[list(job.target_ids)] = True
+        return allowed
 
 
 def _shape(job: ScoringJob) -> _Shape:
-    return _Shape(_padded(len(job.source_ids)), _padded(len(job.target_ids) + 1), job.attention)
+    source, target = len(job.source_ids), len(job.target_ids) + 1
+    return _Shape(round_up(source, LENGTH_MULTIPLE), round_up(target, LENGTH_MULTIPLE), job.attention)
 
 
-def _tokens(entries: Iterable[_Entry]) -> int:
-    return sum(job.tokens for *_, job in entries)
-
-
-def _padded(length: int) -> int:
-    return -(-length // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
-
-
-def _inputs(jobs: Sequence[ScoringJob], vocabulary_size: int) -> dict[str, Array]:
+def _inputs(jobs: Sequence[ScoringJob], allowed: Array) -> dict[str, Array]:
     """The graph's inputs for jobs of one shape."""
     shape = _shape(jobs[0])
     source_ids = np.full((len(jobs), shape.source_length), PAD_ID, np.int64)
     target_ids, labels = (np.full((len(jobs), shape.target_length), PAD_ID, np.int64) for _ in range(2))
     source_mask = np.zeros(source_ids.shape, np.bool_)
-    allowed = np.zeros((len(jobs), vocabulary_size), np.bool_)
     for row, job in enumerate(jobs):
         source_ids[row, : len(job.source_ids)] = job.source_ids
         source_mask[row, : len(job.source_ids)] = True
         source_mask[row, list(job.hidden)] = False
         target_ids[row, : len(job.target_ids) + 1] = (BOS_ID, *job.target_ids)
         labels[row, : len(job.target_ids) + 1] = (*job.target_ids, EOS_ID)
-        allowed[row, slice(None) if job.allowed is None else job.allowed] = True
     source = {"source_ids": source_ids, "source_mask": source_mask}
     return {**source, "target_ids": target_ids, "labels": labels, "allowed": allowed}
 

@@ -18,11 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from model.vocabulary import BOS_ID, EOS_ID, PAD_ID
+from service.arrays import Array, padded
 from service.engine.constraints import Change, changes, forced_token
-from service.engine.jobs import FinishReason, Hypothesis, SearchOptions
-from service.engine.shortlist import pad_rows
+from service.engine.types import FinishReason, Hypothesis, SearchOptions
 
-Array = npt.NDArray[np.generic]
 Number = TypeVar("Number", np.int64, np.float32)
 Owner = TypeVar("Owner")
 
@@ -294,7 +293,8 @@ def _with_prefixes(memory: Mapping[str, Array], options: Sequence[SearchOptions]
     if "shortlist" not in memory or not any(option.target_prefix for option in options):
         return memory
     rows = [np.union1d(row, option.target_prefix) for row, option in zip(memory["shortlist"], options, strict=True)]
-    return {**memory, "shortlist": pad_rows([row[row != PAD_ID].astype(np.int64) for row in rows])}
+    rows = [row[row != PAD_ID] for row in rows]
+    return {**memory, "shortlist": padded(rows, max(map(len, rows)), PAD_ID)}
 
 
 def _enlarged(values: npt.NDArray[Number], shape: tuple[int, ...]) -> npt.NDArray[Number]:

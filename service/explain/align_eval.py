@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import functools
 import itertools
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from model.bundle import VOCABULARY_FILE, AlignmentMethod, check_files, read_manifest
+from model.bundle import AlignmentMethod, check_files
 from model.errors import DataError
-from model.lexical import lexical_tables
-from model.vocabulary import EOS_ID, Vocabulary
-from service.engine.runtime import ScorerGraph
-from service.engine.scoring import Scorer, ScoringJob
+from model.vocabulary import EOS_ID
+from service.arrays import Array
+from service.engine.bundle import Bundle
+from service.engine.decoder.opening import open_scoring_engine
+from service.engine.hmm import hmm_evidence
+from service.engine.loading import run_here, share_of
+from service.engine.scoring import Score, ScoringJob
+from service.engine.types import EngineConfig
 from service.explain.alignment import (
     GoldAlignment,
     alignment_error_rate,
@@ -38,12 +40,10 @@ from service.explain.alignment import (
 )
 from service.explain.attention import attention_stacks
 from service.explain.details import Side, places_of
-from service.explain.hmm import hmm_evidence
 from service.text.languages import separates_sentences_with_spaces
 from service.text.reading import Reader
 from service.text.sentences import Span
 
-Array = npt.NDArray[Any]
 Row = Literal["predicts", "consumes"]
 Symmetrisation = Literal["target", "source", "intersection", "union", "grow-diag"]
 
@@ -166,12 +166,12 @@ class Aligner:
     """Gold sentences through the scorer of one bundle."""
 
     def __init__(self, bundle: Path, threads: int) -> None:
-        self.manifest = read_manifest(bundle)
+        read = Bundle.read(bundle)
+        self.manifest = read.manifest
         check_files(bundle, self.manifest)
-        self._vocabulary = Vocabulary.load(bundle / VOCABULARY_FILE)
-        self._lexical = lexical_tables(bundle, self.manifest, self._vocabulary)
-        open_graph = functools.partial(ScorerGraph, bundle, self.manifest, device="auto", threads=threads)
-        self.scorer = Scorer(open_graph)
+        self._vocabulary = read.vocabulary
+        self._lexical = read.lexical_tables()
+        self._engine, _ = open_scoring_engine(share_of(EngineConfig(directory=bundle, threads=threads), 1))
         layers, heads = attention_stacks(self.manifest)["cross"]
         self.heads = tuple(itertools.product(range(layers), range(heads)))
         self._known: dict[tuple[str, str], list[Evidence]] = {}
@@ -181,13 +181,13 @@ class Aligner:
         key = gold.name, gold.direction
         if key not in self._known:
             plans = [self._plan(pair, *gold.direction.split("-")) for pair in gold.pairs]
-            self.scorer.submit([job for jobs, _ in plans for job in jobs])
-            self._known[key] = [finish() for _, finish in plans]
+            results = iter(run_here(self._engine, [job for jobs, _ in plans for job in jobs]))
+            self._known[key] = [finish(list(itertools.islice(results, len(jobs)))) for jobs, finish in plans]
         return self._known[key]
 
     def _plan(
         self, pair: tuple[Sequence[str], Sequence[str]], source_language: str, target_language: str
-    ) -> tuple[list[ScoringJob], Callable[[], Evidence]]:
+    ) -> tuple[list[ScoringJob], Callable[[Sequence[Score]], Evidence]]:
         (source_text, source_words), (target_text, target_words) = (
             joined(words, language) for words, language in zip(pair, (source_language, target_language), strict=True)
         )
@@ -206,8 +206,7 @@ class Aligner:
 
         table = self._lexical.get(f"{source_language}-{target_language}")
 
-        def finish() -> Evidence:
-            scores = [job.future.result() for job in jobs]
+        def finish(scores: Sequence[Score]) -> Evidence:
             cross = scores[0].attention["cross"]
             by_row = {row: self._every_head(cross, of_source, of_target, row) for row in ROWS}
             erasure = erasure_evidence(np.stack([score.token_log_probs for score in scores]), of_target)
@@ -322,11 +321,8 @@ def _align_eval(options: argparse.Namespace) -> None:
     if not sets:
         raise DataError(f"{options.gold}: no gold links for {', '.join(wanted)}")
     chosen = {}
-    try:
-        for gold in sets:
-            chosen[gold.direction] = _measure(aligner, gold)
-    finally:
-        aligner.scorer.close()
+    for gold in sets:
+        chosen[gold.direction] = _measure(aligner, gold)
     text = json.dumps({direction: method.model_dump(mode="json") for direction, method in chosen.items()})
     print(text)
     if options.out:

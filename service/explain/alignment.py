@@ -9,15 +9,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from model.bundle import AlignmentMethod
+from service.arrays import Array
 from service.text.sentences import Span
 
-Array = npt.NDArray[Any]
 Link = tuple[int, int]
 """(source word, target word)."""
 

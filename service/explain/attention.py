@@ -12,13 +12,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from model.bundle import Manifest
+from service.arrays import Array
 from service.engine.scoring import KINDS, AttentionKind
 from service.errors import InvalidFieldError
 
-Array = npt.NDArray[Any]
 _DECIMALS = 6
 
 

@@ -1,7 +1,7 @@
 """What is told of a sentence beside its translation: where it stands, its tokens and how likely they are, which words
 belong together, and where the model looked.
 
-First `inspect` makes the scoring jobs of a sentence; when they are done, `Inspection.details` reads them.
+First `inspect` makes the scoring jobs of a sentence; with their answers, `Inspection.details` tells the rest.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from model.bundle import AlignmentMethod, Manifest
-from model.lexical import LexicalTable
-from model.shortlist import Shortlist
 from model.vocabulary import EOS_ID, Vocabulary
-from service.engine.jobs import FinishReason, Hypothesis
-from service.engine.scoring import AttentionKind, ScoringJob
+from service.arrays import Array
+from service.engine.pool import result_of
+from service.engine.scoring import AlignmentJob, AnyScoringJob, AttentionKind, Score, ScoringJob
+from service.engine.types import Answer, FinishReason, Hypothesis
 from service.errors import InvalidFieldError
 from service.explain.alignment import (
     UNMEASURED,
@@ -31,12 +30,12 @@ from service.explain.alignment import (
     shares,
 )
 from service.explain.attention import AttentionSelection, attention_stacks, select, to_json
-from service.explain.hmm import hmm_evidence
 from service.text.reading import Reader
 from service.text.sentences import Span, trim
 from service.text.words import word_spans
 
-Array = npt.NDArray[Any]
+Answers = Mapping[AnyScoringJob, Answer]
+"""What became of the jobs of inspections."""
 
 MAX_SCORED_TOKENS = 200_000
 """Source and target tokens that one request may have scored, each source word's erasure counting as a sentence of its
@@ -100,7 +99,7 @@ class Side:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class DetailOptions:
     """What a caller wants beside tokens, spans and log-probabilities."""
 
     alignment: bool = False
@@ -171,23 +170,33 @@ class Inspection:
     source_tokens: tuple[str, ...]
     target_tokens: tuple[str, ...]
     """With the end token."""
-    wanted: Wanted
+    wanted: DetailOptions
     method: AlignmentMethod
     hypothesis: Hypothesis | None
     """What the engine found; None for a translation that came from outside."""
     jobs: tuple[ScoringJob, ...]
     """The sentence as it is, then, for alignment by erasure, without each of its words. None where all that is wanted
     is known without the scorer."""
-    lexical: LexicalTable | None
+    alignment_job: AlignmentJob | None
     """For alignment by `hmm`."""
+    scores: tuple[Score, ...] = ()
+    """One for each of `jobs`, once they are done."""
+    links: Array | None = None
+    """What `alignment_job` gave."""
 
     def at(self, start: int) -> Inspection:
         """The same with the translation beginning at `start` of another text; the jobs are shared."""
         return dataclasses.replace(self, target=dataclasses.replace(self.target, start=start))
 
+    def answered(self, answers: Answers) -> Inspection:
+        """The same with the results of its jobs; raises what one of them failed with."""
+        scores = tuple(result_of(answers[job]) for job in self.jobs)
+        links = None if self.alignment_job is None else result_of(answers[self.alignment_job])
+        return dataclasses.replace(self, scores=scores, links=links)
+
     def details(self) -> SegmentDetails:
-        """The jobs must be done; raises what one of them failed with."""
-        scores = [job.future.result() for job in self.jobs]
+        """All that is told, once `answered`."""
+        scores = self.scores
         hypothesis = self.hypothesis or _forced(self.target.ids, scores[0].token_log_probs)
         shown = len(self.target_tokens) - (hypothesis.finish_reason == "length")
         selection = self.wanted.attention
@@ -219,7 +228,7 @@ class Inspection:
         return to_json(cut, self.source_tokens, self.target_tokens[:shown], selection)
 
     def words(self) -> WordEvidence:
-        """The words of both sides and what links them; the jobs must be done, and alignment must have been wanted."""
+        """The words of both sides and what links them, once `answered`, if alignment was wanted."""
         sources, targets = self.source.words(), self.target.words()
         return WordEvidence(tuple(sources), tuple(targets), self._evidence(sources, targets))
 
@@ -236,15 +245,13 @@ class Inspection:
 
     def _evidence(self, sources: Sequence[Span], targets: Sequence[Span]) -> Array:
         """[target words, source words]."""
-        if self.lexical is not None:
-            pieces = hmm_evidence(self.source.ids, self.target.ids, self.lexical)
-            return by_words(pieces, membership(self.source.spans, sources), membership(self.target.spans, targets))
+        if self.links is not None:
+            return by_words(self.links, membership(self.source.spans, sources), membership(self.target.spans, targets))
         target = membership([*self.target.spans, (0, 0)], targets)
-        scores = [job.future.result() for job in self.jobs]
         if self.method.evidence == "erasure":
-            return erasure_evidence(np.stack([score.token_log_probs for score in scores]), target)
+            return erasure_evidence(np.stack([score.token_log_probs for score in self.scores]), target)
         source = membership([(0, 0), *self.source.spans, (0, 0)], sources)
-        return attention_evidence(scores[0].attention["cross"], source, target, self.method)
+        return attention_evidence(self.scores[0].attention["cross"], source, target, self.method)
 
 
 def inspect(
@@ -253,24 +260,20 @@ def inspect(
     hypothesis: Hypothesis | None,
     *,
     direction: str,
-    wanted: Wanted,
+    wanted: DetailOptions,
     manifest: Manifest,
     vocabulary: Vocabulary,
-    shortlist: Shortlist | None = None,
-    lexical: Mapping[str, LexicalTable],
 ) -> Inspection:
     """The jobs that tell what is wanted of one sentence and its translation; `direction` is e.g. `zh-en`.
 
-    `lexical` has a table for every direction that is aligned by `hmm`.
-
-    `shortlist` is what the engine decoded with: the probability of what it found is shared among the same tokens. That
-    of a translation from outside is shared among the whole vocabulary, which it is made of.
+    The probability of what the engine found is shared among the tokens it decoded with. That of a translation from
+    outside is shared among the whole vocabulary, which it is made of.
     """
     method = manifest.alignment.get(direction, UNMEASURED)
     source_ids = (vocabulary.tag_id(direction.partition("-")[2]), *source.ids, EOS_ID)
     by_hmm = wanted.alignment and method.evidence == "hmm"
     is_known = hypothesis is not None and wanted.attention is None and (by_hmm or not wanted.alignment)
-    known_shortlist = None if hypothesis is None else shortlist
+    is_ours = hypothesis is not None
     return Inspection(
         source=source,
         target=target,
@@ -279,8 +282,8 @@ def inspect(
         wanted=wanted,
         method=method,
         hypothesis=hypothesis,
-        jobs=() if is_known else _jobs(source, target, source_ids, wanted, method, known_shortlist),
-        lexical=lexical[direction] if by_hmm else None,
+        jobs=() if is_known else _jobs(source, target, source_ids, wanted, method, is_shortlisted=is_ours),
+        alignment_job=AlignmentJob(source.ids, target.ids, direction) if by_hmm else None,
     )
 
 
@@ -288,23 +291,20 @@ def _jobs(
     source: Side,
     target: Side,
     source_ids: tuple[int, ...],
-    wanted: Wanted,
+    wanted: DetailOptions,
     method: AlignmentMethod,
-    shortlist: Shortlist | None,
+    *,
+    is_shortlisted: bool,
 ) -> tuple[ScoringJob, ...]:
     """The sentence as it is, then, for alignment by erasure, without each of its words."""
     hidden: list[tuple[int, ...]] = [()]
     if wanted.alignment and method.evidence == "erasure":
         hidden.extend(places_of(source.spans, word) for word in source.words())
     kinds = _kinds(wanted, method)
-    allowed = None
-    if shortlist is not None:
-        # All its tokens are in the shortlist already, but for those that the caller made it begin with.
-        allowed = np.union1d(shortlist.of(source_ids), np.array(target.ids, np.int64))
-    return tuple(ScoringJob(source_ids, target.ids, some, allowed, () if some else kinds) for some in hidden)
+    return tuple(ScoringJob(source_ids, target.ids, some, is_shortlisted, () if some else kinds) for some in hidden)
 
 
-def _kinds(wanted: Wanted, method: AlignmentMethod) -> tuple[AttentionKind, ...]:
+def _kinds(wanted: DetailOptions, method: AlignmentMethod) -> tuple[AttentionKind, ...]:
     """What the scorer must give."""
     kinds = dict.fromkeys(wanted.attention.kinds if wanted.attention else ())
     if wanted.alignment and method.evidence == "attention":
@@ -323,9 +323,11 @@ def _forced(target_ids: tuple[int, ...], token_log_probs: Array) -> Hypothesis:
     return Hypothesis(target_ids, log_prob, log_prob / len(token_log_probs), "eos", tuple(token_log_probs.tolist()))
 
 
-def jobs_of(inspections: Sequence[Inspection]) -> list[ScoringJob]:
-    """Each of their jobs once: a sentence that stands in several texts has been scored for all of them."""
-    return list(dict.fromkeys(job for inspection in inspections for job in inspection.jobs))
+def jobs_of(inspections: Sequence[Inspection]) -> list[AnyScoringJob]:
+    """Each of their jobs once: a sentence that stands in several texts is scored for all of them."""
+    scoring = (job for inspection in inspections for job in inspection.jobs)
+    aligning = (each.alignment_job for each in inspections if each.alignment_job is not None)
+    return list(dict.fromkeys([*scoring, *aligning]))
 
 
 def check_size(inspections: Sequence[Inspection], manifest: Manifest) -> None:
@@ -334,14 +336,14 @@ def check_size(inspections: Sequence[Inspection], manifest: Manifest) -> None:
     Raises:
         InvalidFieldError: the sentence says what is too much.
     """
-    jobs = jobs_of(inspections)
+    jobs = [job for job in jobs_of(inspections) if isinstance(job, ScoringJob)]
     tokens = sum(job.tokens for job in jobs)
     if tokens > MAX_SCORED_TOKENS:
         raise InvalidFieldError(
             f"alignment and attention of these texts take {tokens} tokens of scoring, more than {MAX_SCORED_TOKENS}; "
             "send fewer sentences at once"
         )
-    cells = sum(len(each.source.ids) * len(each.target.ids) for each in inspections if each.lexical is not None)
+    cells = sum(len(each.source.ids) * len(each.target.ids) for each in inspections if each.alignment_job)
     if cells > MAX_ALIGNED_CELLS:
         raise InvalidFieldError(
             f"alignment of these texts takes {cells} cells (source tokens times target tokens of each sentence), more "

@@ -5,38 +5,30 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import math
-import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import CancelledError
+from collections.abc import Sequence
 
 from model.bundle import Manifest
-from model.lexical import LexicalTable
-from model.shortlist import Shortlist
 from model.vocabulary import Vocabulary
-from service.engine.jobs import EngineClosedError, Hypothesis, QueueFullError
-from service.engine.scoring import Scorer
-from service.errors import DeadlineExceededError, InvalidFieldError, RejectedError, UnavailableError
-from service.explain.details import Inspection, Side, Wanted, check_size, inspect, jobs_of
+from service.engine.pool import Pool
+from service.engine.types import Hypothesis
+from service.errors import InvalidFieldError
+from service.explain.details import Answers, DetailOptions, Inspection, Side, check_size, inspect, jobs_of
+from service.failures import engine_errors
 from service.text.document import Segment
 from service.text.reading import Reader
 from service.text.sentences import trim
-from service.waiting import until_done
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Inspector:
     """Inspects with one scorer; any number of requests at once."""
 
-    scorer: Scorer
+    scorer: Pool
     manifest: Manifest
     vocabulary: Vocabulary
-    shortlist: Shortlist | None = None
-    """What the engine decodes with."""
-    lexical: Mapping[str, LexicalTable] = dataclasses.field(default_factory=dict)
-    """For directions that are aligned by `hmm`."""
 
     def of_hypothesis(
-        self, segment: Segment, hypothesis: Hypothesis, start: int, reader: Reader, target: str, wanted: Wanted
+        self, segment: Segment, hypothesis: Hypothesis, start: int, reader: Reader, target: str, wanted: DetailOptions
     ) -> Inspection:
         """Of what the engine made of a segment, read by `reader`; `start` is where it begins in the translated text,
         whose language is `target`."""
@@ -48,7 +40,7 @@ class Inspector:
             wanted,
         )
 
-    def of_pair(self, text: str, translation: str, reader: Reader, target: str, wanted: Wanted) -> Inspection:
+    def of_pair(self, text: str, translation: str, reader: Reader, target: str, wanted: DetailOptions) -> Inspection:
         """Of one sentence, as the model reads it, and a translation to the language `target` from anywhere.
 
         Raises:
@@ -70,7 +62,7 @@ class Inspector:
         return self._inspect(side, other, None, reader.direction(target), wanted)
 
     def _inspect(
-        self, source: Side, target: Side, hypothesis: Hypothesis | None, direction: str, wanted: Wanted
+        self, source: Side, target: Side, hypothesis: Hypothesis | None, direction: str, wanted: DetailOptions
     ) -> Inspection:
         return inspect(
             source,
@@ -80,8 +72,6 @@ class Inspector:
             wanted=wanted,
             manifest=self.manifest,
             vocabulary=self.vocabulary,
-            shortlist=self.shortlist,
-            lexical=self.lexical,
         )
 
     def check_room(self) -> None:
@@ -90,19 +80,24 @@ class Inspector:
         Raises:
             RejectedError: too much waits to be scored.
         """
-        try:
+        with engine_errors("scored"):
             self.scorer.check_room()
-        except QueueFullError as error:
-            raise _rejected(error) from None
 
-    async def run(
+    async def run(self, inspections: Sequence[Inspection], deadline: float = math.inf) -> list[Inspection]:
+        """The inspections with all that they need; raises as `answers` does."""
+        answers = await self.answers(inspections, deadline)
+        return [each.answered(answers) for each in inspections]
+
+    async def answers(
         self, inspections: Sequence[Inspection], deadline: float = math.inf, *, fail_fast: bool = True
-    ) -> float:
-        """Have the jobs of these inspections done; with `fail_fast` none of them has failed then. Cancelling the call
-        withdraws them. Returns how many seconds it took.
+    ) -> Answers:
+        """What the scorer says to the jobs of these inspections; with `fail_fast` none of them has failed then.
+        Cancelling the call withdraws them.
 
         Args:
+            inspections: what is to be inspected.
             deadline: in seconds of `time.monotonic`.
+            fail_fast: whether the first failure is raised.
 
         Raises:
             InvalidFieldError: it is too much, see `check_size`.
@@ -110,24 +105,7 @@ class Inspector:
             DeadlineExceededError: it was not done in time.
             UnavailableError: the scorer is closed or closes meanwhile.
         """
-        began = time.monotonic()
         jobs = jobs_of(inspections)
         await asyncio.to_thread(check_size, inspections, self.manifest)
-        if not jobs:
-            return 0.0
-        try:
-            async with asyncio.timeout(None if math.isinf(deadline) else deadline - time.monotonic()):
-                await until_done(jobs, self.scorer.submit, fail_fast=fail_fast)
-            return time.monotonic() - began
-        except TimeoutError:
-            raise DeadlineExceededError("the deadline passed before the translation was scored") from None
-        except QueueFullError as error:
-            raise _rejected(error) from None
-        except (EngineClosedError, CancelledError):
-            raise UnavailableError("the service is shutting down") from None
-        finally:
-            self.scorer.withdraw(jobs)
-
-
-def _rejected(error: QueueFullError) -> RejectedError:
-    return RejectedError("too much waits already to be scored", "queue_full", error.retry_after_seconds)
+        with engine_errors("scored"):
+            return dict(zip(jobs, await self.scorer.run(jobs, deadline=deadline, fail_fast=fail_fast), strict=True))

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy.typing as npt
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,19 +16,16 @@ from matplotlib.font_manager import FontProperties
 
 from model.errors import DataError
 from model.vocabulary import EOS_ID
-from service.engine.jobs import Hypothesis, Job, SearchOptions
-from service.engine.loading import LoadedEngine, load_engine
-from service.engine.providers import Device
+from service.arrays import Array
+from service.engine.loading import BlockingEngine
 from service.engine.scoring import KINDS, AttentionKind
+from service.engine.types import EngineConfig, Hypothesis, Job, SearchOptions
 from service.explain.alignment import UNMEASURED
 from service.explain.attention import AttentionSelection, select
-from service.explain.details import Inspection, Side, Wanted, inspect
+from service.explain.details import DetailOptions, Inspection, Side, inspect
 from service.settings import Settings
 from service.text.reading import Reader, reader_for
 
-Array = npt.NDArray[Any]
-
-_DEVICE: Device = "auto"
 _INCHES_A_CELL, _INCHES_A_SMALL_CELL = 0.3, 0.15
 _MAPS_A_ROW = 4
 _DOTS_AN_INCH = 100
@@ -74,14 +70,12 @@ def add_attention_command(subparsers: argparse._SubParsersAction[argparse.Argume
 
 
 def _attention(options: argparse.Namespace) -> None:
-    loaded = load_engine(options.bundle, device=_DEVICE, threads=0, max_rows=8, on_report=lambda report: None)
-    try:
+    with BlockingEngine(EngineConfig(directory=options.bundle, sessions=1, max_rows=8)) as engine:
+        loaded = engine.loaded
         reader = reader_for(f"{options.source}-{options.target}", loaded.manifest.directions, loaded.vocabulary)
-        inspection = _inspect(options, loaded, reader)
-        loaded.scorer.submit(inspection.jobs)
-        maps = _erasure_maps(inspection) if options.kind == "erasure" else _attention_maps(inspection, options)
-    finally:
-        loaded.close()
+        inspection = _inspect(options, engine, reader)
+        inspection = dataclasses.replace(inspection, scores=tuple(engine.score(inspection.jobs)))
+    maps = _erasure_maps(inspection) if options.kind == "erasure" else _attention_maps(inspection, options)
     print(inspection.target.text)
     sentences = f"{inspection.source.text}\n{inspection.target.text}"
     font = font_for(sentences, options.font)
@@ -91,40 +85,40 @@ def _attention(options: argparse.Namespace) -> None:
     figure.savefig(options.png, dpi=_DOTS_AN_INCH, bbox_inches="tight")
 
 
-def _inspect(options: argparse.Namespace, loaded: LoadedEngine, reader: Reader) -> Inspection:
+def _inspect(options: argparse.Namespace, engine: BlockingEngine, reader: Reader) -> Inspection:
     """Translate the sentence, and make the jobs that show how."""
     direction = reader.direction(options.target)
     source = Side.of_source(options.text, 0, reader)
-    hypothesis = _translate(source, options, loaded)
+    loaded = engine.loaded
+    hypothesis = _translate(source, options, engine)
     erasure = options.kind == "erasure"
+    selection = None if erasure else AttentionSelection(kinds=(options.kind,))
     return inspect(
         source,
         Side.of_target(hypothesis.target_ids, 0, loaded.vocabulary),
         hypothesis,
         direction=direction,
-        wanted=Wanted(alignment=erasure, attention=None if erasure else AttentionSelection(kinds=(options.kind,))),
+        wanted=DetailOptions(alignment=erasure, attention=selection),
         manifest=loaded.manifest.model_copy(update={"alignment": {direction: UNMEASURED}}),
         vocabulary=loaded.vocabulary,
-        shortlist=loaded.shortlist,
-        lexical=loaded.lexical,
     )
 
 
-def _translate(source: Side, options: argparse.Namespace, loaded: LoadedEngine) -> Hypothesis:
+def _translate(source: Side, options: argparse.Namespace, engine: BlockingEngine) -> Hypothesis:
+    loaded = engine.loaded
     limits = loaded.manifest.limits
     ids = (loaded.vocabulary.tag_id(options.target), *source.ids, EOS_ID)
     if not source.ids or len(ids) > limits.source_tokens:
         raise DataError(f"the sentence has {len(ids)} tokens; from 3 to {limits.source_tokens} can be drawn")
     search = SearchOptions(beam_size=options.beam, max_output_tokens=limits.output_tokens(len(ids)))
-    job = Job(ids, search)
-    loaded.engine.submit([job])
-    return job.future.result()[0]
+    hypotheses: list[tuple[Hypothesis, ...]] = engine.run([Job(ids, search)])
+    return hypotheses[0][0]
 
 
 def _attention_maps(inspection: Inspection, options: argparse.Namespace) -> list[Map]:
     """One map, the mean of the layer's heads, or one for each of its heads."""
     kind: AttentionKind = options.kind
-    weights = inspection.jobs[0].future.result().attention[kind]
+    weights = inspection.scores[0].attention[kind]
     layers, heads = weights.shape[:2]
     if not -layers <= options.layer < layers:
         raise DataError(f"--layer {options.layer}: {kind} attention of this model has layers 0 to {layers - 1}")

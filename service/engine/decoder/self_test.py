@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from model.bundle import Manifest, SelfTest
 from model.errors import BundleError
-from service.engine.jobs import Hypothesis, SearchOptions
-from service.engine.running import Decoder
+from service.engine.core import Decoder
 from service.engine.search import BeamGroup
+from service.engine.types import Hypothesis, SearchOptions
 
 TOLERANCE = 0.5
 """Largest difference of a sentence's log-probability. int8 was seen to differ by 0.03 with the shipped model."""

@@ -13,14 +13,14 @@ import io
 import os
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the import: a thread would report home otherwise
 import onnxruntime
 
 from model.bundle import Precision
+from service.engine.types import Device
 
-Device = Literal["auto", "cpu", "cuda"]
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _BUILDS = ("onnxruntime", "onnxruntime-gpu")
 _DRIVER = "libcuda.so.1"
@@ -31,7 +31,7 @@ class DeviceError(RuntimeError):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Wanted:
+class ProviderChoice:
     """What sessions are to run on."""
 
     device: Device
@@ -51,7 +51,7 @@ class Wanted:
         return _give_up(self.device, explain_failure())
 
 
-def wanted_providers(device: Device, precision: Precision) -> Wanted:
+def wanted_providers(device: Device, precision: Precision) -> ProviderChoice:
     """What to ask of ONNX Runtime. `auto` takes CUDA for fp16 bundles alone, and says so if it cannot.
 
     Raises:
@@ -62,12 +62,12 @@ def wanted_providers(device: Device, precision: Precision) -> Wanted:
         # Operators of int8 graphs exist on the CPU only, and CUDA's GroupQueryAttention takes 16-bit types only.
         raise DeviceError(f"an {precision} bundle runs on the CPU only; export with --precision fp16 for CUDA")
     if device == "cpu" or precision != "fp16":
-        return Wanted(device, (CPU,), None)
+        return ProviderChoice(device, (CPU,), None)
     fault = _build_fault() or driver_fault()
     if fault is not None:
-        return Wanted(device, (CPU,), _give_up(device, fault))
+        return ProviderChoice(device, (CPU,), _give_up(device, fault))
     _load_libraries()
-    return Wanted(device, (CUDA, CPU), None)
+    return ProviderChoice(device, (CUDA, CPU), None)
 
 
 def _give_up(device: Device, reason: str) -> str:

@@ -19,10 +19,9 @@ from onnxruntime import OrtValue
 
 from model.bundle import GraphName, Manifest, StateSpec
 from model.vocabulary import PAD_ID
-from service.engine.buckets import bucket
-from service.engine.providers import CUDA
+from service.arrays import Array, next_power_of_two
+from service.engine.decoder.providers import CUDA
 
-Array = npt.NDArray[Any]
 Run = Callable[[], None]
 
 MOVES: tuple[GraphName, ...] = ("take_memory", "put_memory", "take_past", "put_past")
@@ -95,7 +94,7 @@ class DeviceGraphs:
 
     @property
     def vocabulary_size(self) -> int:
-        """V."""
+        """V, the pieces in the vocabulary."""
         return self.manifest.vocabulary_size
 
     def empty(self, shape: Sequence[int], dtype: npt.DTypeLike) -> Buffer:
@@ -107,7 +106,7 @@ class DeviceGraphs:
         """Memory [N, ...] of sentences padded to `length` S, by the decoder's names, left on the device; `source_mask`
         [N, S] on the host."""
         # Few different shapes: rows of padding are encoded along, and not used.
-        source_ids = np.full((bucket(len(sources)), length), PAD_ID, np.int64)
+        source_ids = np.full((next_power_of_two(len(sources)), length), PAD_ID, np.int64)
         for row, source in enumerate(sources):
             source_ids[row, : len(source)] = source
         source_ids[len(sources) :] = source_ids[0]

@@ -11,10 +11,8 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the import: a thread would report home otherwise
 import onnxruntime
@@ -22,16 +20,16 @@ import onnxruntime
 from model.bundle import GraphName, Manifest, StateSpec, check_files, read_manifest
 from model.errors import BundleError
 from model.vocabulary import PAD_ID
-from service.engine.batches import of_one_length, packs
-from service.engine.cpu import int8_saturates
-from service.engine.device import MOVES, DeviceGraphs
-from service.engine.providers import CPU, CUDA, Device, DeviceError, wanted_providers
-from service.engine.shortlist import ShortlistColumns
-from service.engine.slots import padded_length
+from service.arrays import Array
+from service.engine.decoder.batches import of_one_length, packs
+from service.engine.decoder.columns import ShortlistColumns
+from service.engine.decoder.cpu import int8_saturates
+from service.engine.decoder.device import MOVES, DeviceGraphs
+from service.engine.decoder.providers import CPU, CUDA, DeviceError, wanted_providers
+from service.engine.decoder.slots import padded_length
+from service.engine.types import Device
 
 _log = logging.getLogger(__name__)
-
-Array = npt.NDArray[Any]
 
 PACK_TOKENS = 96
 """Tokens of one run of an encoder that takes sentences end to end: every token is held against every other, so more
@@ -117,7 +115,7 @@ class Runtime:
 
     @property
     def vocabulary_size(self) -> int:
-        """V."""
+        """V, the pieces in the vocabulary."""
         return self.manifest.vocabulary_size
 
     @property
@@ -235,9 +233,8 @@ def _session_options(manifest: Manifest, threads: int) -> onnxruntime.SessionOpt
     options.enable_mem_pattern = False
     # Encoder and decoder have a pool of threads each; the one that waits must not spin on the other's core.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if _saturates(
-        manifest
-    ):  # constant weights are converted for a kernel that does not saturate, and takes twice as long
+    if _saturates(manifest):
+        # Constant weights are converted for a kernel that does not saturate, and takes twice as long.
         options.add_session_config_entry("session.x64quantprecision", "1")
     options.log_severity_level = 3
     return options

@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from model.bundle import StateSpec
-from service.engine.shortlist import ShortlistColumns
-
-Array = npt.NDArray[Any]
+from service.arrays import Array, round_up
+from service.engine.decoder.columns import ShortlistColumns
 
 SOURCE_MULTIPLE = 16
 """Memory is padded to multiples of this. Attention over lengths that are such multiples gives the same bits whatever
@@ -34,7 +33,7 @@ _KEPT_BYTES = 128 * 2**20
 
 def padded_length(source_tokens: int) -> int:
     """The length that the memory of so many source tokens is padded to."""
-    return -(-source_tokens // SOURCE_MULTIPLE) * SOURCE_MULTIPLE
+    return round_up(source_tokens, SOURCE_MULTIPLE)
 
 
 class StepRuntime(Protocol):
@@ -54,7 +53,7 @@ class StepRuntime(Protocol):
 
     @property
     def vocabulary_size(self) -> int:
-        """V."""
+        """V, the pieces in the vocabulary."""
 
     def open_columns(self, beam_size: int) -> ShortlistColumns | None:
         """What the output projection reads for the running sentences; None if it considers every token."""
@@ -219,7 +218,7 @@ class Slots:
             self._ensure(P=longest)
         self._longest[...] = longest
         # In floating point a lone row would be computed by another kernel: a free slot keeps it company.
-        sentences = max(self.count, -(-self._runtime.min_rows // self._beam_size))
+        sentences = max(self.count, round_up(self._runtime.min_rows, self._beam_size) // self._beam_size)
         key = (sentences, num_candidates)
         if key not in self._steps:
             self._steps[key] = self._bind(sentences, num_candidates)

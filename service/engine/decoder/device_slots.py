@@ -17,10 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from model.bundle import GraphName, StateSpec
-from service.engine.buckets import bucket
-from service.engine.device import Buffer, Run, resolved
+from service.arrays import Array, next_power_of_two, round_up
+from service.engine.decoder.device import Buffer, Run, resolved
 
-Array = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
 Set = dict[str, Buffer]
 Kind = Literal["memory", "past"]
@@ -56,7 +55,7 @@ class Graphs(Protocol):
 
     @property
     def vocabulary_size(self) -> int:
-        """V."""
+        """V, the pieces in the vocabulary."""
 
     def empty(self, shape: Sequence[int], dtype: npt.DTypeLike) -> Buffer:
         """A new array."""
@@ -84,7 +83,7 @@ class DeviceSlots:
             raise ValueError("CUDA graphs need buffers of fixed sizes")
         self._graphs = graphs
         self._beam_size = beam_size
-        self._fewest = bucket(-(-min_rows // beam_size))
+        self._fewest = next_power_of_two(round_up(min_rows, beam_size) // beam_size)
         self._is_fixed = fixed is not None
         self._first = fixed or Sizes(sentences=max(self._fewest, Sizes().sentences))
         self._states: dict[Kind, list[StateSpec]] = {
@@ -204,11 +203,11 @@ class DeviceSlots:
 
     def _step_slots(self) -> int:
         """Slots of a step: a power of two that holds every sentence."""
-        return max(self._fewest, bucket(int(self._slots.max(initial=0)) + 1))
+        return max(self._fewest, next_power_of_two(int(self._slots.max(initial=0)) + 1))
 
     def _lay_side_by_side(self) -> None:
         """Once half of the slots of a step are free, close the gaps."""
-        slots = max(self._fewest, bucket(self.count))
+        slots = max(self._fewest, next_power_of_two(self.count))
         if slots == self._step_slots():
             return
         sentences = np.zeros(slots, np.int64)
@@ -223,9 +222,9 @@ class DeviceSlots:
         """Grow what is too small to the next power of two."""
         have = self._sizes
         wanted = Sizes(
-            sentences=max(have.sentences, bucket(sentences)),
-            source=max(have.source, bucket(source)),
-            places=max(have.places, min(bucket(places), max(self._graphs.max_places, places))),
+            sentences=max(have.sentences, next_power_of_two(sentences)),
+            source=max(have.source, next_power_of_two(source)),
+            places=max(have.places, min(next_power_of_two(places), max(self._graphs.max_places, places))),
         )
         if wanted == have:
             return

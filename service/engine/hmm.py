@@ -7,23 +7,20 @@ Shapes: I source pieces, J target pieces.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from model.lexical import LexicalTable
-
-Array = npt.NDArray[Any]
+from service.arrays import Array
 
 _DECAY = 0.5
 """A jump of n pieces too far or too short is exp(-n decay) as likely."""
 _ANYWHERE = 0.1
 """Share of the jumps that go anywhere."""
 _NOWHERE = 0.2
-"""Share of the pieces that were written from none, ..."""
+"""Share of the pieces that were written from no source piece."""
 _FROM_NOWHERE = 1e-3
-"""... each of which is as likely as this."""
+"""Probability of each piece that was written from none."""
 
 
 def hmm_evidence(source_ids: Sequence[int], target_ids: Sequence[int], table: LexicalTable) -> Array:

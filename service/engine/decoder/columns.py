@@ -10,14 +10,13 @@ pieces in the vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from model.vocabulary import PAD_ID
+from service.arrays import Array, round_up
 
-Array = npt.NDArray[Any]
 IntArray = npt.NDArray[np.int64]
 
 LENGTH_MULTIPLE = 64
@@ -56,7 +55,7 @@ class ShortlistColumns:
 
     @property
     def num_columns(self) -> int:
-        """U."""
+        """U, the columns that a step computes."""
         return len(self._bias)
 
     def join(self, shortlists: IntArray) -> None:
@@ -72,7 +71,7 @@ class ShortlistColumns:
         if before == after:
             return False
         self._settled = after
-        width, longest = self.width, padded_length(max(map(len, self._lists[before:])))
+        width, longest = self.width, round_up(max(map(len, self._lists[before:])), LENGTH_MULTIPLE)
         roomy = before or longest <= width < 2 * longest
         moved = self._ensure(after, max(width, longest) if roomy else longest)
         needed = np.flatnonzero(self._users)
@@ -133,7 +132,7 @@ class ShortlistColumns:
         self._used = len(ids) + 1
         self._place[:] = 0
         self._place[ids] = np.arange(1, self._used)
-        capacity = _whole_blocks(self._used)
+        capacity = round_up(self._used, _COLUMN_MULTIPLE)
         # One sentence after another needs about as many: the old buffers, and the step bound to them, will often do.
         if self._weights and capacity <= len(self._bias) <= capacity + _COLUMN_MULTIPLE:
             for name, values in first.items():
@@ -151,7 +150,7 @@ class ShortlistColumns:
         used = self._used + len(ids)
         grows = used > len(self._bias)
         if grows:
-            capacity = _whole_blocks(used)
+            capacity = round_up(used, _COLUMN_MULTIPLE)
             self._weights = {name: _widened(value, capacity) for name, value in self._weights.items()}
             self._bias = _widened(self._bias, capacity)
         for name, values in self._columns_of(ids).items():
@@ -159,23 +158,6 @@ class ShortlistColumns:
         self._place[ids] = np.arange(self._used, used)
         self._used = used
         return grows
-
-
-def padded_length(tokens: int) -> int:
-    """L for a shortlist of so many tokens."""
-    return -(-tokens // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
-
-
-def pad_rows(rows: Sequence[IntArray]) -> IntArray:
-    """Shortlists as one array [n, longest], padding at the end."""
-    result = np.full((len(rows), max(map(len, rows))), PAD_ID, np.int64)
-    for place, row in enumerate(rows):
-        result[place, : len(row)] = row
-    return result
-
-
-def _whole_blocks(columns: int) -> int:
-    return -(-columns // _COLUMN_MULTIPLE) * _COLUMN_MULTIPLE
 
 
 def _widened(values: Array, size: int) -> Array:

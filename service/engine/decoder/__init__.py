@@ -1,0 +1,1 @@
+"""One bundle's graphs on one device: opened, checked, and run row by row."""

@@ -1,0 +1,112 @@
+"""From a bundle directory to an engine that works."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+
+from model.shortlist import Shortlist
+from model.vocabulary import EOS_ID, PAD_ID, Vocabulary
+from service.arrays import Array, next_power_of_two, padded, round_up
+from service.engine.bundle import Bundle
+from service.engine.core import Engine
+from service.engine.decoder.device_slots import DeviceSlots, Sizes
+from service.engine.decoder.providers import CPU, CUDA, device_memory
+from service.engine.decoder.runtime import Runtime, ScorerGraph, load_runtime
+from service.engine.decoder.self_test import check_self_tests
+from service.engine.decoder.slots import Slots, padded_length
+from service.engine.scheduler import Capacity
+from service.engine.scoring import ScoringEngine
+from service.engine.search import BeamGroup, RunningState
+from service.engine.types import EngineConfig, Ready, SearchOptions
+
+_ENCODE_TOKENS, _CUDA_ENCODE_TOKENS = 128, 8192
+"""Padded source tokens encoded before a step: on the CPU the rows that run wait for them, a GPU hardly notices."""
+
+
+class OnnxDecoder:
+    """A runtime as the engine sees it."""
+
+    def __init__(self, runtime: Runtime, shortlist: Shortlist | None, max_rows: int = 512) -> None:
+        """`max_rows`: rows that run at once, for which CUDA graphs reserve memory."""
+        self._runtime = runtime
+        self._shortlist = shortlist
+        self._max_rows = max_rows
+        self.encoder_tokens = runtime.encoder_tokens
+        self.runs = runtime.runs
+
+    def encode(self, sources: Sequence[Sequence[int]]) -> Mapping[str, Array]:
+        """Memory of the sentences of one run."""
+        if self._runtime.on_device is not None:
+            return self._runtime.on_device.encode(sources, padded_length(max(map(len, sources))))
+        memory = self._runtime.encode(sources)
+        if self._shortlist is not None:
+            rows = [self._shortlist.of(source) for source in sources]
+            memory["shortlist"] = padded(rows, max(map(len, rows)), PAD_ID)
+        return memory
+
+    def open_slots(self, beam_size: int) -> RunningState:
+        """Buffers for the running sentences of one beam size."""
+        graphs = self._runtime.on_device
+        if graphs is None:
+            return Slots(self._runtime, beam_size)
+        fixed = self._fixed_sizes(beam_size) if graphs.uses_cuda_graphs else None
+        return DeviceSlots(graphs, beam_size, min_rows=self._runtime.min_rows, fixed=fixed)
+
+    def _fixed_sizes(self, beam_size: int) -> Sizes:
+        limits = self._runtime.manifest.limits
+        fewest = round_up(self._runtime.min_rows, beam_size) // beam_size
+        sentences = next_power_of_two(max(self._max_rows // beam_size, fewest))
+        return Sizes(sentences, next_power_of_two(padded_length(limits.source_tokens)), limits.target_tokens)
+
+
+def open_engine(config: EngineConfig) -> tuple[Engine, Ready]:
+    """Check a bundle, open it, warm its decoder up and try it. `config.max_rows` and `threads` are this engine's own.
+
+    Raises:
+        BundleError: the bundle is missing or damaged, or its self-test fails.
+        VocabularyError: its vocabulary is.
+        DeviceError: the device cannot run it.
+    """
+    bundle = Bundle.read(config.directory)
+    runtime = load_runtime(
+        config.directory, device=config.device, threads=config.threads, cuda_graphs=config.cuda_graphs
+    )
+    decoder = OnnxDecoder(runtime, bundle.shortlist(), config.max_rows)
+    _warm_up(decoder, bundle.vocabulary)
+    check_self_tests(decoder, bundle.manifest)
+    on_cuda = runtime.provider == CUDA
+    capacity = capacity_for(config.max_rows, _CUDA_ENCODE_TOKENS if on_cuda else _ENCODE_TOKENS)
+    engine = Engine(decoder, capacity, device_memory) if on_cuda else Engine(decoder, capacity)
+    return engine, Ready(runtime.provider, runtime.fallback)
+
+
+def open_scoring_engine(config: EngineConfig) -> tuple[ScoringEngine, Ready]:
+    """An engine that scores and aligns with a bundle; its graph is opened when it is first needed.
+
+    Raises:
+        BundleError: the bundle is missing or damaged.
+        VocabularyError: its vocabulary is.
+    """
+    bundle = Bundle.read(config.directory)
+    open_graph = functools.partial(
+        ScorerGraph, config.directory, bundle.manifest, device=config.device, threads=config.threads
+    )
+    return ScoringEngine(open_graph, bundle.shortlist(), bundle.lexical_tables()), Ready(CPU)
+
+
+def capacity_for(max_rows: int, encode_tokens: int) -> Capacity:
+    """What an engine runs at once: a quarter of the rows is for interactive requests alone, an eighth for bulk."""
+    return Capacity(
+        max_rows=max_rows, interactive_rows=max_rows // 4, bulk_rows=max_rows // 8, encode_tokens=encode_tokens
+    )
+
+
+def _warm_up(decoder: OnnxDecoder, vocabulary: Vocabulary) -> None:
+    """First runs allocate and choose kernels: better now than under the first request."""
+    for beam_size in (1, 4):
+        group: BeamGroup[None] = BeamGroup(decoder.open_slots(beam_size), beam_size)
+        source = (vocabulary.tag_id(vocabulary.languages[0]), *[EOS_ID] * 7)
+        group.join([None], [SearchOptions(beam_size=beam_size, max_output_tokens=4)], decoder.encode([source]))
+        while group.rows:
+            group.step()

@@ -1,0 +1,141 @@
+"""The process of an engine: `python -m service.engine.loop`, which `service.engine.link` starts.
+
+Standard input is a socket to the service. It brings a `Setup`, then requests; it takes a `Ready` (or the exception that
+kept the engine from starting), then updates and log records.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import logging.handlers
+import os
+import pickle
+import select
+import signal
+import sys
+import time
+from multiprocessing.connection import Connection
+
+from service.engine.types import EngineKind, Message, Ready, Request, Setup, Steppable, Stop, Update, Withdraw
+from service.heap import keep_one_heap
+
+_log = logging.getLogger(__name__)
+
+REPORT_SECONDS = 0.25
+"""Longest time between two updates while there is work."""
+
+
+class Channel:
+    """The engine's end of the socket. Only the engine's thread uses it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._poll = select.poll()
+        self._poll.register(connection.fileno(), select.POLLIN)
+
+    def has_message(self, *, wait: bool) -> bool:
+        """Whether there is something to receive."""
+        # Not `Connection.poll`, which makes a selector for every call and takes ten times as long.
+        return bool(self._poll.poll(None if wait else 0))
+
+    def receive(self) -> Message | Setup:
+        """The next message.
+
+        Raises:
+            EOFError, OSError: the service is gone.
+        """
+        message: Message | Setup = pickle.loads(self._connection.recv_bytes())
+        return message
+
+    def send(self, message: object) -> None:
+        """Say something to the service."""
+        self._connection.send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
+
+
+class ChannelHandler(logging.handlers.QueueHandler):
+    """Logs through the service: lines of several processes in one pipe would get into each other."""
+
+    def __init__(self, channel: Channel) -> None:
+        super().__init__(channel)  # type: ignore[arg-type]  # it only needs what `enqueue` needs
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Send the record, whose arguments and exception `prepare` has made text."""
+        self.queue.send(record)  # type: ignore[attr-defined]
+
+
+def main() -> int:
+    """Load what the first message says, then serve until told to stop, or until the service is gone."""
+    # Ctrl-C and service managers mean the whole group: the service finishes what was accepted, and says when.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    keep_one_heap()
+    channel = Channel(Connection(os.dup(sys.stdin.fileno())))
+    try:
+        setup = channel.receive()
+    except (EOFError, OSError):
+        return 1
+    assert isinstance(setup, Setup)
+    logging.basicConfig(level=setup.log_level, handlers=[ChannelHandler(channel)], force=True)
+    try:
+        engine, ready = _open(setup)
+    except Exception as error:
+        channel.send(_portable(error))
+        return 1
+    gc.freeze()  # what was loaded stays: it need not be looked through again
+    channel.send(ready)
+    try:
+        serve(channel, engine)
+    except (EOFError, OSError):  # the service is gone
+        return 1
+    except Exception:
+        _log.critical("the engine has stopped", exc_info=True)
+        return 1
+    return 0
+
+
+def _open(setup: Setup) -> tuple[Steppable, Ready]:
+    # Imported where a failure is told to the service; standard error may be read by nobody.
+    from service.engine.decoder.opening import open_engine, open_scoring_engine
+
+    return open_engine(setup.config) if setup.kind is EngineKind.DECODE else open_scoring_engine(setup.config)
+
+
+def _portable(error: Exception) -> Exception:
+    """The error, or one that says the same if it cannot be sent."""
+    try:
+        pickle.loads(pickle.dumps(error))
+        return error
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def serve(channel: Channel, engine: Steppable) -> None:
+    """Poll, step, send.
+
+    Raises:
+        EOFError, OSError: the service is gone.
+    """
+    seen, is_stopping = 0, False
+    said, reported = engine.waiting(), 0.0
+    while engine.busy or not is_stopping:
+        while channel.has_message(wait=not (engine.busy or is_stopping)):
+            match channel.receive():
+                case Request() as request:
+                    engine.add(request)
+                    seen = request.number
+                case Withdraw(number):
+                    engine.withdraw(number)
+                case Stop():
+                    is_stopping = True
+                    break
+        answers = engine.step()
+        now, waiting = time.monotonic(), engine.waiting()
+        is_due = now - reported > REPORT_SECONDS or not engine.busy
+        if answers or is_due or waiting != said:
+            channel.send(Update(seen, waiting, answers, engine.report() if is_due else None))
+            said, reported = waiting, now if is_due else reported
+
+
+if __name__ == "__main__":
+    sys.exit(main())
