@@ -64,6 +64,13 @@ class SearchOptions:
     """No run of so many tokens occurs twice; 0 allows it."""
     target_prefix: tuple[int, ...] = ()
     """What the output begins with; its log-probability counts."""
+    required: tuple[tuple[int, ...], ...] = ()
+    """Of each group of tokens the output has exactly one. While one is missing the end token stands for it, and so do
+    `stops`."""
+    stops: tuple[int, ...] = ()
+    """Tokens that end a sentence, such as a full stop."""
+    forbidden: tuple[int, ...] = ()
+    """Tokens that the output does not have."""
 
     def __post_init__(self) -> None:
         counts = 1 <= self.num_hypotheses <= self.beam_size and 1 <= self.min_output_tokens <= self.max_output_tokens
@@ -73,6 +80,8 @@ class SearchOptions:
             or not self.repetition_penalty >= 1
             or len(self.target_prefix) > self.max_output_tokens
             or not set(self.target_prefix).isdisjoint((PAD_ID, UNK_ID, BOS_ID, EOS_ID))
+            or not all(self.required)
+            or len(self.required) >= self.max_output_tokens
         ):
             raise ValueError(f"impossible search: {self}")
 
@@ -84,6 +93,8 @@ class SearchOptions:
             or self.repetition_penalty != 1.0
             or self.no_repeat_ngram_size > 0
             or bool(self.target_prefix)
+            or bool(self.required)
+            or bool(self.forbidden)
         )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from model.bundle import AlignmentMethod
 from service.arrays import Array
-from service.text.sentences import Span
+from service.text.edits import Span
 
 Link = tuple[int, int]
 """(source word, target word)."""

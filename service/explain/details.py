@@ -30,8 +30,9 @@ from service.explain.alignment import (
     shares,
 )
 from service.explain.attention import AttentionSelection, attention_stacks, select, to_json
+from service.text.edits import Span
 from service.text.reading import Reader
-from service.text.sentences import Span, trim
+from service.text.sentences import trim
 from service.text.words import word_spans
 
 Answers = Mapping[AnyScoringJob, Answer]

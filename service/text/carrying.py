@@ -1,4 +1,4 @@
-"""What carries the copied parts of a sentence through a model: pieces that it was trained to carry, or single digits."""
+"""What carries the copied parts of a sentence through a model: pieces that it was trained to carry, or digits."""
 
 from __future__ import annotations
 
@@ -29,23 +29,37 @@ class Carriers:
     are_trained: bool
     """Whether they are pieces for nothing else."""
 
-    @property
-    def ids(self) -> tuple[int, ...]:
-        """Pieces that no translation has that was not given them."""
-        return tuple(piece for carrier in self.all for piece in carrier.ids) if self.are_trained else ()
+    digits: tuple[Carrier, ...] = ()
+    """All of them, if digits carry."""
+    stops: tuple[int, ...] = ()
+    """Pieces that end a sentence."""
+
+    def forbidden(self, read: str, required: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+        """Pieces that no translation of what was read may have: carriers that it was not given; if digits carry
+        something, digits that it has not."""
+        if self.are_trained:
+            others = [carrier for carrier in self.all if carrier.ids not in required]
+        else:
+            others = [digit for digit in self.digits if required and digit.text not in read]
+        return tuple(piece for carrier in others for piece in carrier.ids)
 
     def free(self, text: str, count: int) -> Sequence[Carrier]:
         """The first `count` that do not stand in `text`; fewer if there are not so many."""
         return [carrier for carrier in self.all if carrier.text not in text][:count]
 
 
+NO_CARRIERS = Carriers((), are_trained=False)
+
+
 def carriers_of(vocabulary: Vocabulary) -> Carriers:
     """Those that the vocabulary has, else digits that are pieces by themselves."""
+    stops = tuple({vocabulary.encode(f"a{stop}")[-1]: True for stop in ".!?。！？…"})
     trained = _trained(vocabulary)
     if trained:
-        return Carriers(trained, are_trained=True)
-    found = ((digit, _ids_of(digit, vocabulary)) for digit in STAND_INS)
-    return Carriers(tuple(Carrier(digit, ids) for digit, ids in found if ids), are_trained=False)
+        return Carriers(trained, are_trained=True, stops=stops)
+    digits = tuple(Carrier(digit, ids) for digit in "0123456789" if (ids := _ids_of(digit, vocabulary)))
+    stand_ins = tuple(digit for digit in digits if digit.text in STAND_INS)
+    return Carriers(stand_ins, are_trained=False, digits=digits, stops=stops)
 
 
 def _trained(vocabulary: Vocabulary) -> tuple[Carrier, ...]:
@@ -55,5 +69,5 @@ def _trained(vocabulary: Vocabulary) -> tuple[Carrier, ...]:
 
 def _ids_of(digit: str, vocabulary: Vocabulary) -> tuple[int, ...]:
     """The pieces that are this digit wherever it stands; none if it is written otherwise."""
-    ids = {ids[-1]: True for text in (digit, f"a {digit}", f"a{digit}") if (ids := vocabulary.encode(text))}
+    ids = {vocabulary.encode(text)[-1]: True for text in (digit, f"a {digit}", f"a{digit}")}
     return tuple(ids) if all(vocabulary.decode([piece]).strip() == digit for piece in ids) else ()

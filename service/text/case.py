@@ -20,8 +20,12 @@ FEWEST_TITLE_WORDS = 3
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _HAS_CAPITAL_INSIDE = re.compile(r"(?<=[^\W\d_])[A-ZÀ-ÖØ-Þ]")
 _SMALL = frozenset(
-    "a an and as at but by for from in into of on or per the to up via with à au aux avec ce ces d dans de des du en et l la le les "
-    "ou par pour sans sous sur un une y el los las del por con que e il lo gli di da".split()
+    (
+        "a", "an", "and", "as", "at", "but", "by", "for", "from", "in", "into", "of", "on", "or", "per",
+        "the", "to", "up", "via", "with", "à", "au", "aux", "avec", "ce", "ces", "d", "dans", "de", "des",
+        "du", "en", "et", "l", "la", "le", "les", "ou", "par", "pour", "sans", "sous", "sur", "un", "une",
+        "y", "el", "los", "las", "del", "por", "con", "que", "e", "il", "lo", "gli", "di", "da",
+    )
 )  # fmt: skip
 
 
@@ -54,7 +58,8 @@ def in_sentence_case(text: str, language: str, count: CountPieces) -> tuple[str,
         return text, "sentence"
     words = list(_WORD.finditer(text))
     few = len(words) < FEWEST_TITLE_WORDS
-    parts, end = [], 0
+    parts: list[str] = []
+    end = 0
     for index, match in enumerate(words):
         parts += (text[end : match.start()], _read(match.group(), index == 0, case, language, count, few))
         end = match.end()

@@ -36,12 +36,23 @@ _COMPATIBLE = (
     "\uff61-\uffdc\U0001d400-\U0001d7ff\U0001f100-\U0001f1ad\U0002f800-\U0002fa1f"
 )
 """Letters in a form of their own: ligatures, radicals, half-width kana, letters of formulas."""
-_SAME = {"\u02bc": "'", "\u02b9": "'", "\u055a": "'", "\u2010": "-", "\u2011": "-", "\u2212": "-", "\u2024": ".", "\u2028": "\u2028"}
+_SAME = {
+    "\u02bc": "'",
+    "\u02b9": "'",
+    "\u055a": "'",
+    "\u2010": "-",
+    "\u2011": "-",
+    "\u2212": "-",
+    "\u2024": ".",
+    "\u2028": "\u2028",
+}
 _UNIT = re.compile(
     f"(?P<emoji>{EMOJI})|[{_INVISIBLE}]+|(?<![{_JOINING}])[{_JOINERS}]+|[{_JOINERS}]+(?![{_JOINING}])"
     f"|(?P<same>[{''.join(_SAME)}]|(?<=[^\\W\\d_])\u00b4(?=[^\\W\\d_]))|(?P<compatible>[{_COMPATIBLE}]+)"
 )  # fmt: skip
-_UNUSUAL = re.compile("[^\t-\r\u0020-\u007e\u00a0-\u00ac\u00ae-\u0131\u0134-\u017e\u0180-\u01c3\u2013-\u2027\u3000-\u30ff\u4e00-\u9fff\uff01-\uff60]")
+_UNUSUAL = re.compile(
+    "[^\t-\r\u0020-\u007e\u00a0-\u00ac\u00ae-\u0131\u0134-\u017e\u0180-\u01c3\u2013-\u2027\u3000-\u30ff\u4e00-\u9fff\uff01-\uff60]"
+)
 
 
 def in_plain_characters(text: str) -> Edited:
@@ -89,9 +100,7 @@ def _continues(character: str) -> bool:
 
 def _after(first: Edited, second: Edited) -> Edited:
     """Both changes as one."""
-    edits = [
-        Edit(*first.old_span((edit.start, edit.end)), edit.text) for edit in second.edits
-    ]
+    edits = [Edit(*first.old_span((edit.start, edit.end)), edit.text) for edit in second.edits]
     kept = [
         edit for edit, (start, end) in zip(first.edits, first._new, strict=True)
         if not any(other.start <= start and end <= other.end for other in second.edits)

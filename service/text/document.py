@@ -42,6 +42,8 @@ class Sentence:
     """What is set aside, in order."""
     stop: str = ""
     """As written at its end, with the spaces before."""
+    continues: bool = False
+    """Whether something of the sentence stands before it, so that it begins without a capital."""
 
     def part(self, start: int, end: int) -> Sentence:
         """text[start:end] as a sentence; it has the stop only if it is the last."""
@@ -53,7 +55,8 @@ class Sentence:
             )
             for found in (self.spans, self.asides)
         )
-        return Sentence(self.text[start:end], spans, asides, self.stop if end == len(self.text) else "")
+        stop = self.stop if end == len(self.text) else ""
+        return Sentence(self.text[start:end], spans, asides, stop, self.continues or start > 0)
 
 
 CountTokens = Callable[[Sentence], int]
@@ -70,6 +73,8 @@ class Segment:
     """In the plain text."""
     sentence: Sentence | None
     """None where there is nothing to translate: no letter of the language, or only what is copied."""
+    copy: str = ""
+    """What stands for it in the translation if nothing is translated."""
 
     @property
     def translatable(self) -> bool:
@@ -143,8 +148,9 @@ class Document:
         """The segments that need translating, in order."""
         return tuple(segment for segment in self.segments if segment.sentence is not None)
 
-    def replaced(self, parts: Sequence[Sequence[Span]]) -> Document:
-        """The same with each translatable segment cut into parts, by their places in its sentence."""
+    def replaced(self, parts: Sequence[Sequence[tuple[Span, str | None]]]) -> Document:
+        """The same with each translatable segment cut into parts: their places in its sentence, and what is copied for
+        those that are not translated."""
         remaining = iter(parts)
         segments: list[Segment] = []
         for segment in self.segments:
@@ -152,12 +158,12 @@ class Document:
             if segment.sentence is None or len(cut) < 2:
                 segments.append(segment)
                 continue
-            for start, end in cut:
-                part = segment.sentence.part(start, end)
+            for (start, end), copy in cut:
+                part = segment.sentence.part(start, end) if copy is None else None
                 place = segment.place[0] + start, segment.place[0] + end
-                if end == len(segment.sentence.text):
+                if part and end == len(segment.sentence.text):
                     place = place[0], segment.place[1]
-                segments.append(_segment(self.plain, place, part if _has_words(part) else None))
+                segments.append(_segment(self.plain, place, part, copy))
         return dataclasses.replace(self, segments=tuple(segments))
 
     def translate(self, targets: Sequence[str], source_language: str, target_language: str) -> str:
@@ -192,7 +198,7 @@ class Document:
                 separator = _respaced(separator, before, after, target_spaced)
             yield separator, False
             if after:
-                yield (next(remaining) if after.translatable else after.text), after.translatable
+                yield (next(remaining) if after.translatable else after.copy), after.translatable
 
 
 def _respaced(separator: str, before: Segment | None, after: Segment | None, target_spaced: bool) -> str:
@@ -207,9 +213,7 @@ def _respaced(separator: str, before: Segment | None, after: Segment | None, tar
     return "" if separator == " " and not (before.is_address or after.is_address) else separator
 
 
-def _sentences(
-    plain: Edited, language: str, terms: Terms, *, has_tags: bool
-) -> Iterator[tuple[Span, Sentence | None]]:
+def _sentences(plain: Edited, language: str, terms: Terms, *, has_tags: bool) -> Iterator[tuple[Span, Sentence | None]]:
     """Where each sentence stands in the plain text, and what it is, None for one without words to translate."""
     for line_start, line in _lines(plain.text, blocks(plain.text)):
         spans = spans_of(line, language, terms, has_tags=has_tags)
@@ -231,9 +235,7 @@ def _lines(text: str, whole: Sequence[Span]) -> Iterator[tuple[int, str]]:
         start = block[1]
 
 
-def _of_cell(
-    line: str, mask: str, cell: Span, spans: Sequence[FoundSpan], language: str
-) -> Iterator[Span]:
+def _of_cell(line: str, mask: str, cell: Span, spans: Sequence[FoundSpan], language: str) -> Iterator[Span]:
     for start, end in sentence_spans(mask[slice(*cell)], language):
         found = inside(line, cell[0] + start, cell[0] + end, spans)
         if found[0] < found[1]:
@@ -284,7 +286,7 @@ def _parts(sentence: Sentence, place: Span, count_tokens: CountTokens, limit: in
 def cut_sentence(sentence: Sentence, fits: Callable[[Sentence], bool]) -> Iterator[Span]:
     """Spans of `sentence.text`, cut near the middle again and again until each part fits."""
     spans = sorted((*sentence.spans, *sentence.asides))
-    mask = masked(sentence.text, spans) if spans else sentence.text
+    mask = masked(sentence.text, [FoundSpan(*span[:3]) for span in spans]) if spans else sentence.text
 
     def parts(start: int, end: int) -> Iterator[Span]:
         if end - start <= 1 or fits(sentence.part(start, end)):
@@ -304,6 +306,7 @@ def cut_sentence(sentence: Sentence, fits: Callable[[Sentence], bool]) -> Iterat
     yield from parts(0, len(sentence.text))
 
 
-def _segment(plain: Edited, place: Span, sentence: Sentence | None) -> Segment:
+def _segment(plain: Edited, place: Span, sentence: Sentence | None, copy: str | None = None) -> Segment:
     start, end = plain.old_span(place)
-    return Segment(start, end, plain.old[start:end], place, sentence)
+    text = plain.old[start:end]
+    return Segment(start, end, text, place, sentence, text if copy is None else copy)

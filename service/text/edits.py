@@ -30,7 +30,9 @@ class Edited:
     _new: tuple[Span, ...] = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        parts, new, end, shift = [], [], 0, 0
+        parts: list[str] = []
+        new: list[Span] = []
+        end = shift = 0
         for edit in self.edits:
             parts += (self.old[end : edit.start], edit.text)
             new.append((edit.start + shift, edit.start + shift + len(edit.text)))

@@ -18,7 +18,9 @@ _EMPHASIS = re.compile(
     r"(?<![\w*])(\*{1,3})(?=[^\s*])([^*\n]{1,2000}?)(?<=[^\s*])(\1)(?![\w*])|(?<!\w)(_{1,2})(?=[^\s_])([^_\n]{1,2000}?)(?<=[^\s_])(\4)(?!\w)"
     r"|(~~|==)(?=[^\s~=])([^~=\n]{1,2000}?)(?<=[^\s~=])(\7)"
 )
-_LINK = re.compile(r"(!?\[)([^\[\]\n]{1,1000}+)(\]\([^()\s]{0,2000}(?:\([^()\s]{0,500}\))?[^()\s]{0,500}(?:\s\"[^\"\n]*\")?\)|\]\[[^\[\]\n]{0,200}\])")
+_LINK = re.compile(
+    r"(!?\[)([^\[\]\n]{1,1000}+)(\]\([^()\s]{0,2000}(?:\([^()\s]{0,500}\))?[^()\s]{0,500}(?:\s\"[^\"\n]*\")?\)|\]\[[^\[\]\n]{0,200}\])"
+)
 _DNT = re.compile(r"<dnt>(.*?)</dnt>", re.IGNORECASE)
 _TAG_SIGNS = re.compile("[\U000f0000-\U000fffff]")
 
@@ -54,7 +56,9 @@ def spans_of(line: str, language: str, terms: Terms = NO_TERMS, *, has_tags: boo
     regular = find_spans(line, language)
     if any(mark in line for mark in "*_~="):
         code = [span for span in regular if span.kind in ("code", "address", "placeholder", "name")]
-        found += [span for match in _EMPHASIS.finditer(line) if not _inside(match.span(), code) for span in _marks(match)]
+        found += [
+            span for match in _EMPHASIS.finditer(line) if not _inside(match.span(), code) for span in _marks(match)
+        ]
     return _in_order(found, regular) if found else regular
 
 

@@ -14,7 +14,8 @@ _EITHER = frozenset("\"'`*_~")
 
 _LEADING = re.compile(
     r"[-*+•‣⁃◦▪▫●○■□◆◇►▶▸→⇒➜➤✓✔✗✘·※☐☑☒♪♫♩§¶=~|](?=\s)\s*|[–—―]+\s*|-(?=[A-ZÀ-Ý])|-{2,}\s*|[|]+\s*"
-    r"|#{1,6}\s+|>+\s*(?=\S)|\[[ xX✓✔]?\]\s*|\(?[0-9]{1,3}[.)](?=\s)\s*|\(?[A-Za-z]\)\s+|[a-z]\.\s+(?=\S)|(?:[ivx]{2,5}|[IVX]{2,5})[.)]\s+"
+    r"|#{1,6}\s+|>+\s*(?=\S)|\[[ xX✓✔]?\]\s*|\(?[0-9]{1,3}[.)](?=\s)\s*|\(?[A-Za-z]\)\s+"
+    r"|[a-z]\.\s+(?=\S)|(?:[ivx]{2,5}|[IVX]{2,5})[.)]\s+"
     r"|[0-9]{1,2}(?:\.[0-9]{1,2}){1,4}\.\s+|[0-9]{1,3}、\s*|[（(]?[一二三四五六七八九十]{1,3}[、）)]\s*|[①-⓿❶-➓]\s*|(?:…+|\.{2,})\s*(?=\w)"
 )  # fmt: skip
 _TRAILING = re.compile(r"(?:\s*[|♪♫♩†‡✓✔]|\s+#{1,6}|\\)\s*$")
@@ -22,7 +23,9 @@ _STOPS = ".!?…。！？．｡؟。:：;；,，、‽⁇⁈⁉‼"
 _TAIL = re.compile(f"(?:\\s*[{_STOPS}]+)+\\s*$")
 _CLOSING = re.compile(r"[\"'”’»›)\]）」』】》*_]+\s*$")
 
-_TO_PLAIN = str.maketrans({"。": ".", "！": "!", "？": "?", "：": ":", "；": ";", "，": ",", "、": ",", "．": ".", "｡": "."})
+_TO_PLAIN = str.maketrans(
+    {"。": ".", "！": "!", "？": "?", "：": ":", "；": ";", "，": ",", "、": ",", "．": ".", "｡": "."}
+)
 _TO_WIDE = str.maketrans({".": "。", "!": "！", "?": "？", ":": "：", ";": "；", ",": "，"})
 
 
@@ -118,4 +121,6 @@ def with_stop(translation: str, ending: str, language: str) -> tuple[int, str]:
 
 
 def _is_abbreviation(body: str, own: str) -> bool:
-    return own == "." and bool(re.search(r"(?:^|[\s.])(?:[A-Za-zÀ-ÿ]|[Ee]tc|[MD]r|Mrs|[Mm]lle|[Mm]me|St|Inc|Ltd|Jr|Co)$", body))
+    return own == "." and bool(
+        re.search(r"(?:^|[\s.])(?:[A-Za-zÀ-ÿ]|[Ee]tc|[MD]r|Mrs|[Mm]lle|[Mm]me|St|Inc|Ltd|Jr|Co)$", body)
+    )

@@ -8,48 +8,27 @@ from collections.abc import Iterator, Sequence
 import text_to_num
 
 from service.text.languages import separates_sentences_with_spaces
+from service.text.number_words import MONTHS, OTHER_WORDS, SCALES
 
 Numeral = frozenset[str]
 """One number, as the digits of each of its readings: "3 million" is 3 or 3000000."""
 
 _SPACES = "\u0020\u00a0\u2009\u202f"
-_DIGITS = re.compile(
-    f"[0-9]{{1,3}}(?:[{_SPACES}][0-9]{{3}})+(?![0-9])(?:[.,][0-9]+)?|[0-9]+(?:[.,'’٫٬][0-9]+)*"
-)
+_DIGITS = re.compile(f"[0-9]{{1,3}}(?:[{_SPACES}][0-9]{{3}})+(?![0-9])(?:[.,][0-9]+)?|[0-9]+(?:[.,'’٫٬][0-9]+)*")
 _DECIMALS = re.compile("[.,]([0-9]|[0-9]{2})$")
 _GROUPING = re.compile("[^0-9]")
-_SCALES = {
-    "千": 3, "百": 2, "万": 4, "萬": 4, "亿": 8, "億": 8, "兆": 12, "百万": 6, "千万": 7, "十万": 5, "万亿": 12, "십": 1,
-    "thousand": 3, "million": 6, "millions": 6, "billion": 9, "billions": 9, "trillion": 12, "trillions": 12, "bn": 9, "m": 6, "k": 3,
-    "mille": 3, "milliers": 3, "millier": 3, "milliard": 9, "milliards": 9, "tausend": 3, "millionen": 6, "milliarde": 9,
-    "milliarden": 9, "mil": 3, "millón": 6, "millones": 6, "hundred": 2, "cent": 2, "cents": 2, "thousands": 3, "hundreds": 2, "dozen": 1,
-}  # fmt: skip
-"""Zeros of a word that stands behind a number."""
 _SCALE = re.compile(
-    f"[{_SPACES}-]?({'|'.join(sorted(_SCALES, key=len, reverse=True))})(?![a-zà-ÿ])(?:多|余|几|来)?", re.IGNORECASE
+    f"[{_SPACES}-]?({'|'.join(sorted(SCALES, key=len, reverse=True))})(?![a-zà-ÿ])(?:多|余|几|来)?", re.IGNORECASE
 )
-_CLOCK = re.compile(rf"[{_SPACES}]?(?:[:：.hH时時点點][{_SPACES}]?[0-9]{{0,2}}|Uhr|heures?|o'clock|[ap]\.?[{_SPACES}]?m\b)", re.IGNORECASE)
-_ROMAN = re.compile(r"(?<![A-Za-zÀ-ÿ])(?=[IVXLC])(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?=(?:e|er|ère|ème|th|nd|rd|st)?(?![A-Za-zÀ-ÿ]))")
-_MONTHS = {
-    "en": "jan(?:uary)? feb(?:ruary)? mar(?:ch)? apr(?:il)? may june? july? aug(?:ust)? sept?(?:ember)? oct(?:ober)? nov(?:ember)? dec(?:ember)?",
-    "fr": "janv(?:ier)? févr(?:ier)? mars avr(?:il)? mai juin juil(?:let)? août sept(?:embre)? oct(?:obre)? nov(?:embre)? déc(?:embre)?",
-    "de": "jan(?:uar)? feb(?:ruar)? märz apr(?:il)? mai juni? juli? aug(?:ust)? sept?(?:ember)? okt(?:ober)? nov(?:ember)? dez(?:ember)?",
-    "es": "ene(?:ro)? feb(?:rero)? marzo abr(?:il)? mayo jun(?:io)? jul(?:io)? ago(?:sto)? sept?(?:iembre)? oct(?:ubre)? nov(?:iembre)? dic(?:iembre)?",
-}  # fmt: skip
-_OTHER_WORDS = {
-    "en": {"once": 1, "twice": 2, "first": 1, "second": 2, "half": 30, "double": 2, "couple": 2, "both": 2, "pair": 2, "dozen": 12,
-           "quarter": 4, "noon": 12, "midnight": 12, "an": 1, "a": 1, "single": 1, "triple": 3, "zero": 0, "no": 0, "decade": 10, "century": 100,
-           "halves": 2, "quarters": 4, "tens": 10, "hundreds": 100, "thousands": 1000, "hundred": 100, "thousand": 1000, "million": 1000000,
-           "billion": 10**9, "third": 3, "thirds": 3, "fifths": 5, "fourth": 4, "fifth": 5, "millions": 1000000, "fortnight": 15, "none": 0,
-           "century's": 100, "decades": 10, "centuries": 100, "percent": 100},
-    "fr": {"premier": 1, "première": 1, "second": 2, "seconde": 2, "deuxième": 2, "demi": 2, "demie": 30, "double": 2, "quinzaine": 15,
-           "paire": 2, "dizaine": 10, "dizaines": 10, "douzaine": 12, "centaine": 100, "centaines": 100, "millier": 1000, "milliers": 1000,
-           "quart": 4, "quarts": 4, "tiers": 3, "midi": 12, "minuit": 12, "un": 1, "une": 1, "décennie": 10, "siècle": 100, "vingtaine": 20,
-           "trentaine": 30, "quarantaine": 40, "cinquantaine": 50, "zéro": 0, "moitié": 2, "mille": 1000, "cent": 100, "aucun": 0, "aucune": 0,
-           "million": 1000000, "milliard": 10**9, "lundi": 1, "mardi": 2, "mercredi": 3, "jeudi": 4, "vendredi": 5, "samedi": 6, "triple": 3},
-}  # fmt: skip
-_HAN_DIGITS = {character: value for value, characters in enumerate(
-    ("零〇", "一壹", "二两兩贰双", "三叁", "四肆", "五伍", "六陆", "七柒", "八捌", "九玖")) for character in characters}  # fmt: skip
+_CLOCK = re.compile(
+    rf"[{_SPACES}]?(?:[:：.hH时時点點][{_SPACES}]?[0-9]{{0,2}}|Uhr|heures?|o'clock|[ap]\.?[{_SPACES}]?m\b)",
+    re.IGNORECASE,
+)
+_ROMAN = re.compile(
+    r"(?<![A-Za-zÀ-ÿ])(?=[IVXLC])(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?=(?:e|er|ère|ème|th|nd|rd|st)?(?![A-Za-zÀ-ÿ]))"
+)
+_HAN_NUMERALS = ("零〇", "一壹", "二两兩贰双", "三叁", "四肆", "五伍", "六陆", "七柒", "八捌", "九玖")
+_HAN_DIGITS = {character: value for value, characters in enumerate(_HAN_NUMERALS) for character in characters}
 _HAN_UNITS = {"十": 10, "拾": 10, "百": 100, "千": 1000, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
 _HAN_NUMBER = re.compile(f"[{''.join(_HAN_DIGITS)}{''.join(_HAN_UNITS)}]+")
 
@@ -89,13 +68,13 @@ def _readings(number: str, text: str, start: int, end: int) -> Numeral:
     found = {_bare(digits)}
     for scale in _SCALE.finditer(text, end, end + 12):
         if scale.start() == end:
-            found.add(_scaled(number, _SCALES[scale.group(1).lower()]))
+            found.add(_scaled(number, SCALES[scale.group(1).lower()]))
             second = _SCALE.match(text, scale.end())
             if second:
-                found.add(_scaled(number, _SCALES[scale.group(1).lower()] + _SCALES[second.group(1).lower()]))
+                found.add(_scaled(number, SCALES[scale.group(1).lower()] + SCALES[second.group(1).lower()]))
     if digits.isdigit() and len(digits) <= 2 and _CLOCK.match(text, end):
         found |= {str(int(digits) + 12), str(int(digits) - 12)} if int(digits) != 12 else {"0", "24"}
-    if len(digits) <= 2 and text[end:end + 2] == "世纪":
+    if len(digits) <= 2 and text[end : end + 2] == "世纪":
         found.add(str(int(digits) - 1) + "00")
     if len(digits) == 4 and digits.endswith("0"):
         found.add(digits[2:])
@@ -114,7 +93,9 @@ def _scaled(number: str, zeros: int) -> str:
     parts = re.split("[^0-9]", number)
     decimals = parts[-1] if len(parts) > 1 and len(parts[-1]) != 3 else ""
     whole = "".join(parts[:-1]) if decimals else "".join(parts)
-    return _bare((whole + decimals).ljust(len(whole) + zeros, "0")) if len(decimals) <= zeros else _bare(whole + decimals)
+    return (
+        _bare((whole + decimals).ljust(len(whole) + zeros, "0")) if len(decimals) <= zeros else _bare(whole + decimals)
+    )
 
 
 def _unmatched(source: list[Numeral], target: list[Numeral]) -> tuple[list[Numeral], list[Numeral]]:
@@ -162,9 +143,9 @@ def words_of_numbers(text: str, language: str) -> list[str]:
             digits = _bare(_GROUPING.sub("", match.group()))
             if digits in found:
                 found.remove(digits)
-    for month, pattern in enumerate(_MONTHS.get(language, _MONTHS["en"]).split(), 1):
+    for month, pattern in enumerate(MONTHS.get(language, MONTHS["en"]).split(), 1):
         found += [str(month)] * len(re.findall(rf"(?<!\w){pattern}(?!\w)", lowered))
-    others = _OTHER_WORDS.get(language, {})
+    others = OTHER_WORDS.get(language, {})
     found += [str(others[word]) for word in re.findall(r"[^\W\d_]+", lowered) if word in others]
     return found + [str(_roman_value(match.group())) for match in _ROMAN.finditer(text) if match.group()]
 
@@ -181,7 +162,11 @@ def _han_values(numeral: str) -> Iterator[int]:
         if character in _HAN_DIGITS:
             digit = _HAN_DIGITS[character]
         elif (unit := _HAN_UNITS[character]) >= 10**4:
-            total, section, digit = (total + section + digit) * unit if total == 0 else total + (section + digit) * unit, 0, 0
+            total, section, digit = (
+                (total + section + digit) * unit if total == 0 else total + (section + digit) * unit,
+                0,
+                0,
+            )
         else:
             section, digit = section + (digit or 1) * unit, 0
     yield total + section + digit

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from service.text.carrying import Carrier
-from service.text.case import Case, in_case, in_sentence_case
+from service.text.case import CASELESS_READING, Case, in_case, in_sentence_case
 from service.text.document import Copied, Sentence
 from service.text.edits import Edit, Edited, Span
 from service.text.languages import separates_sentences_with_spaces
@@ -45,6 +45,8 @@ class Prepared:
     """With the spaces that belong to them, by their places in what is read."""
     roles: tuple[Role, ...]
     source_ids: tuple[int, ...]
+    stops: tuple[int, ...]
+    """Pieces that end its translation; none where a full stop is part of it."""
 
     @property
     def required(self) -> tuple[tuple[int, ...], ...]:
@@ -57,12 +59,12 @@ def prepared(sentence: Sentence, reader: Reader, target: str) -> Prepared:
     base, case = _in_known_letters(sentence, reader)
     chosen = reader.carriers.free(_left(sentence), len(sentence.spans))
     carried = tuple(
-        Carried(carrier, _value(span, sentence, reader.language, target), _touches(span, sentence.text, reader.language))
+        Carried(
+            carrier, value_of(span, sentence, reader.language, target), _touches(span, sentence.text, reader.language)
+        )
         for span, carrier in zip(sentence.spans, chosen, strict=False)
     )
-    edits = [
-        Edit(span.start, span.end, each.carrier.text) for span, each in zip(sentence.spans, carried, strict=False)
-    ]
+    edits = [Edit(span.start, span.end, each.carrier.text) for span, each in zip(sentence.spans, carried, strict=False)]
     removed, asides = _set_aside(sentence)
     if sentence.stop:
         edits.append(Edit(len(base), len(base) + len(sentence.stop), stop_to_read(sentence.stop, reader.language)))
@@ -73,6 +75,7 @@ def prepared(sentence: Sentence, reader: Reader, target: str) -> Prepared:
         tuple(Aside(place, text) for place, (_, text, _) in zip(places, asides, strict=True)),
         tuple(role for _, _, role in asides),
         tuple(reader.encode_read(read.text, target)),
+        () if any(stop in base for stop in ".!?。！？") else reader.carriers.stops,
     )  # fmt: skip
 
 
@@ -82,7 +85,8 @@ def _in_known_letters(sentence: Sentence, reader: Reader) -> tuple[str, Case]:
     parts = sorted((*sentence.spans, *sentence.asides))
     if not parts:
         return in_sentence_case(text, reader.language, reader.count_pieces) if reader.folds_case else (text, "sentence")
-    kept, end = [], 0
+    kept: list[str] = []
+    end = 0
     for span in parts:
         kept += (text[end : span.start], "\ufffc" * (span.end - span.start))
         end = span.end
@@ -99,7 +103,8 @@ def _left(sentence: Sentence) -> str:
     return "".join((*parts, sentence.text[end:]))
 
 
-def _value(span: Copied, sentence: Sentence, source: str, target: str) -> str:
+def value_of(span: Copied, sentence: Sentence, source: str, target: str) -> str:
+    """What stands for a copied part in the translation."""
     if span.kind != "number":
         return span.text
     return written(span.text, sentence.text[: span.start], source, target)
@@ -163,30 +168,51 @@ def finished(sentence: Prepared, decoded: str, words: Words | None = None) -> Fi
         decoded: what it wrote, without whitespace around it.
         words: where what was set aside goes; needed only if something was.
     """
-    text = in_case(decoded, sentence.case)
+    text = _begun(in_case(decoded, sentence.case), sentence)
     found = [(each, text.find(each.carrier.text)) for each in sentence.carried]
     lost = any(place < 0 or text.count(each.carrier.text) > 1 for each, place in found)
-    edits = [_put_back(each, place, text, sentence.target) for each, place in found if place >= 0]
+    edits = [_put_back(each, place, text, sentence) for each, place in found if place >= 0]
     end, stop = with_stop(text, sentence.sentence.stop, sentence.target)
     if text[end:] != stop:
         edits.append(Edit(end, len(text), stop))
     if sentence.asides:
         edits += _insertions(sentence, words or by_position(sentence, decoded), text)
     edited = Edited.of(text, edits)
-    differ = lost or numbers_differ(sentence.read.text, decoded, (sentence.source, sentence.target))
+    read, wrote = (_without_carriers(side, sentence) for side in (sentence.read.text, decoded))
+    differ = lost or numbers_differ(read, wrote, (sentence.source, sentence.target))
     return Finished(edited.text, edited, lost, differ)
 
 
-def _put_back(each: Carried, place: int, text: str, target: str) -> Edit:
+def _begun(text: str, sentence: Prepared) -> str:
+    """Without a capital where the translation goes on with what was begun."""
+    begins = sentence.sentence.text[:1].islower() and sentence.target not in CASELESS_READING
+    is_capitalised = text[:1].isupper() and text[1:2].islower()
+    return text[0].lower() + text[1:] if sentence.sentence.continues and begins and is_capitalised else text
+
+
+def _without_carriers(text: str, sentence: Prepared) -> str:
+    for each in sentence.carried:
+        text = text.replace(each.carrier.text, "\ufffc")
+    return text
+
+
+def _put_back(each: Carried, place: int, text: str, sentence: Prepared) -> Edit:
     """The value for its carrier; with a space where two words would become one."""
     value = each.value
-    if separates_sentences_with_spaces(target):
-        before, after = text[:place][-1:], text[place + 1 : place + 2]
-        if before.isalnum() and value[:1].isalnum() and not each.touches[0]:
+    before, after = text[:place][-1:], text[place + 1 : place + 2]
+    if separates_sentences_with_spaces(sentence.target):
+        if before.isalnum() and _is_word(value[:1]) and not each.touches[0]:
             value = " " + value
-        if after.isalnum() and value[-1:].isalnum() and not each.touches[1]:
+        if after.isalnum() and _is_word(value[-1:]) and not each.touches[1]:
             value += " "
+    if any(before == other.carrier.text for other in sentence.carried) and value[:1] != " ":
+        value = " " + value
     return Edit(place, place + 1, value)
+
+
+def _is_word(character: str) -> bool:
+    """Whether it would become one word with a letter beside it."""
+    return character.isalnum() or character in "{<%$@#_([`&"
 
 
 def _insertions(sentence: Prepared, words: Words, text: str) -> Iterator[Edit]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from model.errors import DataError
 from model.vocabulary import Vocabulary
-from service.text.carrying import Carriers, carriers_of
+from service.text.carrying import NO_CARRIERS, Carriers, carriers_of
 from service.text.characters import in_known_characters
 from service.text.chinese import simplifier
 from service.text.languages import SIMPLIFIED, TRADITIONAL, Directions
@@ -20,9 +20,9 @@ class Reader:
     language: str
     """As the model's directions name it."""
     vocabulary: Vocabulary
-    carriers: Carriers
     in_its_script: Callable[[str], str] = str
     """A text in the script that the model knows, of the same length."""
+    carriers: Carriers = NO_CARRIERS
     folds_case: bool = True
     """Whether titles and capitals are read as sentences."""
 
@@ -76,12 +76,12 @@ def reader_for(direction: str, directions: Iterable[str], vocabulary: Vocabulary
 
 def _reader(code: str, language: str, vocabulary: Vocabulary, carriers: Carriers) -> Reader:
     if language != SIMPLIFIED:
-        return Reader(language, vocabulary, carriers)
+        return Reader(language, vocabulary, carriers=carriers)
     # Whoever says that it is Traditional need not have it told by a character.
     chinese = simplifier()
     return Reader(
         language,
         vocabulary,
-        carriers,
         chinese.simplified if code == TRADITIONAL else chinese.simplified_if_traditional,
+        carriers,
     )

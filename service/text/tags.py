@@ -1,4 +1,4 @@
-"""Where what was set aside of a sentence goes in its translation: tags around the words that are theirs, the rest
+"""Where what was set aside of a sentence goes in the translation: tags around the words that are theirs, the rest
 behind the word that they followed.
 
 An element is an opening tag and its closing one, both in the sentence; anything else is a point. Of a translation its
@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from service.text.edits import Span
 
 _TAG = re.compile(r"<(?P<closing>/)?(?P<name>[A-Za-z][^\s/>]*)[^>]*?(?P<void>/)?>$", re.DOTALL)
-_VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())
+_VOID = frozenset(
+    ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr")
+)
 _SAME = frozenset({"**", "__", "~~", "*", "_", "==", "++"})
 
 
@@ -160,6 +162,10 @@ def _wanted(node: Node, asides: Sequence[Aside], words: Words, low: int, high: i
         found = [target for target in range(low, high) if words.links[target] in inside]
         if found:
             return found[0], found[-1] + 1
+        place = _point(start, words, low, high)
+        # None of its words is known to be translated: it encloses the one that stands where they stood.
+        has_words = inside and low < high
+        return (min(place, high - 1), min(place, high - 1) + 1) if has_words else (place, place)
     place = _point(start, words, low, high)
     return place, place
 

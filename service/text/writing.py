@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 SPACES = "\u0020\u00a0\u2009\u202f"
-_COMMA_LANGUAGES = frozenset({"fr", "de", "es", "it", "pt", "pb", "nl", "pl", "cs", "sv", "fi", "ru", "uk", "ro", "tr", "el", "id", "vi"})
+_COMMA_LANGUAGES = frozenset(
+    {"fr", "de", "es", "it", "pt", "pb", "nl", "pl", "cs", "sv", "fi", "ru", "uk", "ro", "tr", "el", "id", "vi"}
+)
 """That write 19,95."""
 _SPACE_LANGUAGES = frozenset({"fr", "pl", "cs", "sv", "fi", "ru", "uk"})
 """That write 318 640; the others of the above write 318.640."""
@@ -18,7 +20,9 @@ _NUMBER = re.compile(
 )
 _FRENCH_TIME = re.compile(rf"([0-9]{{1,2}})[{SPACES}]?[hH][{SPACES}]?([0-9]{{2}})")
 _ZEROS = {"百": 2, "千": 3, "万": 4, "萬": 4, "亿": 8, "億": 8}
-_VERSION_BEFORE = re.compile(r"(?:(?<![^\W_])v(?:er(?:sion|\.)?)?|[A-ZÀ-Ý][A-Za-zÀ-ÿ]*|版本?|第|№|#|[Nn][o°]\.?)[ .:\u00a0]?$")
+_VERSION_BEFORE = re.compile(
+    r"(?:(?<![^\W_])v(?:er(?:sion|\.)?)?|[A-ZÀ-Ý][A-Za-zÀ-ÿ]*|版本?|第|№|#|[Nn][o°]\.?)[ .:\u00a0]?$"
+)
 
 
 def written(number: str, before: str, source: str, target: str) -> str:
@@ -64,7 +68,9 @@ def _digits(parts: tuple[str, str, bool], scale: str | None, source: str, target
         zeros = sum(_ZEROS[character] for character in scale)
         whole, decimals, grouped = whole + decimals[:zeros].ljust(zeros, "0"), decimals[zeros:], True
         whole = whole.lstrip("0") or "0"
-    point, group = (",", "." if target not in _SPACE_LANGUAGES else NARROW) if target in _COMMA_LANGUAGES else (".", ",")
+    point, group = (
+        (",", "." if target not in _SPACE_LANGUAGES else NARROW) if target in _COMMA_LANGUAGES else (".", ",")
+    )
     if grouped:
         whole = f"{int(whole):,}".replace(",", group)
     return whole + (point + decimals if decimals else "")
