@@ -199,13 +199,14 @@ def _without_carriers(text: str, sentence: Prepared) -> str:
 def _put_back(each: Carried, place: int, text: str, sentence: Prepared) -> Edit:
     """The value for its carrier; with a space where two words would become one."""
     value = each.value
+    carriers = {other.carrier.text for other in sentence.carried}
     before, after = text[:place][-1:], text[place + 1 : place + 2]
     if separates_sentences_with_spaces(sentence.target):
         if before.isalnum() and _is_word(value[:1]) and not each.touches[0]:
             value = " " + value
-        if after.isalnum() and _is_word(value[-1:]) and not each.touches[1]:
+        if after.isalnum() and after not in carriers and _is_word(value[-1:]) and not each.touches[1]:
             value += " "
-    if any(before == other.carrier.text for other in sentence.carried) and value[:1] != " ":
+    if before in carriers and value[:1] != " " and not each.touches[0]:
         value = " " + value
     return Edit(place, place + 1, value)
 

@@ -21,9 +21,9 @@ _SPACE = re.compile(r"\s")
 _CUTS = (
     re.compile(r"[。！？；，：、…—]+|[.!?;,:]+(?=\s)"),
     re.compile(
-        r"(?=\s(?:and then|and after|and when|and|but|because|when|while|so that|so|then|after"
-        r"|before|although|which|who|if|or|where|et puis|et|mais|parce|car|quand|lorsque|puis|donc|alors|après|avant|qui|que|si|ou|où|und|aber"
-        r"|weil|als|wenn|dass|oder|y|pero|porque|cuando|o)\s)|(?<=[了的])(?=[我你他她它我们然后但因所])",
+        r"(?=\s(?:and then|and after|and when|and|but|because|when|while|so that|so|then|after|before|although|which"
+        r"|who|if|or|where|et puis|et|mais|parce|car|quand|lorsque|puis|donc|alors|après|avant|qui|que|si|ou|où|und"
+        r"|aber|weil|als|wenn|dass|oder|y|pero|porque|cuando|o)\s)|(?<=[了的])(?=[我你他她它我们然后但因所])",
         re.IGNORECASE,
     ),
     re.compile(r"(?=\s)"),

@@ -1,8 +1,9 @@
 """Where what was set aside of a sentence goes in the translation: tags around the words that are theirs, the rest
 behind the word that they followed.
 
-An element is an opening tag and its closing one, both in the sentence; anything else is a point. Of a translation its
-words are what evidence tells of; elements stay elements, nested as they were, and points that are tags keep their order.
+An element is an opening tag and its closing one, both in the sentence; anything else is a point. The words of a
+translation are what evidence tells of; elements stay elements, nested as they were, and points that are tags keep their
+order.
 """
 
 from __future__ import annotations
