@@ -8,9 +8,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from export.write import write_bundle
 from model.bundle import Limits, read_alignment
-from model.errors import ModelError
+from model.errors import BundleError, ModelError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,18 +34,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         quality = _read_quality(options.quality) if options.quality else ()
+        limits = _limits(options.source_tokens, options.target_tokens)
         agreement = write_bundle(
             options.checkpoint,
             options.bundle,
             options.precision,
             bundle_version=options.version,
-            limits=Limits(source_tokens=options.source_tokens, target_tokens=options.target_tokens),
+            limits=limits,
             quality=quality,
             shortlist=not options.whole_vocabulary,
             alignment=read_alignment(options.alignment) if options.alignment else None,
             report=lambda line: print(line, file=sys.stderr, flush=True),
         )
-    except ModelError as error:
+    except (ModelError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(agreement.table())
@@ -51,8 +54,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _limits(source_tokens: int, target_tokens: int) -> Limits:
+    try:
+        return Limits(source_tokens=source_tokens, target_tokens=target_tokens)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        option = "--" + str(fault["loc"][0]).replace("_", "-")
+        raise BundleError(f"{option}: {fault['msg'].lower()}, not {fault['input']}") from None
+
+
 def _read_quality(path: Path) -> tuple[dict[str, object], ...]:
-    return tuple(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    try:
+        return tuple(json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path}: not JSON lines of scores: {error}") from error
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ does, keeps a sentence's result independent of its neighbours: integer accumulat
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Mapping
 
@@ -98,14 +99,23 @@ class _Rewriter:
     def _biases(self) -> dict[str, tuple[onnx.NodeProto, str]]:
         """Constants of one dimension that are added to a product: the product's operator adds them itself.
 
-        By the product's output: the addition that disappears, and the name of its constant.
+        By the product's output, which nothing else may read: the addition that disappears, and the name of its
+        constant.
         """
+        products = {
+            node.output[0]
+            for node in self.graph.node
+            if node.op_type == "MatMul" and self._matrix(node.input[1]) is not None
+        }
+        readers = collections.Counter(name for node in self.graph.node for name in node.input)
+        readers.update(output.name for output in self.graph.output)
         found = {}
         for node in self.graph.node:
             if node.op_type == "Add":
                 for product, constant in (node.input, node.input[::-1]):
                     tensor = self.constants.get(constant)
-                    if tensor is not None and len(tensor.dims) == 1:
+                    is_vector = tensor is not None and len(tensor.dims) == 1
+                    if is_vector and product in products and readers[product] == 1:
                         found[product] = node, constant
         return found
 

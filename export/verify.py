@@ -19,7 +19,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the import: a thre
 import onnxruntime
 
 from export.graphs import suppressed_ids
-from model.bundle import GraphSpec, Precision
+from model.bundle import GraphSpec, Limits, Precision
 from model.errors import BundleError
 from model.transformer import Transformer
 from model.vocabulary import BOS_ID, EOS_ID, PAD_ID
@@ -27,7 +27,7 @@ from model.vocabulary import BOS_ID, EOS_ID, PAD_ID
 Array = npt.NDArray[Any]
 
 SHAPES = ((1, 1, 3, 1), (1, 4, 17, 9), (3, 1, 8, 12), (5, 3, 31, 20), (2, 8, 64, 40))
-"""(N, K, S, T) of each check; the traced shape was (2, 3, 5, 4)."""
+"""(N, K, S, T) of each check; the traced shape was (2, 3, 5, 4). One more is (1, 1, longest source, longest target)."""
 
 TOLERANCE = {"fp32": 2e-4, "fp16": 5e-2, "int8": None}
 """Largest difference of a log-probability allowed; int8 is judged by `AGREEMENT`, and by BLEU."""
@@ -72,8 +72,10 @@ class Agreement:
         return "\n".join(lines)
 
 
-def verify_bundle(directory: Path, graphs: dict[str, GraphSpec], model: Transformer, precision: Precision) -> Agreement:
-    """Compare all graphs with `model` (fp32).
+def verify_bundle(
+    directory: Path, graphs: dict[str, GraphSpec], model: Transformer, precision: Precision, limits: Limits
+) -> Agreement:
+    """Compare all graphs with `model` (fp32), up to the longest source and the longest output.
 
     Raises:
         BundleError: names differ, or values differ by more than the precision allows; the message lists every fault.
@@ -82,7 +84,9 @@ def verify_bundle(directory: Path, graphs: dict[str, GraphSpec], model: Transfor
     faults = [fault for name, spec in graphs.items() for fault in _name_faults(name, sessions[name], spec)]
     if faults:
         raise BundleError("exported graphs do not match their contract: " + "; ".join(faults))
-    rows = tuple(_compare(sessions, model, shape, seed) for seed, shape in enumerate(SHAPES))
+    shapes = [shape for shape in SHAPES if shape[2] <= limits.source_tokens and shape[3] <= limits.target_tokens]
+    shapes.append((1, 1, limits.source_tokens, limits.target_tokens))
+    rows = tuple(_compare(sessions, model, shape, seed) for seed, shape in enumerate(shapes))
     agreement = Agreement(precision, rows)
     faults = _value_faults(agreement)
     if faults:

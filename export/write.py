@@ -7,7 +7,6 @@ import copy
 import hashlib
 import json
 import logging
-import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -21,12 +20,15 @@ from onnx.external_data_helper import set_external_data
 
 from export.calibrate import input_peaks
 from export.graphs import GraphExport, graph_exports, named_peaks, state_specs
+from export.languages import described_languages
 from export.quantize import quantize
 from export.self_test import self_tests
 from export.verify import Agreement, verify_bundle
 from model import bundle
 from model.bundle import AlignmentMethod, GraphSpec, Limits, Manifest, Precision, SpecialIds
 from model.checkpoint import CONFIG_FILE, VOCABULARY_FILE, Checkpoint, load_checkpoint
+from model.errors import BundleError
+from model.folders import put_in_place
 from model.lexical import LEXICAL_FILE, lexical_tables
 from model.shortlist import SHORTLIST_FILE, load_shortlist
 from model.transformer import Transformer
@@ -57,9 +59,11 @@ def write_bundle(
 
     Raises:
         CheckpointError: the checkpoint cannot be read.
-        BundleError: the exported graphs do not agree with PyTorch, or the alignment needs what the checkpoint has not.
+        BundleError: the limits are beyond the network's positions, the exported graphs do not agree with PyTorch, or
+            the alignment needs what the checkpoint has not.
     """
     checkpoint = load_checkpoint(checkpoint_directory)
+    check_limits(limits, checkpoint.model.config.max_positions)
     scratch = destination.with_name(destination.name + ".partial")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
@@ -73,7 +77,7 @@ def write_bundle(
             if (checkpoint_directory / optional).is_file():
                 shutil.copyfile(checkpoint_directory / optional, scratch / optional)
         report("verifying against PyTorch")
-        agreement = verify_bundle(scratch, graphs, checkpoint.model, precision)
+        agreement = verify_bundle(scratch, graphs, checkpoint.model, precision, limits)
         manifest = _manifest(
             checkpoint, checkpoint_directory, scratch, graphs, precision, bundle_version, limits, agreement, quality
         )
@@ -82,20 +86,23 @@ def write_bundle(
         complete = manifest.model_copy(update=measured)
         lexical_tables(scratch, complete, checkpoint.vocabulary)
         bundle.write_manifest(scratch, complete)
-        _put_in_place(scratch, destination)
+        put_in_place(scratch, destination)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return agreement
 
 
-def _put_in_place(scratch: Path, destination: Path) -> None:
-    """A directory cannot replace another in one step: the old one steps aside, whole, until the new one stands."""
-    aside = destination.with_name(destination.name + ".old")
-    shutil.rmtree(aside, ignore_errors=True)
-    if destination.exists():
-        os.replace(destination, aside)
-    os.replace(scratch, destination)
-    shutil.rmtree(aside, ignore_errors=True)
+def check_limits(limits: Limits, positions: int) -> None:
+    """Refuse what a network with so many positions cannot read or write.
+
+    Raises:
+        BundleError: a limit is larger; the message names the option that sets it.
+    """
+    for side, tokens in (("source", limits.source_tokens), ("target", limits.target_tokens)):
+        if tokens > positions:
+            raise BundleError(
+                f"the network knows {positions} positions, so --{side}-tokens can be {positions} at most, not {tokens}"
+            )
 
 
 def _write_graphs(
@@ -240,6 +247,7 @@ def _manifest(
     quality: tuple[dict[str, Any], ...],
 ) -> Manifest:
     config = checkpoint.model.config
+    pairs = [direction.partition("-") for direction in checkpoint.directions]
     description = json.loads((checkpoint_directory / CONFIG_FILE).read_text(encoding="utf-8"))
     return Manifest.model_validate(
         {
@@ -247,9 +255,10 @@ def _manifest(
             "name": checkpoint.name,
             "version": bundle_version,
             "precision": precision,
-            "directions": checkpoint.directions,
+            **described_languages([(source, target) for source, _, target in pairs]),
             "special_ids": SpecialIds(pad=PAD_ID, unk=UNK_ID, bos=BOS_ID, eos=EOS_ID),
             "vocabulary_size": config.vocabulary_size,
+            "source_vocabulary_size": config.vocabulary_size,
             "limits": limits,
             "graphs": graphs,
             "states": state_specs(config, _float_type(precision)),

@@ -10,14 +10,17 @@ Shapes: N sentences, K beams a sentence, R = N K rows, S source tokens, P places
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from model.errors import BundleError
 
-FORMAT = 2
+FORMAT = 3
+"""The format that is written; format 2, which had one list of directions and our own tokeniser only, is still read."""
 MANIFEST_FILE = "manifest.json"
 WEIGHTS_FILE = "weights.bin"
 VOCABULARY_FILE = "vocabulary.spm"
@@ -67,12 +70,66 @@ class StateSpec(_Part):
 
 
 class SpecialIds(_Part):
-    """Ids with a meaning of their own."""
+    """Ids with a meaning of their own, in the target vocabulary."""
 
     pad: int
     unk: int
     bos: int
+    """What the decoder reads first; Marian's networks take `pad` for it, fairseq's `eos`."""
     eos: int
+
+
+Script = Annotated[str, Field(pattern=r"^[A-Z][a-z]{3}$")]
+"""An ISO 15924 code: `Latn`, `Cyrl`, `Hant`."""
+LanguageCode = Annotated[str, Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")]
+"""A BCP-47 tag: `fr`, `zh-Hant`, `pt-BR`."""
+
+
+class LanguageGroup(_Part):
+    """Every one of the sources is translated to every other one of the targets: 200 languages are one group and not
+    40,000 pairs."""
+
+    sources: tuple[LanguageCode, ...] = Field(min_length=1)
+    targets: tuple[LanguageCode, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _has_a_pair(self) -> LanguageGroup:
+        if not any(source != target for source in self.sources for target in self.targets):
+            raise ValueError("a group of languages needs a source and a target that differ")
+        return self
+
+
+TokenizerKind = Literal["attend", "marian", "m2m100", "nllb", "sentencepiece"]
+"""attend: our own (`model.vocabulary`). marian: two SentencePiece models whose pieces are looked up in a list. m2m100:
+one, whose pieces are, with language codes behind them. nllb: one, with an offset and language codes behind it.
+sentencepiece: one or two models and lists of pieces, as CTranslate2's packages have them."""
+
+
+class TokenizerSpec(_Part):
+    """How text becomes ids and ids become text."""
+
+    kind: TokenizerKind = "attend"
+    case: Literal["kept", "folded"] = "kept"
+    """folded: the tokeniser lower-cases what it reads."""
+    carriers: tuple[int, ...] = ()
+    """Ids of pieces that stand for spans which come back as they were; empty if the model knows none."""
+    scripts: tuple[Script, ...] = ()
+    """ISO 15924 codes of the scripts the model was trained on; empty if nobody knows."""
+    tags: dict[LanguageCode, str] = {}
+    """The name by which the vocabulary knows a language, e.g. `fra_Latn` for `fr`; languages that are missing here have
+    their own code for a name."""
+
+
+class DecoderSpec(_Part):
+    """What kind of network writes the output, for readers that want to know before they open a graph."""
+
+    architecture: str = "transformer"
+    state_kinds: tuple[StateKind, ...] = ("per_source", "growing")
+    """The kinds of state it has, each once: a reader refuses those it cannot keep."""
+    suppressed_ids: tuple[int, ...] = ()
+    """Ids that are never chosen though they have a probability; those without one the graphs leave out themselves."""
+    first_token: Literal["free", "language"] = "free"
+    """language: every output begins with the token of its target language, which costs no probability."""
 
 
 class Limits(_Part):
@@ -129,9 +186,17 @@ class Manifest(_Part):
     name: str
     version: str
     precision: Precision
-    directions: tuple[str, ...] = Field(min_length=1)
+    languages: tuple[LanguageGroup, ...] = Field(min_length=1)
+    """Groups of sources and targets, the pair of most concern first."""
+    language_names: dict[LanguageCode, str] = {}
+    """English names; a language that is missing here has none but its code."""
+    tokenizer: TokenizerSpec = TokenizerSpec()
+    decoder: DecoderSpec = DecoderSpec()
     special_ids: SpecialIds
     vocabulary_size: int
+    """Tokens an output may consist of."""
+    source_vocabulary_size: int
+    """Tokens a source may consist of: the same vocabulary unless the tokeniser has two."""
     limits: Limits
     graphs: dict[GraphName, GraphSpec]
     states: tuple[StateSpec, ...]
@@ -146,8 +211,50 @@ class Manifest(_Part):
     """What whoever loads the bundle can try before trusting it."""
     alignment: dict[str, AlignmentMethod] = {}
     """What is best for each direction, as `python -m service align-eval` wrote it."""
+    licence: str | None = None
+    """SPDX identifier of the weights' licence as their origin states it, or its words; None if it states none."""
+    origin: str | None = None
+    """Where the weights were had from, e.g. `Helsinki-NLP/opus-mt-de-en`; None for our own."""
+    priority: int = 0
+    """Of several bundles for one pair the one with the highest serves it."""
+    extra: dict[str, Any] = {}
+    """Whatever else a maker wants to keep; no reader depends on it."""
     files: dict[str, str]
     """SHA-256 of every other file in the directory."""
+
+    @model_validator(mode="after")
+    def _kinds_of_state_are_those_of_the_states(self) -> Manifest:
+        kinds = {state.kind for state in self.states}
+        if kinds != set(self.decoder.state_kinds):
+            raise ValueError(f"decoder.state_kinds are not the kinds of the states: {', '.join(sorted(kinds))}")
+        return self
+
+    def pairs(self) -> Iterator[tuple[str, str]]:
+        """Every (source, target) once, in the order of the groups."""
+        seen: set[tuple[str, str]] = set()
+        for group in self.languages:
+            for pair in ((source, target) for source in group.sources for target in group.targets):
+                if pair[0] != pair[1] and pair not in seen:
+                    seen.add(pair)
+                    yield pair
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """The pairs as `fr-en`."""
+        return tuple(f"{source}-{target}" for source, target in self.pairs())
+
+
+def language_groups(pairs: Sequence[tuple[str, str]]) -> tuple[LanguageGroup, ...]:
+    """Groups that make exactly these pairs: sources that have the same targets share one."""
+    targets: dict[str, tuple[str, ...]] = {}
+    for source, target in pairs:
+        targets[source] = (*targets.get(source, ()), target)
+    sources: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for source, its_targets in targets.items():
+        sources[its_targets] = (*sources.get(its_targets, ()), source)
+    return tuple(
+        LanguageGroup(sources=its_sources, targets=its_targets) for its_targets, its_sources in sources.items()
+    )
 
 
 def sha256(path: Path) -> str:
@@ -169,14 +276,35 @@ def read_manifest(directory: Path) -> Manifest:
     """
     path = directory / MANIFEST_FILE
     try:
-        manifest = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BundleError(f"{path}: no such file; make a bundle with: python -m export CHECKPOINT BUNDLE") from None
-    except (UnicodeDecodeError, ValidationError) as error:
+    except ValueError as error:
         raise BundleError(f"{path}: not a manifest of format {FORMAT}: {error}") from error
-    if manifest.format != FORMAT:
-        raise BundleError(f"{path}: format {manifest.format}, this version reads format {FORMAT}; export it again")
-    return manifest
+    found = values.get("format") if isinstance(values, dict) else None
+    if isinstance(found, int) and found not in (_OLD_FORMAT, FORMAT):
+        formats = f"formats {_OLD_FORMAT} and {FORMAT}"
+        raise BundleError(f"{path}: format {found}, this version reads {formats}; export it again")
+    try:
+        return Manifest.model_validate(_renewed(values) if found == _OLD_FORMAT else values)
+    except (ValidationError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BundleError(f"{path}: not a manifest of format {found or FORMAT}: {error}") from error
+
+
+_OLD_FORMAT = 2
+
+
+def _renewed(values: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest of format 2 says, in format 3. It knew our own tokeniser and the Transformer only."""
+    kept = {key: value for key, value in values.items() if key != "directions"}
+    pairs = [(source, target) for source, _, target in (each.partition("-") for each in values["directions"])]
+    return {
+        **kept,
+        "format": FORMAT,
+        "languages": language_groups(pairs),
+        "decoder": {"state_kinds": list(dict.fromkeys(state["kind"] for state in values["states"]))},
+        "source_vocabulary_size": values["vocabulary_size"],
+    }
 
 
 _ALIGNMENTS = TypeAdapter(dict[str, AlignmentMethod])

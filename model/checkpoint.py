@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from model.config import ModelConfig
 from model.errors import CheckpointError
+from model.folders import put_in_place
 from model.transformer import Transformer
 from model.vocabulary import Vocabulary
 
@@ -66,9 +66,7 @@ def save_checkpoint(
         "training": training,
     }
     (scratch / CONFIG_FILE).write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    if directory.exists():
-        shutil.rmtree(directory)
-    os.replace(scratch, directory)
+    put_in_place(scratch, directory)
 
 
 def load_checkpoint(directory: Path, device: torch.device | None = None) -> Checkpoint:

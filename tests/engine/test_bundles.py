@@ -113,10 +113,10 @@ def test_log_prob_equals_forced_decoding(fp32: LoadedEngine, checkpoint: Checkpo
 
 
 def test_the_shipped_bundle_comes_from_the_shipped_checkpoint(checkpoint: Checkpoint) -> None:
-    manifest = json.loads((SHIPPED_BUNDLE / MANIFEST_FILE).read_text())
-    assert manifest["precision"] == "int8"
-    assert manifest["name"] == checkpoint.name
-    assert tuple(manifest["directions"]) == checkpoint.directions
+    manifest = read_manifest(SHIPPED_BUNDLE)
+    assert manifest.precision == "int8"
+    assert manifest.name == checkpoint.name
+    assert manifest.directions == checkpoint.directions
     assert (SHIPPED_BUNDLE / "vocabulary.spm").read_bytes() == (PRETRAINED / "vocabulary.spm").read_bytes()
 
 
@@ -336,3 +336,16 @@ print([thread.name for thread in threading.enumerate()])
     )
     assert result.stdout.splitlines() == ["[]", "['MainThread']"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_of_format_2_is_served_as_before() -> None:
+    old = ROOT / "tests" / "data" / "bundle-format-2"
+    assert json.loads((old / MANIFEST_FILE).read_text())["format"] == 2
+    loaded = load(old)  # tries its eight sentences
+    try:
+        assert len(loaded.manifest.self_tests) == 8
+        job = Job(tuple(loaded.vocabulary.encode_source("Je suis fatigué.", "en")), SearchOptions(beam_size=4))
+        loaded.engine.submit([job])
+        assert loaded.vocabulary.decode(job.future.result(30)[0].target_ids) == "I am happy."
+    finally:
+        loaded.engine.close()

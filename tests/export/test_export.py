@@ -17,7 +17,7 @@ from export.calibrate import input_peaks
 from export.graphs import graph_exports
 from export.quantize import quantize, quantize_columns
 from export.verify import verify_bundle
-from model.bundle import Manifest, check_files, read_manifest
+from model.bundle import Limits, Manifest, check_files, read_manifest
 from model.checkpoint import load_checkpoint
 from model.errors import BundleError
 
@@ -26,6 +26,8 @@ from model.errors import BundleError
 def bundle(request: pytest.FixtureRequest, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of the tiny model in each precision."""
     directory = tmp_path_factory.mktemp("bundle") / request.param
+    directory.mkdir()
+    (directory / "old").write_text("of a bundle that stood there")
     assert main([str(tiny_checkpoint), str(directory), "--precision", request.param]) == 0
     return directory
 
@@ -136,7 +138,7 @@ def test_state_is_moved_as_an_array_is_indexed(bundle: Path, kind: str) -> None:
 def test_agreement_with_torch_is_recorded(bundle: Path) -> None:
     manifest = read_manifest(bundle)
     rows = manifest.agreement["rows"]
-    assert len(rows) == 5
+    assert len(rows) == 6
     worst = max(row["log_prob_difference"] for row in rows)
     assert 0 < worst < {"fp32": 1e-4, "fp16": 5e-2, "int8": 0.5}[manifest.precision]
 
@@ -161,14 +163,14 @@ def test_verification_notices_other_weights(bundle: Path, tiny_checkpoint: Path)
     with torch.no_grad():
         model.decoder[0].cross_attention.value.weight.mul_(-1.0)
     with pytest.raises(BundleError, match="do not agree"):
-        verify_bundle(bundle, dict(manifest.graphs), model, manifest.precision)
+        verify_bundle(bundle, dict(manifest.graphs), model, manifest.precision, manifest.limits)
 
 
 def test_verification_notices_another_contract(bundle: Path, tiny_checkpoint: Path) -> None:
     manifest = read_manifest(bundle)
     graphs = {**manifest.graphs, "encoder": manifest.graphs["decoder"].model_copy(update={"file": "encoder.onnx"})}
     with pytest.raises(BundleError, match="encoder inputs"):
-        verify_bundle(bundle, graphs, load_checkpoint(tiny_checkpoint).model, manifest.precision)
+        verify_bundle(bundle, graphs, load_checkpoint(tiny_checkpoint).model, manifest.precision, manifest.limits)
 
 
 def test_a_failed_export_leaves_the_old_bundle_and_no_half_one(
@@ -258,3 +260,86 @@ def test_int8_rows_do_not_depend_on_their_neighbours() -> None:
 def test_manifest_survives_json(bundle: Path) -> None:
     manifest = read_manifest(bundle)
     assert Manifest.model_validate_json(manifest.model_dump_json()) == manifest
+
+
+@pytest.mark.parametrize(
+    ("option", "other"), [("--source-tokens", "--target-tokens"), ("--target-tokens", "--source-tokens")]
+)
+def test_limits_beyond_the_positions_are_refused(
+    option: str, other: str, tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(tiny_checkpoint), str(tmp_path / "bundle"), option, "1025", other, "64"]
+    assert main(arguments) == 2
+    sentence = f"error: the network knows 1024 positions, so {option} can be 1024 at most, not 1025"
+    assert capsys.readouterr().err.splitlines()[-1] == sentence
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_is_verified_at_its_limits(bundle: Path) -> None:
+    manifest = read_manifest(bundle)
+    limits = manifest.limits
+    shapes = [tuple(row["shape"]) for row in manifest.agreement["rows"]]
+    assert (1, 1, limits.source_tokens, limits.target_tokens) in shapes
+
+
+def test_verification_goes_to_the_limits(bundle: Path, tiny_checkpoint: Path) -> None:
+    manifest = read_manifest(bundle)
+    beyond = Limits(source_tokens=64, target_tokens=1025)  # the table of positions has 1,024
+    with pytest.raises(Exception, match=r"out of range|out of bounds"):
+        verify_bundle(bundle, dict(manifest.graphs), load_checkpoint(tiny_checkpoint).model, manifest.precision, beyond)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--quality", "none.jsonl"], "none.jsonl: not JSON lines of scores"),
+        (["--quality", "broken.jsonl"], "broken.jsonl: not JSON lines of scores"),
+        (["--source-tokens", "2"], "--source-tokens: input should be greater than or equal to 3, not 2"),
+        (["--target-tokens", "-1"], "--target-tokens: input should be greater than or equal to 2, not -1"),
+    ],
+)
+def test_what_a_person_can_mend_is_one_sentence(
+    arguments: list[str],
+    sentence: str,
+    tiny_checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("broken.jsonl").write_text("{")
+    assert main([str(tiny_checkpoint), "bundle", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {sentence}")
+    assert error.count("\n") == 1
+    assert not Path("bundle").exists()
+
+
+def test_a_constant_that_follows_no_product_is_still_added() -> None:
+    rng = np.random.default_rng(2)
+    weight = rng.normal(size=(16, 12)).astype(np.float32)
+    before, between, after = (rng.normal(size=size).astype(np.float32) for size in (16, 12, 12))
+    nodes = [
+        helper.make_node("Add", ["x", "before"], ["x1"]),
+        helper.make_node("Relu", ["x1"], ["x2"]),
+        helper.make_node("MatMul", ["x2", "w"], ["y1"]),
+        helper.make_node("Relu", ["y1"], ["y2"]),
+        helper.make_node("Add", ["between", "y2"], ["y3"]),
+        helper.make_node("Add", ["y1", "after"], ["y4"]),  # y1 is read twice: the product keeps no bias
+        helper.make_node("Add", ["y3", "y4"], ["y"]),
+    ]
+    constants = {"before": before, "w": weight, "between": between, "after": after}
+    graph = helper.make_graph(
+        nodes,
+        "constants on all sides",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 16])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 12])],
+        [numpy_helper.from_array(values, name) for name, values in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    rows = rng.normal(size=(9, 16)).astype(np.float32)
+    product = np.maximum(rows + before, 0) @ weight
+    expected = np.maximum(product, 0) + between + product + after
+    quantised = quantize(model, {"w": 6.0, "after": 6.0, "between": 6.0, "before": 6.0})
+    session = onnxruntime.InferenceSession(quantised.SerializeToString(), providers=["CPUExecutionProvider"])
+    assert np.abs(session.run(None, {"x": rows})[0] - expected).max() < 0.05 * np.abs(expected).max()

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from model.bundle import FORMAT, Limits, Manifest, SpecialIds
+from model.bundle import FORMAT, DecoderSpec, Limits, Manifest, SpecialIds, language_groups
 from model.vocabulary import Vocabulary
 from service.app import create_app
 from service.engine.jobs import EngineClosedError, FinishReason, Hypothesis, Job, QueueFullError, Ticket
@@ -29,9 +29,11 @@ MANIFEST = Manifest(
     name="tiny",
     version="7",
     precision="fp32",
-    directions=("zh-en", "fr-en", "en-fr", "en-zh"),
+    languages=language_groups([("zh", "en"), ("fr", "en"), ("en", "fr"), ("en", "zh")]),
+    decoder=DecoderSpec(state_kinds=()),
     special_ids=SpecialIds(pad=0, unk=1, bos=2, eos=3),
     vocabulary_size=500,
+    source_vocabulary_size=500,
     limits=Limits(source_tokens=40, target_tokens=90),
     graphs={},
     states=(),

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from model.bundle import language_groups
 from model.vocabulary import Vocabulary
 from service.__main__ import EXIT_BAD_INPUT, main
 from service.explain.details import Side
@@ -163,9 +164,8 @@ def test_traditional_chinese_is_refused_as_a_target(loader: FakeLoader, code: st
 
 
 def test_a_model_without_chinese_knows_no_traditional(vocabulary: Vocabulary) -> None:
-    loader = FakeLoader(
-        vocabulary, manifest=FakeLoader(vocabulary).manifest.model_copy(update={"directions": ("fr-en",)})
-    )
+    manifest = FakeLoader(vocabulary).manifest.model_copy(update={"languages": language_groups([("fr", "en")])})
+    loader = FakeLoader(vocabulary, manifest=manifest)
     reply = translate(make_app(loader), {"q": "我愛你。", "source": "zt", "target": "en"})
     assert (reply.status_code, reply.json()["error"]) == (400, "zt is not supported; available: fr to en")
 
