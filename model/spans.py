@@ -5,6 +5,7 @@ Linear in the length of the text: every quantifier is possessive, has a bound, o
 
 from __future__ import annotations
 
+import bisect
 import functools
 import re
 from collections.abc import Iterable, Sequence
@@ -66,10 +67,12 @@ _PLACEHOLDER = "|".join((
 ))  # fmt: skip
 
 _MARKUP = "|".join((
-    r"<!--(?:[^-]|-(?!->))*+-->|</?[A-Za-z][A-Za-z0-9:._-]{0,40}+(?:\s[^<>]{0,2000}+)?/?>|<[!?][A-Za-z][^<>]{0,2000}+>",
+    r"<!--(?:[^-]|-(?!->)){0,1000}+-->|</?[A-Za-z][A-Za-z0-9:._-]{0,40}+(?:\s[^<>]{0,2000}+)?/?>|<[!?][A-Za-z][^<>]{0,2000}+>",
     r"&(?:[A-Za-z][A-Za-z0-9]{1,30}+|#[0-9]{1,7}+|#[xX][0-9A-Fa-f]{1,6}+);",
 ))  # fmt: skip
-_NOTE = r"\[[0-9]{1,3}\]|\[\^[A-Za-z0-9_-]{1,20}\]|(?<=[.!?,;:…»”\")])[\u00b9\u00b2\u00b3\u2070-\u2079]+|[†‡]+"
+_NOTE = (
+    r"\[[0-9]{1,3}\]|\[\^[A-Za-z0-9_-]{1,20}\]|(?<=[.!?,;:…»”\")])[\u00b9\u00b2\u00b3\u2070-\u2079]{1,9}+|[†‡]{1,9}+"
+)
 
 _SUFFIXES = (
     "txt|md|rst|html?|css|scss|jsx?|tsx?|mjs|json|ya?ml|toml|xml|csv|tsv|ini|cfg|conf|log|py|rb|rs|go|java|kt|cpp|hpp|cs|php|sh|bat|"
@@ -80,7 +83,7 @@ _SEGMENT = "[A-Za-z0-9\u00c0-\u024f_@%+~.-]{1,99}+"
 _PATH = "|".join((
     rf"{_NOT_AFTER}[A-Za-z]:[\\/](?:[^\s\\/:*?\"<>|,;]{{1,99}}+[\\/])*+(?:[^\s\\/:*?\"<>|,;]{{0,99}}[^\s\\/:*?\"<>|,;.!)\]])?",
     r"(?<![\w\\])\\\\[\w.$-]{1,99}+(?:\\[\w.$-]{1,99}+)++",
-    rf"(?<![\w./~<*)\]])(?:~|[.]{{1,2}})?/(?:{_SEGMENT}/)*+(?:[A-Za-z0-9\u00c0-\u024f_@%+~.-]{{0,99}}[A-Za-z0-9\u00c0-\u024f_])?(?<=[A-Za-z0-9_/\u00c0-\u024f])(?<!\s/)",
+    rf"(?<![\w./~<*)\]])(?:~|[.]{{1,2}})?/(?=[A-Za-z0-9_.@~\u00c0-\u024f])(?:{_SEGMENT}/)*+(?:[A-Za-z0-9\u00c0-\u024f_@%+~.-]{{0,99}}[A-Za-z0-9\u00c0-\u024f_])?(?<=[A-Za-z0-9_/\u00c0-\u024f])(?<!\s/)",
     rf"{_NOT_AFTER}(?:[A-Za-z0-9_.-]{{1,60}}+/){{1,9}}+[A-Za-z0-9_-]{{1,60}}+\.[A-Za-z0-9]{{1,5}}{_NOT_BEFORE}",
 ))  # fmt: skip
 _KEY = "Ctrl|Control|Strg|AltGr|Alt|Shift|Maj|Cmd|Command|Win|Windows|Super|Meta|Fn|Option|Opt|Esc|Tab|[⌘⌥⇧⌃]"
@@ -123,7 +126,7 @@ _MOMENT = (
 _PHONE = r"(?:\+[0-9]{1,3}[ .-]?)?(?:\([0-9]{1,4}\)[ .-]?)?[0-9]{1,4}(?:[ .-][0-9]{2,8}){1,6}"
 _VERSION = r"[0-9]{1,9}(?:[.][0-9]{1,9}){2,6}(?:[-+][A-Za-z0-9.]{1,20})?(?:/[0-9]{1,3})?"
 _SEPARATED = r"[0-9]{1,18}(?:[.,:/'’\u2013-][0-9]{1,18}){1,9}"
-_PLAIN = f"(?:{_GROUPED}(?![0-9])|{_SEPARATED}|[0-9]{{3,}})"
+_PLAIN = f"(?:{_GROUPED}(?![0-9])|{_SEPARATED}|[0-9]{{3,}}+)"
 _SCALE = "(?:[万亿億萬千百][亿億万萬]?)"
 _NUMBER = "|".join((
     f"{_FREE}{_MOMENT}",
@@ -234,14 +237,21 @@ def _with_foreign(text: str, found: list[FoundSpan], language: str) -> list[Foun
     if "Latn" in scripts and not _UNUSUAL.search(text):
         return found
     runs = [match.span() for match in _foreign_runs(scripts).finditer(text)]
-    return _merged(found, [FoundSpan(start, end, "script") for start, end in runs])
+    return merged(found, [FoundSpan(start, end, "script") for start, end in runs])
 
 
-def _merged(first: Sequence[FoundSpan], second: Iterable[FoundSpan]) -> list[FoundSpan]:
-    """Both in order, without those of `second` that overlap one of `first`."""
-    taken = sorted(first)
-    merged = list(taken)
+def merged(first: Sequence[FoundSpan], second: Iterable[FoundSpan]) -> list[FoundSpan]:
+    """Both in order, without those of `second`, in order, that overlap one of `first` or one before.
+
+    `first` is in order and without overlap.
+    """
+    kept: list[FoundSpan] = []
+    end = 0
     for span in second:
-        if not any(span.start < other.end and other.start < span.end for other in taken):
-            merged.append(span)
-    return sorted(merged)
+        after = bisect.bisect_left(first, span)
+        before_ends = first[after - 1].end if after else 0
+        next_starts = first[after].start if after < len(first) else span.end
+        if max(before_ends, end) <= span.start < span.end <= next_starts:
+            kept.append(span)
+            end = span.end
+    return sorted((*first, *kept)) if kept else list(first)

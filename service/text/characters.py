@@ -101,11 +101,12 @@ def _continues(character: str) -> bool:
 def _after(first: Edited, second: Edited) -> Edited:
     """Both changes as one."""
     edits = [Edit(*first.old_span((edit.start, edit.end)), edit.text) for edit in second.edits]
-    kept = [
-        edit for edit, (start, end) in zip(first.edits, first._new, strict=True)
-        if not any(other.start <= start and end <= other.end for other in second.edits)
-    ]  # fmt: skip
-    return Edited.of(first.old, [*edits, *kept])
+    # What is composed holds what was changed in it.
+    chosen: list[Edit] = []
+    for edit in sorted((*edits, *first.edits), key=lambda edit: (edit.start, -edit.end)):
+        if not chosen or edit.start >= chosen[-1].end:
+            chosen.append(edit)
+    return Edited(first.old, tuple(chosen))
 
 
 def in_known_characters(text: str, language: str) -> str:

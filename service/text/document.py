@@ -12,7 +12,7 @@ from model.spans import SET_ASIDE, FoundSpan, Kind
 from service.text.characters import in_plain_characters
 from service.text.edits import Edited, Span
 from service.text.languages import separates_sentences_with_spaces
-from service.text.lines import blocks, cells, inside, masked, spans_of
+from service.text.lines import blocks, cells, inside, masked, spans_between, spans_of
 from service.text.marks import tail
 from service.text.sentences import cuts_of_long, sentence_spans, trim
 from service.text.separators import spaced_marks
@@ -130,7 +130,7 @@ class Document:
             for part in parts:
                 first = part[0] - place[0]
                 inner = sentence and (sentence if part == place else sentence.part(first, part[1] - place[0]))
-                segments.append(_segment(plain, part, inner))
+                segments.append(_segment(plain, part, inner if inner and _has_words(inner) else None))
         return cls(plain, tuple(segments), split)
 
     @property
@@ -220,7 +220,7 @@ def _sentences(plain: Edited, language: str, terms: Terms, *, has_tags: bool) ->
         mask = masked(line, spans) if spans else line
         for cell in cells(line, mask, spans):
             for start, end in _of_cell(line, mask, cell, spans, language):
-                found = [_copied(span, start, line_start, plain, terms) for span in spans if start <= span.start < end]
+                found = [_copied(span, start, line_start, plain, terms) for span in spans_between(spans, start, end)]
                 sentence = _sentence(line[start:end], tail(mask[start:end]), found)
                 yield (line_start + start, line_start + end), sentence if _has_words(sentence) else None
 

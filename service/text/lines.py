@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections.abc import Iterator, Sequence
 
-from model.spans import SET_ASIDE, FoundSpan, Kind, find_spans
+from model.spans import SET_ASIDE, FoundSpan, find_spans, merged
 from service.text.edits import Span
 from service.text.marks import inside_marks
 from service.text.terms import NO_TERMS, Terms
 
+MOST_MARKS = 8
+"""Kinds of marks that may stand around a line, one in another."""
 _CELLS = re.compile(r"[^\S\n]*(?:\t|[^\S\t]{2,}|[^\S\n]*\|[^\S\n]*|_{2,}|\.{4,}|-{3,}|={3,}|…{3,}|·{3,})\s*")
 _FENCES = re.compile(r"^[ \t]*(```+|~~~+)[^\n]*\n.*?(?:^[ \t]*\1[^\n]*$|\Z)", re.MULTILINE | re.DOTALL)
 _RAW = re.compile(r"<(script|style|pre|textarea)\b[^>]*>.*?</\1\s*>|<!--.*?-->", re.DOTALL | re.IGNORECASE)
@@ -47,19 +50,27 @@ def spans_of(line: str, language: str, terms: Terms = NO_TERMS, *, has_tags: boo
         has_tags: characters of a private plane stand for tags, and nothing else is one.
     """
     found = list(terms.spans(line))
-    if "<dnt>" in line.lower():
-        found += [span for match in _DNT.finditer(line) for span in _untranslated(match)]
     if has_tags:
-        found += [FoundSpan(*match.span(), "tag") for match in _TAG_SIGNS.finditer(line)]
+        found = merged(found, (FoundSpan(*match.span(), "tag") for match in _TAG_SIGNS.finditer(line)))
+    if "<dnt>" in line.lower():
+        found = merged(found, (span for match in _DNT.finditer(line) for span in _untranslated(match)))
     if "](" in line or "][" in line:
-        found += [span for match in _LINK.finditer(line) for span in _ends(match, (1, 3))]
+        found = merged(found, (span for match in _LINK.finditer(line) for span in _ends(match, (1, 3))))
     regular = find_spans(line, language)
     if any(mark in line for mark in "*_~="):
-        code = [span for span in regular if span.kind in ("code", "address", "placeholder", "name")]
-        found += [
-            span for match in _EMPHASIS.finditer(line) if not _inside(match.span(), code) for span in _marks(match)
-        ]
-    return _in_order(found, regular) if found else regular
+        found = merged(found, _emphasis(line, regular))
+    return merged(found, regular) if found else regular
+
+
+def _emphasis(line: str, regular: Sequence[FoundSpan]) -> Iterator[FoundSpan]:
+    """Marks of emphasis that are not in code, an address or a name."""
+    opaque = [span for span in regular if span.kind in ("code", "address", "placeholder", "name")]
+    starts = [span.start for span in opaque]
+    for match in _EMPHASIS.finditer(line):
+        places = (match.start(), match.end() - 1)
+        before = ((bisect.bisect_right(starts, place) - 1, place) for place in places)
+        if not any(index >= 0 and place < opaque[index].end for index, place in before):
+            yield from _marks(match)
 
 
 def _untranslated(match: re.Match[str]) -> Iterator[FoundSpan]:
@@ -76,22 +87,6 @@ def _ends(match: re.Match[str], groups: tuple[int, int]) -> Iterator[FoundSpan]:
 def _marks(match: re.Match[str]) -> Iterator[FoundSpan]:
     first = next(group for group in (1, 4, 7) if match.group(group) is not None)
     yield from _ends(match, (first, first + 2))
-
-
-def _inside(span: Span, others: Sequence[FoundSpan]) -> bool:
-    """Whether one end of the span lies in another."""
-    return any(other.start <= place < other.end for place in (span[0], span[1] - 1) for other in others)
-
-
-def _in_order(first: Sequence[FoundSpan], second: Sequence[FoundSpan]) -> list[FoundSpan]:
-    kept: list[FoundSpan] = []
-    for span in (*first, *second):
-        if span.start < span.end and not any(span.start < other.end and other.start < span.end for other in kept):
-            kept.append(span)
-    return sorted(kept)
-
-
-_MASKS: dict[Kind, str] = {"emoji": "\u2800"}
 
 
 def masked(line: str, spans: Sequence[FoundSpan]) -> str:
@@ -121,15 +116,21 @@ def cells(line: str, mask: str, spans: Sequence[FoundSpan]) -> Iterator[Span]:
     yield inside(line, start, len(line), spans)
 
 
+def spans_between(spans: Sequence[FoundSpan], start: int, end: int) -> Sequence[FoundSpan]:
+    """Those of `spans`, which are in order, that begin there."""
+    return spans[bisect.bisect_left(spans, (start,)) : bisect.bisect_left(spans, (end,))] if spans else spans
+
+
 def inside(line: str, start: int, end: int, spans: Sequence[FoundSpan]) -> Span:
     """The part without marks around it, and without what is set aside at its ends."""
     if start >= end:
         return start, start
+    spans = spans_between(spans, start, end)
     starts = {span.start: span.end for span in spans if span.kind in SET_ASIDE or line[span.start] == "["}
     ends = {span.end: span.start for span in spans if span.kind in SET_ASIDE}
     copied_starts = {span.start for span in spans if span.kind not in SET_ASIDE}
     copied_ends = {span.end for span in spans if span.kind not in SET_ASIDE}
-    while start < end:
+    for _ in range(MOST_MARKS):
         before = start, end
         start = min(starts.get(start, start), end)
         end = max(ends.get(end, end), start)
@@ -137,9 +138,9 @@ def inside(line: str, start: int, end: int, spans: Sequence[FoundSpan]) -> Span:
             start, end = inside_marks(line, start, end)
         else:
             start, end = _trimmed_around(line, start, end, copied_starts, copied_ends)
-        if (start, end) == before:
+        if (start, end) == before or start >= end:
             break
-    return start, end
+    return start, max(start, end)
 
 
 def _trimmed_around(line: str, start: int, end: int, starts: set[int], ends: set[int]) -> Span:

@@ -8,6 +8,8 @@ import re
 from service.text.edits import Span
 from service.text.languages import separates_sentences_with_spaces
 
+MOST_MARKS = 12
+"""That are set aside one after the other."""
 _PAIRS = dict(zip("([{（【「『《〈“‘«‹„\"'`*_~", ")]}）】」』》〉”’»›“\"'`*_~", strict=True))
 _EITHER = frozenset("\"'`*_~")
 """Marks that open and close alike."""
@@ -34,7 +36,7 @@ def inside_marks(text: str, start: int, end: int) -> Span:
 
     Brackets and quotes go only together, and only if what is between them is all that they enclose.
     """
-    while True:
+    for _ in range(MOST_MARKS):
         before = start, end
         start, end = _trimmed(text, start, end)
         leading = _LEADING.match(text, start, end)
@@ -45,7 +47,8 @@ def inside_marks(text: str, start: int, end: int) -> Span:
             end = start + trailing.start()
         start, end = _without_pair(text, start, end)
         if (start, end) == before:
-            return start, end
+            break
+    return start, end
 
 
 def _trimmed(text: str, start: int, end: int) -> Span:

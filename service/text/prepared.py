@@ -176,7 +176,10 @@ def finished(sentence: Prepared, decoded: str, words: Words | None = None) -> Fi
     if text[end:] != stop:
         edits.append(Edit(end, len(text), stop))
     if sentence.asides:
-        edits += _insertions(sentence, words or by_position(sentence, decoded), text)
+        # Nothing is put into a stop that is written anew.
+        most = end if text[end:] != stop else len(text)
+        insertions = _insertions(sentence, words or by_position(sentence, decoded))
+        edits += (Edit(min(place, most), min(place, most), aside) for place, aside in insertions)
     edited = Edited.of(text, edits)
     read, wrote = (_without_carriers(side, sentence) for side in (sentence.read.text, decoded))
     differ = lost or numbers_differ(read, wrote, (sentence.source, sentence.target))
@@ -216,9 +219,9 @@ def _is_word(character: str) -> bool:
     return character.isalnum() or character in "{<%$@#_([`&"
 
 
-def _insertions(sentence: Prepared, words: Words, text: str) -> Iterator[Edit]:
+def _insertions(sentence: Prepared, words: Words) -> Iterator[tuple[int, str]]:
     for index, place in placed(sentence.asides, sentence.roles, words):
-        yield Edit(place, place, sentence.asides[index].text)
+        yield place, sentence.asides[index].text
 
 
 def by_position(sentence: Prepared, decoded: str) -> Words:
