@@ -11,6 +11,7 @@ stdout is one JSON object.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import statistics
@@ -30,10 +31,11 @@ from onnx import TensorProto, helper, numpy_helper
 from model.bundle import Manifest
 from model.shortlist import SHORTLIST_FILE, load_shortlist
 from model.vocabulary import EOS_ID, Vocabulary
-from service.engine.jobs import Job, SearchOptions
-from service.engine.loading import OnnxDecoder, load_engine
-from service.engine.runtime import load_runtime
+from service.engine.decoder.opening import OnnxDecoder
+from service.engine.decoder.runtime import load_runtime
+from service.engine.loading import SILENT, load_engine
 from service.engine.search import BeamGroup
+from service.engine.types import EngineConfig, Job, SearchOptions
 
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 LENGTHS = (8, 16, 32, 64, 128, 256)
@@ -178,30 +180,30 @@ def _product_ms(model: onnx.ModelProto, x: np.ndarray) -> float:
 
 def interactive(directory: Path) -> dict[str, float]:
     """One sentence alone, and again and again while a document is translated: medians in milliseconds."""
-    loaded = load_engine(
-        directory, device="cpu", sessions=0, threads=0, max_rows=256, on_report=lambda report: None
-    )  # fmt: skip
+    return asyncio.run(_interactive(directory))
+
+
+async def _interactive(directory: Path) -> dict[str, float]:
+    loaded = await load_engine(EngineConfig(directory=directory, device="cpu"), SILENT)
     text = "Il fait très beau aujourd'hui et nous allons nous promener dans le parc."
     source = tuple(loaded.vocabulary.encode_source(text, "en"))
     options = SearchOptions(max_output_tokens=2 * len(source) + 10)
 
-    def ask() -> float:
+    async def ask() -> float:
         began = time.perf_counter()
-        job = Job(source, options)
-        loaded.engine.submit([job])
-        job.future.result(120)
+        await loaded.pool.run([Job(source, options)])
         return time.perf_counter() - began
 
     try:
-        alone = statistics.median(ask() for _ in range(20))
-        document = [Job(source, options) for _ in range(DOCUMENT)]
-        loaded.engine.submit(document)
+        alone = statistics.median([await ask() for _ in range(20)])
+        document = asyncio.create_task(loaded.pool.run([Job(source, options)] * DOCUMENT))
         beside = []
-        while not document[-1].future.done():
-            beside.append(ask())
-            time.sleep(0.02)
+        while not document.done():
+            beside.append(await ask())
+            await asyncio.sleep(0.02)
+        await document
     finally:
-        loaded.engine.close()
+        await loaded.close()
     during = statistics.median(beside)
     return {
         "alone_ms": round(alone * 1e3, 2), "beside_document_ms": round(during * 1e3, 2),

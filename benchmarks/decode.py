@@ -40,8 +40,8 @@ from model.corpus import read_lines
 from model.shortlist import SHORTLIST_FILE
 from model.transformer import Transformer
 from model.vocabulary import Vocabulary, train_vocabulary
-from service.engine.jobs import Job, SearchOptions
-from service.engine.loading import load_engine
+from service.engine.loading import BlockingEngine
+from service.engine.types import EngineConfig, Job, SearchOptions
 
 Source = tuple[int, ...]
 Decode = Callable[[Sequence[Source], int], list[tuple[int, ...]]]
@@ -275,20 +275,17 @@ def _ours(
         write_bundle(
             workload.checkpoint, directory, precision, bundle_version="bench", limits=limits, shortlist=shortlist
         )
-    loaded = load_engine(
-        directory, device="cpu", sessions=sessions, threads=0, max_rows=MAX_ROWS, on_report=lambda report: None
-    )
+    engine = BlockingEngine(EngineConfig(directory=directory, device="cpu", sessions=sessions, max_rows=MAX_ROWS))
 
     def decode(sources: Sequence[Source], beam_size: int) -> list[tuple[int, ...]]:
         jobs = [
             Job(source, SearchOptions(beam_size=beam_size, max_output_tokens=output_limit(source, workload.forced)))
             for source in sources
         ]
-        loaded.engine.submit(jobs)
-        return [job.future.result()[0].target_ids for job in jobs]
+        return [hypotheses[0].target_ids for hypotheses in engine.run(jobs)]
 
     name = f"ours {precision}{' one session' if sessions else ''}{'' if shortlist else ' whole vocabulary'}"
-    return System(name, decode, loaded.engine.close, is_ours=True)
+    return System(name, decode, engine.close, is_ours=True)
 
 
 def ctranslate2_system(

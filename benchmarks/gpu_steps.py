@@ -35,10 +35,11 @@ from benchmarks.static_search import UnboundOnnxDecoder
 from benchmarks.static_search import decode as decode_statically
 from model.bundle import VOCABULARY_FILE, check_files, read_manifest
 from model.vocabulary import EOS_ID, Vocabulary
-from service.engine import providers
-from service.engine.jobs import Job, SearchOptions
-from service.engine.loading import LoadedEngine, OnnxDecoder, load_engine
+from service.engine.decoder import providers
+from service.engine.decoder.opening import OnnxDecoder
+from service.engine.loading import BlockingEngine, run_here
 from service.engine.search import BeamGroup
+from service.engine.types import EngineConfig, Job, SearchOptions
 
 Found = Iterator[dict[str, Any]]
 ROWS = (1, 8, 64, 256, 512, 2048)
@@ -161,10 +162,9 @@ def _example(tensor: Any) -> np.ndarray:
 
 def engine_step(request: Request) -> Found:
     """The engine as the service opens it (self-tests included), against the same bundle on the CPU."""
-    loaded = load_engine(
-        request.bundle, device="cuda" if request.on_cuda else "cpu", threads=0, max_rows=256, on_report=_ignore
-    )
-    yield {"provider": loaded.provider, "fallback": loaded.fallback, "self-tests": len(loaded.manifest.self_tests)}
+    loaded = BlockingEngine(EngineConfig(directory=request.bundle, device="cuda" if request.on_cuda else "cpu"))
+    ready = loaded.loaded.ready
+    yield {"provider": ready.provider, "fallback": ready.fallback, "self-tests": len(loaded.manifest.self_tests)}
     sources = _sources(request)[: 8 if request.quick else 256]
     reference = open_decoder(request.bundle, "cpu", on_device=False)
     try:
@@ -179,18 +179,12 @@ def engine_step(request: Request) -> Found:
         loaded.close()
 
 
-def _ignore(report: object) -> None:
-    pass
-
-
 def _sources(request: Request) -> list[tuple[int, ...]]:
     return list(real_workload(request.checkpoint, request.source, request.direction).sources)
 
 
-def _answers(loaded: LoadedEngine, sources: Sequence[tuple[int, ...]], options: SearchOptions) -> list[Any]:
-    jobs = [Job(source, options) for source in sources]
-    loaded.engine.submit(jobs)
-    return [job.future.result(120) for job in jobs]
+def _answers(loaded: BlockingEngine, sources: Sequence[tuple[int, ...]], options: SearchOptions) -> list[Any]:
+    return loaded.run([Job(source, options) for source in sources])
 
 
 def _searched(decoder: OnnxDecoder, sources: Sequence[tuple[int, ...]], options: SearchOptions) -> list[Any]:
@@ -209,22 +203,15 @@ def independence_step(request: Request) -> Found:
     for beam_size in (1, 4):
         yield {"beam": beam_size, "one size of step": _company(request, decoder, beam_size)}
     engine, _ = open_engine(request.bundle, request.device, max_rows=256)
-    manifest, vocabulary = read_manifest(request.bundle), Vocabulary.load(request.bundle / VOCABULARY_FILE)
-    # Only what the questions need of it; there is nothing to score.
-    loaded = LoadedEngine(engine, manifest, vocabulary, "", scorer=None)  # type: ignore[arg-type]
-    try:
-        wanted = requests(loaded, 10 if request.quick else 200)
-        limits = gpu_systems.LIMITS
-        wanted = [
-            (source, dataclasses.replace(options, max_output_tokens=min(64, options.max_output_tokens)))
-            for source, options in wanted
-            if len(source) <= limits.source_tokens
-        ]
-        expected, found = alone(loaded, wanted), together(loaded, wanted, seed=1)
-        texts = sum(a[0].target_ids != b[0].target_ids for a, b in zip(expected, found, strict=True))
-        yield {"sentences": len(wanted), "other bits alone": different(expected, found), "other text alone": texts}
-    finally:
-        engine.close()
+    wanted = requests(Vocabulary.load(request.bundle / VOCABULARY_FILE), 10 if request.quick else 200)
+    wanted = [
+        Job(job.source_ids, dataclasses.replace(job.options, max_output_tokens=min(64, job.options.max_output_tokens)))
+        for job in wanted
+        if len(job.source_ids) <= gpu_systems.LIMITS.source_tokens
+    ]
+    expected, found = alone(engine, wanted), together(engine, wanted, seed=1)
+    texts = sum(a[0].target_ids != b[0].target_ids for a, b in zip(expected, found, strict=True))
+    yield {"sentences": len(wanted), "other bits alone": different(expected, found), "other text alone": texts}
 
 
 def _company(request: Request, decoder: OnnxDecoder, beam_size: int) -> dict[str, Any]:
@@ -440,13 +427,10 @@ def _memory_peak(request: Request, max_rows: int, cuda_graphs: bool) -> dict[str
     try:
         options = SearchOptions(beam_size=4, max_output_tokens=STEP_TOKENS)
         jobs = [Job(source, options) for source in _made_up(16 if request.quick else 2048)]
-        engine.submit(jobs)
-        for job in jobs:
-            job.future.result(120)
+        run_here(engine, jobs)
     finally:
         done.set()
         watcher.join()
-        engine.close()
     return {"before": before, "loaded": loaded, "peak": max(peak, loaded)}
 
 

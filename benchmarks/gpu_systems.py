@@ -42,10 +42,11 @@ from model.config import ModelConfig
 from model.reference_search import NEVER
 from model.transformer import Transformer
 from model.vocabulary import EOS_ID, PAD_ID
-from service.engine.fleet import Fleet
-from service.engine.jobs import Job, SearchOptions
-from service.engine.loading import OnnxDecoder, capacity_for, engine_of
-from service.engine.runtime import Runtime
+from service.engine.core import Engine
+from service.engine.decoder.opening import OnnxDecoder, capacity_for
+from service.engine.decoder.runtime import Runtime
+from service.engine.loading import run_here
+from service.engine.types import Job, SearchOptions
 
 GPU_CASES = (*CASES, (2048, 1), (2048, 4))
 BASE_VOCABULARY = 32_000
@@ -159,10 +160,10 @@ def _builders(workload: Workload, bundle: Path, scratch: Path, device: str) -> l
 
 def open_engine(
     bundle: Path, device: str, *, cuda_graphs: bool = False, max_rows: int = MAX_ROWS
-) -> tuple[Fleet, OnnxDecoder]:
+) -> tuple[Engine, OnnxDecoder]:
     """An engine whose state is on the device, the CPU too."""
     decoder = open_decoder(bundle, device, cuda_graphs=cuda_graphs, max_rows=max_rows)
-    return engine_of(decoder, capacity_for(max_rows, encode_tokens=8192)), decoder
+    return Engine(decoder, capacity_for(max_rows, encode_tokens=8192)), decoder
 
 
 def open_decoder(
@@ -189,10 +190,9 @@ def our_system(workload: Workload, bundle: Path, device: str, *, cuda_graphs: bo
             Job(source, SearchOptions(beam_size=beam_size, max_output_tokens=_limit(source, workload.forced)))
             for source in sources
         ]
-        engine.submit(jobs)
-        return [job.future.result()[0].target_ids for job in jobs]
+        return [hypotheses[0].target_ids for hypotheses in run_here(engine, jobs)]
 
-    return System(f"ours{', CUDA graphs' if cuda_graphs else ''}", decode, engine.close, is_ours=True)
+    return System(f"ours{', CUDA graphs' if cuda_graphs else ''}", decode, lambda: None, is_ours=True)
 
 
 def _limit(source: Source, forced: bool) -> int:

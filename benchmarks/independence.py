@@ -1,17 +1,22 @@
-"""Does a sentence get the same result, to the last bit, alone and in any company? Asked of a running engine.
+"""Does a sentence get the same result, to the last bit, alone and in any company? Asked of an engine, step by step.
 
 The tests ask it on the CPU, `benchmarks/gpu.py` on a GPU.
 """
 
 from __future__ import annotations
 
+import math
 import random
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from model.corpus import read_tsv
-from service.engine.jobs import Hypothesis, Job, SearchOptions
-from service.engine.loading import LoadedEngine
+from model.vocabulary import Vocabulary
+from service.engine.loading import run_here
+from service.engine.pool import result_of
+from service.engine.scheduler import Lane
+from service.engine.types import Answer, Hypothesis, Job, Request, SearchOptions, Steppable
 
 SAMPLE = Path(__file__).parents[1] / "model" / "recipes" / "demo-data" / "tatoeba.tsv.gz"
 CHINESE = (
@@ -22,11 +27,10 @@ CHINESE = (
     "我今天早上在公园看到了一只非常可爱的小猫。",
 )
 
-Request = tuple[tuple[int, ...], SearchOptions]
 Results = Sequence[tuple[Hypothesis, ...]]
 
 
-def requests(loaded: LoadedEngine, count: int) -> list[Request]:
+def requests(vocabulary: Vocabulary, count: int) -> list[Job]:
     """Sentences of every direction, from one word to several sentences in a row, with options of every kind."""
     rng = random.Random(7)
     pairs = read_tsv(SAMPLE, 1, 0)
@@ -34,7 +38,7 @@ def requests(loaded: LoadedEngine, count: int) -> list[Request]:
     for _ in range(count):
         french, english = zip(*rng.sample(pairs, rng.choice((1, 1, 1, 2, 4))), strict=True)
         text, target = rng.choice([(" ".join(french), "en"), (" ".join(english), "fr"), (rng.choice(CHINESE), "en")])
-        source = tuple(loaded.vocabulary.encode_source(text, target))
+        source = tuple(vocabulary.encode_source(text, target))
         beam_size = rng.choice((1, 1, 1, 2, 3, 4, 5, 8))
         options = SearchOptions(
             beam_size=beam_size,
@@ -42,30 +46,31 @@ def requests(loaded: LoadedEngine, count: int) -> list[Request]:
             length_penalty=rng.choice((0.0, 0.6, 1.0, 1.5)),
             max_output_tokens=rng.choice((3, 12, 24, 2 * len(source) + 10)),
         )
-        found.append((source, options))
+        found.append(Job(source, options))
     return found
 
 
-def alone(loaded: LoadedEngine, wanted: Sequence[Request]) -> list[tuple[Hypothesis, ...]]:
+def alone(engine: Steppable, jobs: Sequence[Job]) -> list[tuple[Hypothesis, ...]]:
     """One after the other."""
-    results = []
-    for source, options in wanted:
-        job = Job(source, options)
-        loaded.engine.submit([job])
-        results.append(job.future.result(60))
-    return results
+    return [result for job in jobs for result in run_here(engine, [job])]
 
 
-def together(loaded: LoadedEngine, wanted: Sequence[Request], seed: int) -> list[tuple[Hypothesis, ...]]:
-    """All of them in random order, as requests of one or of many sentences."""
+def together(engine: Steppable, jobs: Sequence[Job], seed: int) -> list[tuple[Hypothesis, ...]]:
+    """All of them in random order, as requests of one or of many sentences, some at once and some between two steps."""
     rng = random.Random(seed)
-    jobs = [Job(source, options) for source, options in wanted]
-    order = rng.sample(jobs, len(jobs))
-    while order:
-        size = rng.choice((1, 1, 2, 5, 40))
-        some, order = order[:size], order[size:]
-        loaded.engine.submit(some)
-    return [job.future.result(300) for job in jobs]
+    order = rng.sample(range(len(jobs)), len(jobs))
+    requests: list[list[int]] = []
+    answers: list[Answer] = []
+    while order or engine.busy:
+        while order and rng.random() < 0.8:
+            size = rng.choice((1, 1, 2, 5, 40))
+            some, order = order[:size], order[size:]
+            requests.append(some)
+            lane = Lane.BULK if size == 40 else Lane.INTERACTIVE
+            engine.add(Request(len(requests), lane, time.monotonic(), math.inf, [jobs[place] for place in some]))
+        answers += engine.step()
+    results = {requests[answer.number - 1][answer.place]: result_of(answer) for answer in answers}
+    return [results[place] for place in range(len(jobs))]
 
 
 def different(first: Results, second: Results) -> int:

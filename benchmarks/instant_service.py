@@ -5,59 +5,62 @@ ATTEND_PORT=N python -m benchmarks.instant_service
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from service.app import create_app, load_bundle
-from service.engine.jobs import Hypothesis, Job, Ticket
-from service.engine.loading import LoadedEngine
+from service.app import create_app
+from service.engine.bundle import Bundle
+from service.engine.loading import LoadedEngine, Observers
+from service.engine.types import Answer, EngineConfig, Hypothesis, Job, Ready, Times
 from service.logs import configure_logging
 from service.server import Server
 from service.settings import load_settings
 
 
-class InstantEngine:
-    """An `Engine` without a model."""
+class InstantPool:
+    """A pool without an engine."""
 
-    def submit(self, jobs: Sequence[Job], ticket: Ticket | None = None, *, bounded: bool = True) -> None:
-        if ticket is not None:
-            ticket.queued = True
+    async def run(self, jobs: Sequence[Job], **how: Any) -> list[Answer]:
         now = time.monotonic()
-        for job in jobs:
-            job.times.submitted = job.times.started = job.times.encoded = job.times.finished = now
-            job.future.set_running_or_notify_cancel()
-            echoed = job.source_ids[1:-1]
-            each = (-1.0 / (len(echoed) + 1),) * (len(echoed) + 1)
-            job.future.set_result((Hypothesis(echoed, -1.0, -0.1, "eos", each),))
+        return [Answer(1, place, _echo(job), None, Times(now, now, now, now)) for place, job in enumerate(jobs)]
 
     def check_room(self, fewest_tokens: int, most_tokens: int) -> None:
         pass
 
-    def withdraw(self, ticket: Ticket) -> None:
-        ticket.withdrawn = True
-
     def waiting_tokens(self) -> int:
         return 0
 
-    def is_alive(self) -> bool:
+    def running_rows(self) -> int:
+        return 0
+
+    def pids(self) -> list[int]:
+        return []
+
+    def is_ready(self) -> bool:
         return True
 
-    def close(self) -> None:
+    async def close(self) -> None:
         pass
 
     def abort(self) -> None:
         pass
 
 
-def load_without_engine(bundle: Path, /, **named: Any) -> LoadedEngine:
-    """What the service loads, with its engine taken out."""
-    loaded = load_bundle(bundle, **named)
-    loaded.engine.close()
-    return dataclasses.replace(loaded, engine=InstantEngine())
+def _echo(job: Job) -> tuple[Hypothesis, ...]:
+    echoed = job.source_ids[1:-1]
+    each = (-1.0 / (len(echoed) + 1),) * (len(echoed) + 1)
+    return (Hypothesis(echoed, -1.0, -0.1, "eos", each),)
+
+
+async def load_without_engine(
+    config: EngineConfig, observers: Observers, on_failure: Callable[[], None]
+) -> LoadedEngine:
+    """What the service loads, with its engines taken out."""
+    bundle = Bundle.read(config.directory)
+    pool: Any = InstantPool()
+    return LoadedEngine(bundle.manifest, bundle.vocabulary, pool, pool, Ready("CPUExecutionProvider"))
 
 
 def main() -> int:

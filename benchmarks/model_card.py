@@ -22,8 +22,8 @@ from model.errors import DataError, ModelError
 from model.evaluation import score
 from model.preparation import read_pairs
 from model.recipe import load_recipe, split_direction
-from service.engine.jobs import SearchOptions
-from service.engine.loading import LoadedEngine, load_engine
+from service.engine.loading import BlockingEngine
+from service.engine.types import EngineConfig, SearchOptions
 from service.evaluate import translate_lines
 from service.text.reading import reader_for
 
@@ -62,17 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    loaded = load_engine(
-        options.bundle, device="auto", sessions=0, threads=options.threads, max_rows=256, on_report=lambda record: None
-    )
-    try:
+    with BlockingEngine(EngineConfig(directory=options.bundle, threads=options.threads)) as loaded:
         options.run_command(options, loaded)
-    finally:
-        loaded.close()
     return 0
 
 
-def _scores(options: argparse.Namespace, loaded: LoadedEngine) -> None:
+def _scores(options: argparse.Namespace, loaded: BlockingEngine) -> None:
     sets = [
         (direction, name, pairs)
         for direction, names in sets_by_direction(loaded.manifest.directions, options.sets, options.root).items()
@@ -124,7 +119,7 @@ def test_pairs(direction: str, name: str, root: Path) -> list[Pair] | None:
     return read_aligned(*files) if any(file.is_file() for file in files) else None
 
 
-def _score(loaded: LoadedEngine, direction: str, pairs: Sequence[Pair], beam: int) -> dict[str, Any]:
+def _score(loaded: BlockingEngine, direction: str, pairs: Sequence[Pair], beam: int) -> dict[str, Any]:
     target = split_direction(direction)[1]
     sources = [source for source, _ in pairs]
     reader = reader_for(direction, loaded.manifest.directions, loaded.vocabulary)
@@ -141,7 +136,7 @@ def _score(loaded: LoadedEngine, direction: str, pairs: Sequence[Pair], beam: in
     }
 
 
-def _sentences(options: argparse.Namespace, loaded: LoadedEngine) -> None:
+def _sentences(options: argparse.Namespace, loaded: BlockingEngine) -> None:
     recipe = load_recipe(options.recipe)
     rows = [line.split("\t") for line in read_lines(options.file)]
     seen = {
@@ -157,7 +152,7 @@ def _sentences(options: argparse.Namespace, loaded: LoadedEngine) -> None:
         print(f"| {direction} | {text} | {translation} | {known} |")
 
 
-def _translate(loaded: LoadedEngine, rows: Sequence[Sequence[str]], beam: int) -> Iterator[str]:
+def _translate(loaded: BlockingEngine, rows: Sequence[Sequence[str]], beam: int) -> Iterator[str]:
     for direction, text in rows:
         search = SearchOptions(beam_size=beam)
         reader = reader_for(direction, loaded.manifest.directions, loaded.vocabulary)

@@ -30,8 +30,15 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """Of all its threads and those of its child processes, user and system."""
-        fields = [_stat(pid) for pid in _family(self.pid)]
-        return sum(int(one[11]) + int(one[12]) for one in fields) / _TICKS
+        return self.own_cpu_seconds() + self.child_cpu_seconds()
+
+    def own_cpu_seconds(self) -> float:
+        """Of the process itself."""
+        return _cpu_seconds(self.pid)
+
+    def child_cpu_seconds(self) -> float:
+        """Of its child processes."""
+        return sum(map(_cpu_seconds, _family(self.pid)[1:]))
 
     def resident_bytes(self) -> int:
         """See `resident_bytes`."""
@@ -49,19 +56,26 @@ def _family(pid: int) -> list[int]:
     return [pid, *(int(child) for some in children for child in some)]
 
 
+def _cpu_seconds(pid: int) -> float:
+    fields = _stat(pid)
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
 def _stat(pid: int) -> list[str]:
     """What /proc says of a process, from its state on."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 @contextlib.contextmanager
-def started(command: Callable[[int], Sequence[str]], environment: Mapping[str, str], health: str) -> Iterator[Server]:
+def started(
+    command: Callable[[int], Sequence[str]], environment: Mapping[str, str], health: str, folder: Path = ROOT
+) -> Iterator[Server]:
     """A server on a free port, ready, stopped at the end; what it says is shown only if it fails to start."""
     port = _free_port()
     variables = {**os.environ, "ATTEND_PORT": str(port), "ORT_DISABLE_TELEMETRY": "1", **environment}
     with tempfile.TemporaryFile() as said:
         began = time.perf_counter()
-        process = subprocess.Popen(command(port), cwd=ROOT, env=variables, stdout=said, stderr=said)
+        process = subprocess.Popen(command(port), cwd=folder, env=variables, stdout=said, stderr=said)
         try:
             _wait_until_ready(process, f"http://127.0.0.1:{port}{health}", began)
             yield Server(process.pid, port, time.perf_counter() - began)

@@ -3,10 +3,10 @@
     python -m benchmarks.stress [--quick]
 
 Starts the real service on 127.0.0.1, learns how many requests a second it answers, then: ten times that; clients that
-hang up at random; clients that send too slowly; SIGTERM in the middle. A second service, whose engine fails when it is
-told to (`--serve-faulty`, in this file: the product has no such switch), shows what a defect does. Times are those of a
-client on the same machine, those called `server` what the service says, from the headers to the answer. The last line
-of stdout is one JSON object; the exit status is 1 if anything is not as promised, and stderr says what.
+hang up at random; clients that send too slowly; SIGTERM in the middle. (`benchmarks/chaos.py` is about engines that die
+or hang.) Times are those of a client on the same machine, those called `server` what the service says, from the headers
+to the answer. The last line of stdout is one JSON object; the exit status is 1 if anything is not as
+promised, and stderr says what.
 """
 
 from __future__ import annotations
@@ -32,12 +32,7 @@ from typing import Any
 from benchmarks.load import everyday_sentences
 from benchmarks.processes import resident_bytes
 from benchmarks.raw_http import Reply, dawdle, exchange, get, hang_up_after, head, metrics, post
-from service.app import create_app
-from service.engine import loading
-from service.engine.slots import Slots
-from service.logs import configure_logging
-from service.server import Server
-from service.settings import load_settings
+from service.engine.loading import available_cores
 
 ROOT = Path(__file__).parents[1]
 SENTENCES = 16
@@ -341,37 +336,6 @@ async def stop_under_load(service: Service, requests: Requests, plan: Plan, rate
     )
 
 
-async def engine_fault(requests: Requests) -> dict[str, Any]:
-    """Three steps fail while requests are under way."""
-    async with started("benchmarks.stress", "--serve-faulty") as service:
-
-        async def break_steps() -> None:
-            for _ in range(3):
-                await asyncio.sleep(0.7)
-                service.process.send_signal(signal.SIGUSR1)
-
-        replies, _ = await asyncio.gather(closed_loop(service.port, requests, 3.5, clients=4), break_steps())
-        again = await exchange(service.port, requests.next())
-        live = await exchange(service.port, get("/health/live"))
-    failed = [reply for reply in replies if reply.status == 500]
-    found = {
-        "faults": 3,
-        "answered": sum(map(is_good, replies)),
-        "failed_with_their_id": sum(reply.headers["x-request-id"] in reply.json()["error"] for reply in failed),
-        "anything_else": sum(not is_good(reply) for reply in replies) - len(failed),
-        "answers_afterwards": is_good(again),
-        "alive": live.status == 200,
-    }
-    return judged(
-        found,
-        {
-            "those in the step fail, with their id": 0 < len(failed) == found["failed_with_their_id"] <= 3 * 4,
-            "no other fails": not found["anything_else"],
-            "goes on": found["answers_afterwards"] and found["alive"],
-        },
-    )
-
-
 def flatness(resident: list[int]) -> dict[str, Any]:
     """Median size in a first and a last stretch of the run; what loading and the first requests took is in both."""
     stretch = max(1, len(resident) // 5)
@@ -386,30 +350,6 @@ def errors_in(log: Path) -> dict[str, Any]:
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     errors = [line for line in lines if line["level"] not in ("debug", "info", "warning")]
     return judged({"lines": len(lines), "errors": len(errors)}, {"no errors": not errors})
-
-
-def serve_faulty() -> None:
-    """The service with an engine whose next step fails when SIGUSR1 comes."""
-    broken: list[bool] = []
-
-    class FaultySlots(Slots):
-        def step(self, num_candidates: int) -> Any:
-            if broken:
-                broken.pop()
-                raise RuntimeError("a step was told to fail")
-            return super().step(num_candidates)
-
-    class FaultyDecoder(loading.OnnxDecoder):
-        def open_slots(self, beam_size: int) -> Slots:
-            return FaultySlots(self._runtime, beam_size)
-
-    loading.OnnxDecoder = FaultyDecoder  # type: ignore[misc]
-    signal.signal(signal.SIGUSR1, lambda number, frame: broken.append(True))
-    settings = load_settings()
-    configure_logging("critical", "text")
-    # In this process: there the engines do not know of the classes above.
-    app = create_app(settings, loading.load_engine)
-    Server(app, app.state.service, settings).run()
 
 
 async def stress(plan: Plan) -> dict[str, Any]:
@@ -427,8 +367,7 @@ async def stress(plan: Plan) -> dict[str, Any]:
         rate = OVERLOAD * found["overload"]["capacity_requests_per_second"]
         await part(found, "sigterm", stop_under_load(service, requests, plan, rate))
         found["log"] = errors_in(service.log)
-    await part(found, "engine_fault", engine_fault(requests))
-    machine = {"cores": loading.available_cores(), "load_average_before": round(load, 1)}
+    machine = {"cores": available_cores(), "load_average_before": round(load, 1)}
     return {"ok": all(one["ok"] for one in found.values()), "machine": machine, **found}
 
 
@@ -445,11 +384,7 @@ def _lines(values: dict[str, Any]) -> Iterator[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="about 40 s instead of 3 minutes")
-    parser.add_argument("--serve-faulty", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.serve_faulty:
-        serve_faulty()
-        return 0
     found = asyncio.run(stress(QUICK if options.quick else FULL))
     print(json.dumps(found))
     for name, one in found.items():

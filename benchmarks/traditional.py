@@ -20,8 +20,8 @@ from opencc import OpenCC
 
 from model.corpus import read_aligned, read_lines, read_tsv
 from model.evaluation import Scores, score
-from service.engine.jobs import SearchOptions
-from service.engine.loading import LoadedEngine, load_engine
+from service.engine.loading import BlockingEngine
+from service.engine.types import EngineConfig, SearchOptions
 from service.evaluate import translate_lines
 from service.text.chinese import simplifier
 from service.text.reading import Reader, reader_for
@@ -53,9 +53,7 @@ def _scores(options: argparse.Namespace) -> None:
     folder = options.root / f"{SOURCE}-{TARGET}" / "test"
     pairs = read_aligned(folder / f"{options.set}.{SOURCE}.gz", folder / f"{options.set}.{TARGET}.gz")
     texts, references = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    loaded = load_engine(
-        options.bundle, device="auto", sessions=0, threads=0, max_rows=256, on_report=lambda record: None
-    )
+    loaded = BlockingEngine(EngineConfig(directory=options.bundle))
     readers = {"as written": Reader(SOURCE, loaded.vocabulary)} | {
         f"as {code}": reader_for(f"{code}-{TARGET}", loaded.manifest.directions, loaded.vocabulary)
         for code in ("zh", "zt")
@@ -87,7 +85,7 @@ def written_in(script: str, texts: Sequence[str]) -> list[str]:
     return [converter.convert(text) for text in texts]
 
 
-def _score(loaded: LoadedEngine, texts: Sequence[str], references: Sequence[str], beam: int) -> Scores:
+def _score(loaded: BlockingEngine, texts: Sequence[str], references: Sequence[str], beam: int) -> Scores:
     reader = Reader(SOURCE, loaded.vocabulary)
     found = translate_lines(loaded, texts, reader, TARGET, SearchOptions(beam_size=beam))
     return score([loaded.vocabulary.decode(each.target_ids) for each in found], references, TARGET)

@@ -35,10 +35,9 @@ def _evaluate(options: argparse.Namespace) -> None:
     pairs = read_aligned(options.source, options.reference)[: options.limit]
     target_language = options.direction.partition("-")[2]
     search = SearchOptions(beam_size=options.beam, length_penalty=options.length_penalty)
-    with BlockingEngine(EngineConfig(directory=options.bundle, threads=options.threads, max_rows=128)) as engine:
-        loaded = engine.loaded
+    with BlockingEngine(EngineConfig(directory=options.bundle, threads=options.threads, max_rows=128)) as loaded:
         reader = reader_for(options.direction, loaded.manifest.directions, loaded.vocabulary)
-        hypotheses = translate_lines(engine, [source for source, _ in pairs], reader, target_language, search)
+        hypotheses = translate_lines(loaded, [source for source, _ in pairs], reader, target_language, search)
     texts = [loaded.vocabulary.decode(hypothesis.target_ids) for hypothesis in hypotheses]
     if options.output:
         options.output.write_text("".join(text + "\n" for text in texts), encoding="utf-8")
@@ -63,7 +62,7 @@ def translate_lines(
     engine: BlockingEngine, lines: Sequence[str], reader: Reader, target_language: str, search: SearchOptions
 ) -> list[Hypothesis]:
     """The best hypothesis of each line, taken as one sentence, in order."""
-    limits = engine.loaded.manifest.limits
+    limits = engine.manifest.limits
     jobs = [_job(reader.encode_source(line, target_language), limits, search) for line in lines]
     return [hypotheses[0] for hypotheses in engine.run(jobs)]
 

@@ -14,9 +14,9 @@ ROOT = Path(__file__).parents[1]
 
 ONLY_IN = {
     "onnxruntime": (
-        "service/engine/runtime.py",
-        "service/engine/device.py",
-        "service/engine/providers.py",
+        "service/engine/decoder/runtime.py",
+        "service/engine/decoder/device.py",
+        "service/engine/decoder/providers.py",
         "export/verify.py",
     ),
     "fastapi": ("service/app.py", "service/api/"),

@@ -182,8 +182,8 @@ class Engine:
         for key, group in list(self._groups[lane].items()):
             if group.rows:
                 self._step_or_divide(lane, key, group)
-            elif key[1]:
-                del self._groups[lane][key]
+            if key[1] and not group.rows:
+                self._groups[lane].pop(key, None)
         return time.monotonic() - began
 
     def _step_or_divide(self, lane: Lane, key: Key, group: Group) -> None:

@@ -188,6 +188,7 @@ class BlockingEngine:
         except BaseException:
             self._runner.close()
             raise
+        self.manifest, self.vocabulary = self.loaded.manifest, self.loaded.vocabulary
 
     def __enter__(self) -> BlockingEngine:
         return self
@@ -195,6 +196,10 @@ class BlockingEngine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes."""
         self._runner.run(self.loaded.close())
         self._runner.close()
 

@@ -403,10 +403,10 @@ class Pool:
         pause = min(2.0 ** (failures - 2), _LONGEST_PAUSE) if failures > 1 else 0.0
         self._engines[self._engines.index(engine)] = _Engine(failures, pause)
         shares, engine.shares = list(engine.shares.values()), {}
-        self._count_waiting()
         self._note_failed_start(how, engine)
         for share in shares:
             self._reassign(share, how)
+        self._count_waiting()
         self._note_starts()
         self._house()
 

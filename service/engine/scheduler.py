@@ -94,8 +94,9 @@ class QueueLimit:
 
     def add(self, tokens: int) -> None:
         """Count a request."""
+        was_full = self.is_full
         self.tokens += tokens
-        self._was_full = self.is_full or self.tokens + tokens > self.limit
+        self._was_full = was_full or self.tokens + tokens > self.limit
 
 
 def queue_limit(lane: Lane, bounds: Bounds) -> QueueLimit:
@@ -141,7 +142,9 @@ def admit(
             # The encoder always takes one of each lane: a sentence longer than the budget must start some day, and
             # interactive ones may use up the budget for ever.
             has_tokens = not count or tokens + demand.encode_tokens <= capacity.encode_tokens
-            if rows and not (has_rows and has_tokens and rows + demand.rows <= capacity.max_rows):
+            fits = has_rows and has_tokens and rows + demand.rows <= capacity.max_rows
+            may_run_alone = rows == 0 and (lane is Lane.BULK or bulk_next is None)
+            if not (fits or may_run_alone):
                 break
             own += demand.rows
             rows += demand.rows

@@ -23,7 +23,7 @@ from model.vocabulary import BOS_ID, EOS_ID, PAD_ID
 from service.arrays import Array, round_up
 from service.engine.hmm import hmm_evidence
 from service.engine.job_queue import Entry, JobQueue
-from service.engine.scheduler import Bounds, Lane, bulk_debt
+from service.engine.scheduler import Bounds, Lane, bulk_debt, lanes_to_step
 from service.engine.types import Answer, Failure, Report, Request, Waiting
 
 AttentionKind = Literal["encoder", "decoder", "cross"]
@@ -163,10 +163,9 @@ class ScoringEngine:
         now = time.monotonic()
         self._answers += self._queue.end(now, lambda is_over: [], tuple)
         seconds = dict.fromkeys(Lane, 0.0)
-        for lane in Lane:
-            waits_its_turn = lane is Lane.BULK and self._owed > 0 and self._queue.lane(Lane.INTERACTIVE)
-            if self._queue.lane(lane) and not waits_its_turn:
-                seconds[lane] = self._run(self._take_batch(lane))
+        # A batch is to an engine that scores what a row is to one that decodes.
+        for lane in lanes_to_step({lane: len(self._queue.lane(lane)) for lane in Lane}, self._owed):
+            seconds[lane] = self._run(self._take_batch(lane))
         interactive_has_work = bool(self._queue.lane(Lane.INTERACTIVE)) or seconds[Lane.INTERACTIVE] > 0
         self._owed = bulk_debt(self._owed, seconds, interactive_has_work=interactive_has_work)
         answers, self._answers = self._answers, []

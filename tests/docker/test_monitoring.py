@@ -22,7 +22,7 @@ import httpx
 
 from benchmarks.raw_http import exchange, hang_up_after, post
 from model.corpus import read_lines
-from service.engine.records import FinishedAs, Stage
+from service.engine.types import Outcome, Stage
 from service.metrics import Metrics
 from tests.docker.support import ROOT, free_port, program, ready, running, service, until
 
@@ -187,7 +187,7 @@ EXPECTED: dict[str, set[str]] = {
     "Requests by outcome A": {"ok", "server_error", "refused", "deadline", "cancelled"},
     "Refusals by reason A": {"too_many_requests"},
     "Cancellations by stage A": set(get_args(Stage)),
-    "Sentences by how they ended A": set(get_args(FinishedAs)),
+    "Sentences by how they ended A": set(get_args(Outcome)),
     "Length limits A": {"source", "target"},
     "Repetitions A": {"kept"},
 }

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.vocabulary import EOS_ID
-from service.engine.batches import of_one_length
+from service.engine.decoder.batches import of_one_length
 
 Array = npt.NDArray[Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.engine.batches import of_one_length, packs
+from service.engine.decoder.batches import of_one_length, packs
 
 lengths = st.lists(st.integers(1, 300), max_size=40)
 

@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +34,18 @@ from model.errors import BundleError
 from model.reference_search import beam_search
 from model.vocabulary import BOS_ID, EOS_ID, Vocabulary
 from service.app import create_app
-from service.engine import loading
-from service.engine.jobs import Hypothesis, Job, SearchOptions
-from service.engine.loading import LoadedEngine, load_engine
-from service.engine.providers import DeviceError
-from service.engine.runtime import load_runtime
+from service.engine.core import Engine
+from service.engine.decoder import opening
+from service.engine.decoder.opening import open_engine
+from service.engine.decoder.providers import DeviceError
+from service.engine.decoder.runtime import load_runtime
+from service.engine.loading import BlockingEngine, run_here
+from service.engine.types import Device, EngineConfig, Hypothesis, Job, Ready, SearchOptions
 from service.settings import Settings
 from tests.bundles import PRETRAINED, ROOT, SHIPPED_BUNDLE
 from tests.service.fakes import running
 
+VOCABULARY = Vocabulary.load(SHIPPED_BUNDLE / VOCABULARY_FILE)
 CUDA_BUILD = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 SENTENCES = (
     ("我爱你。", "en"),
@@ -60,8 +63,8 @@ SENTENCES = (
 )
 
 
-def load(directory: Path, threads: int = 1) -> LoadedEngine:
-    return load_engine(directory, device="cpu", threads=threads, max_rows=64, on_report=lambda record: None)
+def load(directory: Path, device: Device = "cpu") -> tuple[Engine, Ready]:
+    return open_engine(EngineConfig(directory=directory, device=device, threads=1, max_rows=64))
 
 
 @pytest.fixture(scope="module")
@@ -70,21 +73,18 @@ def checkpoint() -> Checkpoint:
 
 
 @pytest.fixture(scope="module")
-def fp32(shipped_fp32_bundle: Path) -> Iterator[LoadedEngine]:
-    loaded = load(shipped_fp32_bundle)
-    yield loaded
-    loaded.engine.close()
+def fp32(shipped_fp32_bundle: Path) -> Engine:
+    return load(shipped_fp32_bundle)[0]
 
 
-def translate(loaded: LoadedEngine, options: SearchOptions) -> list[tuple[Hypothesis, ...]]:
-    jobs = [Job(tuple(loaded.vocabulary.encode_source(text, target)), options) for text, target in SENTENCES]
-    loaded.engine.submit(jobs)
-    return [job.future.result(60) for job in jobs]
+def translate(engine: Engine, options: SearchOptions) -> list[tuple[Hypothesis, ...]]:
+    jobs = [Job(tuple(VOCABULARY.encode_source(text, target)), options) for text, target in SENTENCES]
+    return run_here(engine, jobs)
 
 
 @pytest.mark.parametrize(("beam_size", "length_penalty"), [(1, 1.0), (4, 1.0), (3, 0.0), (8, 1.6)])
 def test_fp32_equals_the_reference_search(
-    fp32: LoadedEngine, checkpoint: Checkpoint, beam_size: int, length_penalty: float
+    fp32: Engine, checkpoint: Checkpoint, beam_size: int, length_penalty: float
 ) -> None:
     options = SearchOptions(
         beam_size=beam_size, num_hypotheses=beam_size, length_penalty=length_penalty, max_output_tokens=40
@@ -100,7 +100,7 @@ def test_fp32_equals_the_reference_search(
         assert [h.finish_reason == "eos" for h in found] == [h.finished for h in expected]
 
 
-def test_log_prob_equals_forced_decoding(fp32: LoadedEngine, checkpoint: Checkpoint) -> None:
+def test_log_prob_equals_forced_decoding(fp32: Engine, checkpoint: Checkpoint) -> None:
     for (text, target), (hypothesis,) in zip(SENTENCES, translate(fp32, SearchOptions()), strict=True):
         source = torch.tensor([checkpoint.vocabulary.encode_source(text, target)])
         labels = torch.tensor([[*hypothesis.target_ids, EOS_ID]])
@@ -120,13 +120,10 @@ def test_the_shipped_bundle_comes_from_the_shipped_checkpoint(checkpoint: Checkp
     assert (SHIPPED_BUNDLE / "vocabulary.spm").read_bytes() == (PRETRAINED / "vocabulary.spm").read_bytes()
 
 
-def test_the_shipped_int8_bundle_translates_like_fp32(fp32: LoadedEngine) -> None:
-    loaded = load(SHIPPED_BUNDLE)
-    try:
-        pairs = list(zip(translate(loaded, SearchOptions()), translate(fp32, SearchOptions()), strict=True))
-    finally:
-        loaded.engine.close()
-    assert loaded.provider == "CPUExecutionProvider"
+def test_the_shipped_int8_bundle_translates_like_fp32(fp32: Engine) -> None:
+    engine, ready = load(SHIPPED_BUNDLE)
+    pairs = list(zip(translate(engine, SearchOptions()), translate(fp32, SearchOptions()), strict=True))
+    assert ready.provider == "CPUExecutionProvider"
     assert sum(a[0].target_ids == b[0].target_ids for a, b in pairs) >= 0.6 * len(pairs)
     for a, b in pairs:
         assert a[0].log_prob / (len(a[0].target_ids) + 1) == pytest.approx(
@@ -136,30 +133,19 @@ def test_the_shipped_int8_bundle_translates_like_fp32(fp32: LoadedEngine) -> Non
 
 @pytest.mark.parametrize("beam_size", [1, 4])
 def test_the_shipped_int8_bundle_gives_forced_tokens_the_very_log_probs_they_were_found_with(beam_size: int) -> None:
-    loaded = load(SHIPPED_BUNDLE)
-    try:
-        free = SearchOptions(beam_size=beam_size, num_hypotheses=beam_size, max_output_tokens=80)
-        asked = [(source, free) for source, _ in requests(loaded, 64)]
-        found = list(zip(asked, decode(loaded, asked), strict=True))
-        ended = [(source, each) for (source, _), all_of in found for each in all_of if each.finish_reason == "eos"]
-        again = [(source, dataclasses.replace(free, target_prefix=each.target_ids)) for source, each in ended]
-        forced = decode(loaded, again)
-    finally:
-        loaded.engine.close()
+    engine, _ = load(SHIPPED_BUNDLE)
+    free = SearchOptions(beam_size=beam_size, num_hypotheses=beam_size, max_output_tokens=80)
+    asked = [Job(job.source_ids, free) for job in requests(VOCABULARY, 64)]
+    found = list(zip(asked, run_here(engine, asked), strict=True))
+    ended = [(job.source_ids, each) for job, all_of in found for each in all_of if each.finish_reason == "eos"]
+    again = [Job(source, dataclasses.replace(free, target_prefix=each.target_ids)) for source, each in ended]
+    forced = run_here(engine, again)
     assert len({len(source) for source, _ in ended}) >= 15
     for (_, hypothesis), others in zip(ended, forced, strict=True):
         (same,) = (each for each in others if each.target_ids == hypothesis.target_ids)
         assert same.token_log_probs == hypothesis.token_log_probs
         assert len(hypothesis.token_log_probs) == len(hypothesis.target_ids) + 1
         assert sum(hypothesis.token_log_probs) == pytest.approx(hypothesis.log_prob, abs=1e-4)
-
-
-def decode(
-    loaded: LoadedEngine, asked: Sequence[tuple[tuple[int, ...], SearchOptions]]
-) -> list[tuple[Hypothesis, ...]]:
-    jobs = [Job(source, options) for source, options in asked]
-    loaded.engine.submit(jobs)
-    return [job.future.result(60) for job in jobs]
 
 
 def copied(directory: Path, target: Path) -> Path:
@@ -222,14 +208,11 @@ def test_a_probability_that_is_wrong_though_the_tokens_are_right_is_refused(
         load(directory)
 
 
-def test_every_session_is_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_engine_is_tested(monkeypatch: pytest.MonkeyPatch) -> None:
     tested: list[object] = []
-    monkeypatch.setattr(loading, "check_self_tests", lambda decoder, manifest: tested.append(decoder))
-    loaded = load_engine(
-        SHIPPED_BUNDLE, device="cpu", sessions=2, threads=1, max_rows=16, on_report=lambda report: None
-    )
-    loaded.close()
-    assert len(set(map(id, tested))) == len(tested) == 2
+    monkeypatch.setattr(opening, "check_self_tests", lambda decoder, manifest: tested.append(decoder))
+    load(SHIPPED_BUNDLE)
+    assert len(tested) == 1
 
 
 def test_a_bundle_that_fails_its_self_test_never_becomes_ready_and_says_why(wrong_bundle: Path) -> None:
@@ -271,28 +254,21 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
 
 
 def test_fp16_translates_like_fp32_and_says_why_it_does_so_on_the_cpu(
-    fp32: LoadedEngine, shipped_fp16_bundle: Path, caplog: pytest.LogCaptureFixture
+    fp32: Engine, shipped_fp16_bundle: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    loaded = load_engine(
-        shipped_fp16_bundle, device="cpu", sessions=1, threads=1, max_rows=64, on_report=lambda report: None
-    )
-    try:
-        assert loaded.fallback is None  # nobody wanted CUDA
-        pairs = list(zip(translate(loaded, SearchOptions()), translate(fp32, SearchOptions()), strict=True))
-    finally:
-        loaded.engine.close()
+    engine, ready = load(shipped_fp16_bundle)
+    assert ready.fallback is None  # nobody wanted CUDA
+    pairs = list(zip(translate(engine, SearchOptions()), translate(fp32, SearchOptions()), strict=True))
     assert sum(a[0].target_ids == b[0].target_ids for a, b in pairs) >= 0.9 * len(pairs)
     for a, b in pairs:
         assert a[0].log_prob / (len(a[0].target_ids) + 1) == pytest.approx(
             b[0].log_prob / (len(b[0].target_ids) + 1), abs=0.02
         )
     if not CUDA_BUILD:
-        loaded = load_engine(
-            shipped_fp16_bundle, device="auto", sessions=1, threads=1, max_rows=64, on_report=lambda report: None
-        )
-        loaded.engine.close()
-        assert loaded.provider == "CPUExecutionProvider"
-        assert "CPU build" in str(loaded.fallback)
+        with BlockingEngine(EngineConfig(directory=shipped_fp16_bundle, sessions=1, threads=1)) as blocking:
+            ready = blocking.loaded.ready
+        assert ready.provider == "CPUExecutionProvider"
+        assert "CPU build" in str(ready.fallback)
         assert "running on the CPU, which is slow" in caplog.text
 
 
@@ -308,7 +284,7 @@ def test_cuda_is_refused_where_the_runtime_has_none(shipped_fp16_bundle: Path) -
         load_runtime(shipped_fp16_bundle, device="cuda", threads=1)
 
 
-def test_auto_says_what_it_really_runs_on(fp32: LoadedEngine, shipped_fp32_bundle: Path) -> None:
+def test_auto_says_what_it_really_runs_on(fp32: Engine, shipped_fp32_bundle: Path) -> None:
     runtime = load_runtime(shipped_fp32_bundle, device="auto", threads=1)
     assert runtime.provider == "CPUExecutionProvider"
 
@@ -318,9 +294,10 @@ def test_the_service_never_imports_torch_and_reports_nothing_home(tmp_path: Path
 import sys, threading
 from pathlib import Path
 import service.app
-from service.engine.loading import load_engine
-loaded = load_engine(Path({str(SHIPPED_BUNDLE)!r}), device="auto", threads=1, max_rows=8, on_report=lambda record: None)
-loaded.engine.close()
+from service.engine.decoder import opening
+from service.engine.decoder.opening import open_engine
+from service.engine.types import EngineConfig
+open_engine(EngineConfig(directory=Path({str(SHIPPED_BUNDLE)!r}), threads=1, max_rows=8))
 print(sorted(name for name in ("torch", "export", "onnx") if name in sys.modules))
 print([thread.name for thread in threading.enumerate()])
 """

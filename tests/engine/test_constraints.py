@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from model.vocabulary import BOS_ID, EOS_ID
 from service.engine.constraints import FORBIDDEN, changes, ends_of_repeated_ngrams
-from service.engine.jobs import SearchOptions
 from service.engine.search import BeamGroup
+from service.engine.types import SearchOptions
 from tests.engine.fakes import TableDecoder
 from tests.engine.test_search import search
 

@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.engine import runtime
-from service.engine.cpu import int8_saturates
-from service.engine.jobs import Job, SearchOptions
-from service.engine.loading import load_engine
+from model.bundle import VOCABULARY_FILE
+from model.vocabulary import Vocabulary
+from service.engine.decoder import runtime
+from service.engine.decoder.cpu import int8_saturates
+from service.engine.decoder.opening import open_engine
+from service.engine.loading import run_here
+from service.engine.types import EngineConfig, Job, SearchOptions
 from tests.bundles import SHIPPED_BUNDLE
 
 
@@ -53,10 +56,8 @@ def test_where_sums_saturate_the_shortlists_columns_have_seven_bits(
 
 def test_seven_bits_translate_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "int8_saturates", lambda: True)
-    loaded = load_engine(SHIPPED_BUNDLE, device="cpu", threads=1, max_rows=8, on_report=lambda report: None)
-    try:
-        job = Job(tuple(loaded.vocabulary.encode_source("我爱你", "en")), SearchOptions(max_output_tokens=20))
-        loaded.engine.submit([job])
-        assert loaded.vocabulary.decode(job.future.result(60)[0].target_ids).startswith("I love you")
-    finally:
-        loaded.engine.close()
+    engine, _ = open_engine(EngineConfig(directory=SHIPPED_BUNDLE, device="cpu", threads=1, max_rows=8))
+    vocabulary = Vocabulary.load(SHIPPED_BUNDLE / VOCABULARY_FILE)
+    job = Job(tuple(vocabulary.encode_source("我爱你", "en")), SearchOptions(max_output_tokens=20))
+    (hypotheses,) = run_here(engine, [job])
+    assert vocabulary.decode(hypotheses[0].target_ids).startswith("I love you")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,14 +12,14 @@ from hypothesis import strategies as st
 from benchmarks.independence import different, requests, together
 from model.bundle import read_manifest
 from model.vocabulary import Vocabulary
-from service.engine.buckets import bucket
-from service.engine.device import DeviceGraphs
-from service.engine.device_slots import DeviceSlots, Sizes
-from service.engine.jobs import Hypothesis, SearchOptions
-from service.engine.loading import LoadedEngine, OnnxDecoder, capacity_for, engine_of, load_engine
-from service.engine.running import Decoder
-from service.engine.runtime import Runtime
+from service.arrays import next_power_of_two
+from service.engine.core import Decoder, Engine
+from service.engine.decoder.device import DeviceGraphs
+from service.engine.decoder.device_slots import DeviceSlots, Sizes
+from service.engine.decoder.opening import OnnxDecoder, capacity_for
+from service.engine.decoder.runtime import Runtime
 from service.engine.search import BeamGroup
+from service.engine.types import Hypothesis, SearchOptions
 
 TEXTS = (
     "Merci !", "Je suis étudiant.", "Où est la gare ?", "Il fait très beau aujourd'hui et nous allons au parc.",
@@ -30,7 +29,7 @@ TEXTS = (
 
 @given(st.integers(0, 10**6))
 def test_buckets_are_the_next_powers_of_two(count: int) -> None:
-    size = bucket(count)
+    size = next_power_of_two(count)
     assert size.bit_count() == 1
     assert max(count, 1) <= size < 2 * max(count, 1)
 
@@ -147,19 +146,9 @@ def test_cuda_graphs_need_fixed_sizes(device: OnnxDecoder) -> None:
     assert slots._sizes == Sizes(sentences=128, source=256, places=512)
 
 
-@pytest.fixture
-def engines(shipped_fp32_bundle: Path, device: OnnxDecoder) -> Iterator[tuple[LoadedEngine, LoadedEngine]]:
-    """The same bundle with its state in the host's memory and on the device."""
-    host = load_engine(
-        shipped_fp32_bundle, device="cpu", sessions=1, threads=1, max_rows=256, on_report=lambda report: None
-    )
-    engine = engine_of(device, capacity_for(256, encode_tokens=1024))
-    yield host, dataclasses.replace(host, engine=engine)
-    host.engine.close()
-    engine.close()
-
-
-def test_a_busy_engine_gives_the_same_bits_on_either_side(engines: tuple[LoadedEngine, LoadedEngine]) -> None:
-    host, device = engines
-    wanted = requests(host, 150)
-    assert different(together(host, wanted, seed=1), together(device, wanted, seed=2)) == 0
+def test_a_busy_engine_gives_the_same_bits_on_either_side(
+    shipped_fp32_bundle: Path, host: OnnxDecoder, device: OnnxDecoder
+) -> None:
+    wanted = requests(Vocabulary.load(shipped_fp32_bundle / "vocabulary.spm"), 150)
+    on_host, on_device = (Engine(decoder, capacity_for(256, encode_tokens=1024)) for decoder in (host, device))
+    assert different(together(on_host, wanted, seed=1), together(on_device, wanted, seed=2)) == 0

@@ -16,17 +16,19 @@ from benchmarks.independence import alone, different, requests, together
 from export import quantize as quantization
 from export.write import write_bundle
 from model.bundle import Limits
-from service.engine.loading import LoadedEngine, load_engine
-from service.engine.records import EngineReport
-from service.engine.runtime import load_runtime
+from service.engine.bundle import Bundle
+from service.engine.core import Engine
+from service.engine.decoder.opening import open_engine as open_one
+from service.engine.decoder.runtime import load_runtime
+from service.engine.types import EngineConfig
 from tests.bundles import PRETRAINED, SHIPPED_BUNDLE
 
 COUNT = 2000
 MEAN_ROWS = 16
 
 
-def open_engine(bundle: Path, reports: list[EngineReport]) -> LoadedEngine:
-    return load_engine(bundle, device="cpu", sessions=2, threads=1, max_rows=256, on_report=reports.append)
+def open_engine(bundle: Path) -> Engine:
+    return open_one(EngineConfig(directory=bundle, device="cpu", threads=1, max_rows=128))[0]
 
 
 @pytest.fixture(params=["int8", "fp32"])
@@ -35,20 +37,16 @@ def bundle(request: pytest.FixtureRequest, shipped_fp32_bundle: Path) -> Path:
 
 
 def test_neighbours_change_nothing(bundle: Path) -> None:
-    reports: list[EngineReport] = []
-    loaded = open_engine(bundle, reports)
-    try:
-        wanted = requests(loaded, COUNT)
-        expected = alone(loaded, wanted)
-        reports.clear()
-        found = together(loaded, wanted, seed=1)
-    finally:
-        loaded.engine.close()
+    engine = open_engine(bundle)
+    wanted = requests(Bundle.read(bundle).vocabulary, COUNT)
+    expected = alone(engine, wanted)
+    engine.report()
+    found = together(engine, wanted, seed=1)
     assert different(expected, found) == 0
-    rows = [step.rows for report in reports for step in report.steps]
+    rows = [step.rows for step in engine.report().steps]
     assert sum(rows) / len(rows) >= MEAN_ROWS
-    assert len({options.beam_size for _, options in wanted}) >= 5
-    assert len({len(source) for source, _ in wanted}) >= 30
+    assert len({job.options.beam_size for job in wanted}) >= 5
+    assert len({len(job.source_ids) for job in wanted}) >= 30
 
 
 def test_a_sentence_has_the_same_memory_wherever_it_lies_in_a_pack() -> None:
@@ -72,12 +70,9 @@ def test_one_scale_for_the_whole_batch_would_be_noticed(tmp_path: Path, monkeypa
     write_bundle(
         PRETRAINED, tmp_path / "fused", "int8", bundle_version="1", limits=Limits(source_tokens=256, target_tokens=512)
     )
-    loaded = open_engine(tmp_path / "fused", [])
-    try:
-        wanted = requests(loaded, 150)
-        expected, found = alone(loaded, wanted), together(loaded, wanted, seed=1)
-    finally:
-        loaded.engine.close()
+    engine = open_engine(tmp_path / "fused")
+    wanted = requests(Bundle.read(tmp_path / "fused").vocabulary, 150)
+    expected, found = alone(engine, wanted), together(engine, wanted, seed=1)
     assert different(expected, found) > 0
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import onnxruntime
 import pytest
 
-from service.engine import providers
-from service.engine.providers import CPU, CUDA, DeviceError, Wanted, wanted_providers
+from service.engine.decoder import providers
+from service.engine.decoder.providers import CPU, CUDA, DeviceError, ProviderChoice, wanted_providers
 
 MISSING = "libcublasLt.so.13: cannot open shared object file: No such file or directory"
 
@@ -87,7 +87,7 @@ def test_a_session_that_fell_back_is_noticed_and_the_missing_library_named(
 @pytest.mark.parametrize("precision", ["int8", "fp32"])
 def test_only_fp16_is_taken_to_cuda(cuda_build: Callable[[dict[str, Any]], None], precision: Any) -> None:
     cuda_build({"libcuda.so.1": driver()})
-    assert wanted_providers("auto", precision) == Wanted("auto", (CPU,), None)
+    assert wanted_providers("auto", precision) == ProviderChoice("auto", (CPU,), None)
     with pytest.raises(DeviceError, match=f"an {precision} bundle runs on the CPU only"):
         wanted_providers("cuda", precision)
 

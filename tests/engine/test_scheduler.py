@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 
 import pytest
@@ -14,24 +15,26 @@ from service.engine.scheduler import (
     Capacity,
     Demand,
     Lane,
-    Room,
+    QueueLimit,
     admit,
     bulk_debt,
     expected_wait,
     is_held,
     lane_of,
     lanes_to_step,
-    room_of,
+    queue_limit,
     smoothed_pace,
 )
 
 FAST, BULK = Lane.INTERACTIVE, Lane.BULK
-CAPACITY = Capacity(max_rows=16, reserved_rows=4, encode_tokens=100)
+CAPACITY = Capacity(max_rows=16, interactive_rows=4, bulk_rows=2, encode_tokens=100)
 IDLE = {FAST: 0, BULK: 0}
 
 
-def taken(fast: list[Demand], bulk: list[Demand], running: dict[Lane, int] = IDLE) -> tuple[int, int]:
-    counts = admit({FAST: fast, BULK: bulk}, running, CAPACITY)
+def taken(
+    fast: list[Demand], bulk: list[Demand], running: dict[Lane, int] = IDLE, capacity: Capacity = CAPACITY
+) -> tuple[int, int]:
+    counts = admit({FAST: fast, BULK: bulk}, running, capacity, bulk[0] if bulk else None)
     return counts[FAST], counts[BULK]
 
 
@@ -45,16 +48,24 @@ def test_bulk_leaves_the_reserved_rows_alone() -> None:
 
 
 def test_interactive_comes_before_bulk() -> None:
-    assert taken([Demand(10, 10)], [Demand(4, 10)]) == (1, 0)
+    assert taken([Demand(12, 10)], [Demand(4, 10)] * 2) == (1, 1)
+    assert taken([Demand(12, 10)], [Demand(4, 10)], {FAST: 0, BULK: 4}) == (1, 0)
 
 
 def test_nobody_overtakes_in_a_lane() -> None:
     assert taken([Demand(1, 10), Demand(8, 10), Demand(1, 10)], [], {FAST: 10, BULK: 0}) == (1, 0)
 
 
-def test_the_encoder_does_no_more_than_its_budget_between_two_steps() -> None:
+def test_interactive_leaves_rows_to_bulk_that_waits() -> None:
+    assert taken([Demand(1, 4)] * 20, []) == (16, 0)
+    assert taken([Demand(1, 4)] * 20, [Demand(1, 4)]) == (14, 1)
+    assert taken([Demand(1, 4)] * 20, [Demand(4, 4)]) == (12, 1)
+    assert taken([Demand(1, 4)] * 20, [], {FAST: 14, BULK: 2}) == (0, 0)
+
+
+def test_the_encoder_does_no_more_than_its_budget_between_two_steps_but_for_the_first_of_each_lane() -> None:
     assert taken([Demand(1, 40)] * 5, []) == (2, 0)
-    assert taken([Demand(1, 90)], [Demand(1, 20)]) == (1, 0)
+    assert taken([Demand(1, 90)], [Demand(1, 20), Demand(1, 20)]) == (1, 1)
 
 
 def test_a_source_longer_than_the_budget_is_encoded_alone() -> None:
@@ -73,60 +84,64 @@ def test_small_requests_are_interactive() -> None:
     assert lane_of(51, Bounds(50)) is BULK
 
 
-def test_each_lane_has_its_own_room() -> None:
+def test_each_lane_has_its_own_limit() -> None:
     bounded = Bounds(50, waiting_tokens=100, bulk_waiting_tokens=1000)
-    assert [room_of(lane, bounded) for lane in Lane] == [Room(100), Room(1000)]
-    assert room_of(BULK, Bounds(50)).takes(10**9)
+    assert [queue_limit(lane, bounded) for lane in Lane] == [QueueLimit(100), QueueLimit(1000)]
+    assert queue_limit(BULK, Bounds(50)).admits(10**9)
 
 
-def room(*, limit: int = 80, entered: Iterable[int] = ()) -> Room:
-    made = Room(limit)
+def limit_of(*, limit: int = 80, entered: Iterable[int] = ()) -> QueueLimit:
+    made = QueueLimit(limit)
     for tokens in entered:
-        assert made.takes(tokens)
+        assert made.admits(tokens)
         made.add(tokens)
     return made
 
 
-def test_a_room_takes_what_fits() -> None:
-    assert room(entered=[30]).takes(50)
-    assert not room(entered=[30]).takes(51)
+def test_a_queue_takes_what_fits() -> None:
+    assert limit_of(entered=[30]).admits(50)
+    assert not limit_of(entered=[30]).admits(51)
 
 
-def test_a_room_without_space_for_another_like_the_last_is_full_until_an_eighth_is_free() -> None:
-    full = room(entered=[30, 30, 12])
+def test_a_queue_without_space_for_another_like_the_last_is_full_until_an_eighth_is_free() -> None:
+    full = limit_of(entered=[30, 30, 12])
     assert full.is_full
-    assert not full.takes(1)
+    assert not full.admits(1)
     full.tokens -= 1
-    assert not full.takes(1)
+    assert not full.admits(1)
     full.tokens -= 1
     assert not full.is_full
-    assert full.takes(10)
+    assert full.admits(10)
 
 
-def test_a_room_that_turned_one_away_is_full_for_all() -> None:
-    refusing = room(entered=[66, 6])
+def test_a_queue_that_turned_one_away_is_full_for_all() -> None:
+    refusing = limit_of(entered=[66, 6])
     assert not refusing.is_full
-    assert not refusing.takes(9)
+    assert not refusing.admits(9)
+    refusing.refuse()
     assert refusing.is_full
-    half_empty = room(entered=[40])
-    assert not half_empty.takes(41)
-    assert half_empty.takes(40)
+    half_empty = limit_of(entered=[40])
+    assert not half_empty.admits(41)
+    half_empty.refuse()
+    assert half_empty.admits(40)
 
 
-def test_further_jobs_of_an_accepted_request_open_no_full_room() -> None:
-    full = room(entered=[40, 36])
+def test_further_jobs_of_an_accepted_request_open_no_full_queue() -> None:
+    full = limit_of(entered=[40, 36])
     full.add(1)
     assert full.is_full
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 100))))
-def test_a_room_never_holds_more_than_its_limit_and_is_not_full_for_ever(events: list[tuple[bool, int]]) -> None:
-    tried = Room(80)
+def test_a_queue_never_holds_more_than_its_limit_and_is_not_full_for_ever(events: list[tuple[bool, int]]) -> None:
+    tried = QueueLimit(80)
     for comes, tokens in events:
         if not comes:
             tried.tokens = max(0, tried.tokens - tokens)
-        elif tried.takes(tokens):
+        elif tried.admits(tokens):
             tried.add(tokens)
+        else:
+            tried.refuse()
         assert tried.tokens <= 80
     tried.tokens = 70  # seven eighths
     assert not tried.is_full
@@ -169,19 +184,19 @@ def test_bulk_waits_while_it_owes_time_to_interactive() -> None:
     assert lanes_to_step({FAST: 0, BULK: 9}, 0.1) == (BULK,)
 
 
-def test_debt_is_twice_bulk_time_less_interactive_time_and_ends_with_the_last_interactive_row() -> None:
-    both = {FAST: 1, BULK: 1}
-    assert bulk_debt(0.0, {BULK: 1.5, FAST: 1.0}, both) == 2.0
-    assert bulk_debt(2.0, {FAST: 1.5}, both) == 0.5
-    assert bulk_debt(0.5, {FAST: 1.5}, both) == 0.0
-    assert bulk_debt(9.0, {BULK: 1.0}, {FAST: 0, BULK: 1}) == 0.0
+def test_debt_is_twice_bulk_time_less_interactive_time_and_ends_with_the_last_interactive_job() -> None:
+    assert bulk_debt(0.0, {BULK: 1.5, FAST: 1.0}, interactive_has_work=True) == 2.0
+    assert bulk_debt(2.0, {BULK: 0.0, FAST: 1.5}, interactive_has_work=True) == 0.5
+    assert bulk_debt(0.5, {BULK: 0.0, FAST: 1.5}, interactive_has_work=True) == 0.0
+    assert bulk_debt(9.0, {BULK: 1.0, FAST: 0.0}, interactive_has_work=False) == 0.0
 
 
 def test_with_steady_load_on_both_lanes_bulk_gets_a_third_of_the_time() -> None:
     both, owed, spent = {FAST: 1, BULK: 1}, 0.0, {FAST: 0.0, BULK: 0.0}
     for _ in range(1000):
-        seconds = {lane: {FAST: 0.5, BULK: 4.0}[lane] for lane in lanes_to_step(both, owed)}
-        owed = bulk_debt(owed, seconds, both)
+        stepped = lanes_to_step(both, owed)
+        seconds = {lane: {FAST: 0.5, BULK: 4.0}[lane] if lane in stepped else 0.0 for lane in Lane}
+        owed = bulk_debt(owed, seconds, interactive_has_work=True)
         for lane, value in seconds.items():
             spent[lane] += value
     assert abs(2 * spent[BULK] / spent[FAST] - 1) < 0.05
@@ -190,7 +205,7 @@ def test_with_steady_load_on_both_lanes_bulk_gets_a_third_of_the_time() -> None:
 demands = st.lists(st.builds(Demand, rows=st.integers(1, 8), encode_tokens=st.integers(1, 300)), max_size=30)
 
 
-@given(demands, demands, st.integers(0, 16), st.integers(0, 12))
+@given(demands, demands, st.integers(0, 12), st.integers(0, 4))
 def test_limits_hold_and_work_never_stands_still(
     fast: list[Demand], bulk: list[Demand], fast_rows: int, bulk_rows: int
 ) -> None:
@@ -201,6 +216,31 @@ def test_limits_hold_and_work_never_stands_still(
         rows = sum(running.values()) + sum(demand.rows for demand in admitted)
         assert rows <= CAPACITY.max_rows
         tokens = [demand.encode_tokens for demand in admitted]
-        assert sum(tokens) <= CAPACITY.encode_tokens or len(tokens) == 1
+        firsts = sum(some[0].encode_tokens for some in (fast, bulk) if some)
+        assert sum(tokens) <= CAPACITY.encode_tokens + firsts
     if not any(running.values()) and (fast or bulk):
         assert admitted
+
+
+@given(st.integers(8, 64), st.integers(1, 8), st.integers(1, 8), st.integers(1, 300), st.integers(1, 300), st.randoms())
+def test_no_lane_starves_however_much_work_the_other_has(
+    max_rows: int, fast_beams: int, bulk_beams: int, fast_tokens: int, bulk_tokens: int, chance: random.Random
+) -> None:
+    """Both queues never end: in a thousand steps sentences of both lanes start, again and again."""
+    capacity = Capacity(max_rows, max_rows // 4, max_rows // 8, 100)
+    owed, started = 0.0, {FAST: 0, BULK: 0}
+    left: dict[Lane, list[int]] = {FAST: [], BULK: []}  # steps that each running sentence still takes
+    beams, tokens = {FAST: fast_beams, BULK: bulk_beams}, {FAST: fast_tokens, BULK: bulk_tokens}
+    for _ in range(1000):
+        rows = {lane: len(left[lane]) * beams[lane] for lane in Lane}
+        waiting = {lane: [Demand(beams[lane], tokens[lane])] * 70 for lane in Lane if lane is FAST or owed <= 0}
+        counts = admit(waiting, rows, capacity, waiting[BULK][0] if BULK in waiting else None)
+        for lane, count in counts.items():
+            started[lane] += count
+            left[lane] += [chance.randint(1, 20) for _ in range(count)]
+        seconds = {FAST: 0.0, BULK: 0.0}
+        for lane in lanes_to_step({lane: len(left[lane]) for lane in Lane}, owed):
+            seconds[lane] = 1.0 + 0.1 * counts[lane]
+            left[lane] = [steps - 1 for steps in left[lane] if steps > 1]
+        owed = bulk_debt(owed, seconds, interactive_has_work=True)
+    assert min(started.values()) >= 10

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
+import collections
+import math
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +13,16 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from model.bundle import read_manifest
 from model.checkpoint import Checkpoint, load_checkpoint
 from model.corpus import read_tsv
+from model.lexical import LexicalTable
 from model.vocabulary import BOS_ID, EOS_ID, PAD_ID
 from service.engine import scoring
-from service.engine.jobs import EngineClosedError, Hypothesis, Job, QueueFullError, SearchOptions
-from service.engine.loading import load_engine
-from service.engine.records import ScorerReport
-from service.engine.runtime import ScorerGraph
-from service.engine.scoring import KINDS, AttentionKind, Scorer, ScoringJob
+from service.engine.decoder.opening import open_engine, open_scoring_engine
+from service.engine.loading import run_here
+from service.engine.scheduler import Lane
+from service.engine.scoring import KINDS, AnyScoringJob, AttentionKind, ScoringEngine, ScoringJob
+from service.engine.types import EngineConfig, Hypothesis, Job, Request, SearchOptions
 from tests.bundles import PRETRAINED, ROOT, SHIPPED_BUNDLE
 
 Array = npt.NDArray[np.generic]
@@ -36,19 +36,15 @@ CHINESE = (
 
 
 class FakeGraph:
-    """Answers with the ids it was given; stands still until it is let go; fails for a batch with a faulty token."""
+    """Answers with the ids it was given; fails for a batch with a faulty token."""
 
     vocabulary_size = 100
 
     def __init__(self) -> None:
         self.batches: list[dict[str, Array]] = []
-        self.go = threading.Event()
-        self.called = threading.Event()
 
     def score(self, inputs: Mapping[str, Array], attention: Sequence[AttentionKind]) -> tuple[Array, dict[str, Array]]:
         self.batches.append(dict(inputs))
-        self.called.set()
-        assert self.go.wait(10)
         if (inputs["source_ids"] == FAULTY).any():
             raise RuntimeError("faulty")
         rows, target = inputs["labels"].shape
@@ -71,33 +67,34 @@ def graph() -> FakeGraph:
 
 
 @pytest.fixture
-def scorer(graph: FakeGraph) -> Iterator[Scorer]:
-    made = Scorer(lambda: graph)
-    yield made
-    graph.go.set()
-    made.close()
+def engine(graph: FakeGraph) -> ScoringEngine:
+    made = ScoringEngine(lambda: graph)
+    run_here(made, [job()])  # now its sizes are known
+    graph.batches.clear()
+    made.report()
+    return made
 
 
-def hold(scorer: Scorer, graph: FakeGraph) -> None:
-    """Keep the scorer busy with a batch of one until `graph.go` is set."""
-    scorer.submit([job()])
-    assert graph.called.wait(10)
+def request(number: int, jobs: Sequence[AnyScoringJob], lane: Lane = Lane.INTERACTIVE) -> Request:
+    return Request(number, lane, time.monotonic(), math.inf, jobs)
 
 
-def test_nothing_exists_until_somebody_asks() -> None:
+def words(batch: dict[str, Array]) -> set[int]:
+    return set(batch["source_ids"][:, 1].tolist())
+
+
+def test_the_graph_is_opened_by_the_first_job_that_needs_it(graph: FakeGraph) -> None:
     opened: list[FakeGraph] = []
-    threads = threading.active_count()
-    scorer = Scorer(lambda: opened.append(FakeGraph()) or opened[0])  # type: ignore[func-returns-value]
-    assert (threading.active_count(), opened) == (threads, [])
-    scorer.close()
-    assert (threading.active_count(), opened) == (threads, [])
+    table = LexicalTable.__new__(LexicalTable)
+    made = ScoringEngine(lambda: opened.append(graph) or graph, lexical={"zh-en": table})  # type: ignore[func-returns-value]
+    made.step()
+    assert opened == []
+    run_here(made, [job(), job(40)])
+    assert opened == [graph]
 
 
-def test_inputs_begin_with_bos_and_labels_end_with_eos(scorer: Scorer, graph: FakeGraph) -> None:
-    graph.go.set()
-    asked = ScoringJob((TAG, 50, 51, EOS_ID), (60, 61), hidden=(2,), attention=("cross",))
-    scorer.submit([asked])
-    score = asked.future.result(10)
+def test_inputs_begin_with_bos_and_labels_end_with_eos(engine: ScoringEngine, graph: FakeGraph) -> None:
+    (score,) = run_here(engine, [ScoringJob((TAG, 50, 51, EOS_ID), (60, 61), hidden=(2,), attention=("cross",))])
     (batch,) = graph.batches
     assert batch["target_ids"][0].tolist() == [BOS_ID, 60, 61, *[PAD_ID] * 13]
     assert batch["labels"][0].tolist() == [60, 61, EOS_ID, *[PAD_ID] * 13]
@@ -107,137 +104,76 @@ def test_inputs_begin_with_bos_and_labels_end_with_eos(scorer: Scorer, graph: Fa
     assert {kind: weights.shape for kind, weights in score.attention.items()} == {"cross": (2, 3, 3, 4)}
 
 
-def test_jobs_of_one_shape_share_a_batch_others_do_not(scorer: Scorer, graph: FakeGraph) -> None:
-    hold(scorer, graph)
-    jobs = [job(3), job(17), job(16), job(3, attention=("cross",)), job(32)]
-    scorer.submit(jobs)
-    graph.go.set()
-    for each in jobs:
-        each.future.result(10)
-    assert sorted(batch["source_ids"].shape for batch in graph.batches) == [(1, 16), (1, 16), (2, 16), (2, 32)]
+def test_jobs_of_one_shape_share_a_batch_others_do_not(engine: ScoringEngine, graph: FakeGraph) -> None:
+    run_here(engine, [job(3), job(17), job(16), job(3, attention=("cross",)), job(32)])
+    assert sorted(batch["source_ids"].shape for batch in graph.batches) == [(1, 16), (2, 16), (2, 32)]
 
 
-def test_a_batch_is_bounded_in_memory(scorer: Scorer, graph: FakeGraph) -> None:
-    hold(scorer, graph)
-    jobs = [job() for _ in range(10)]
-    scorer.submit(jobs)
-    graph.go.set()
-    for each in jobs:
-        each.future.result(10)
-    assert [len(batch["source_ids"]) for batch in graph.batches] == [1, 4, 4, 2]
+def test_a_batch_is_bounded_in_memory(engine: ScoringEngine, graph: FakeGraph) -> None:
+    run_here(engine, [job() for _ in range(10)])
+    assert [len(batch["source_ids"]) for batch in graph.batches] == [4, 4, 2]
 
 
-def test_a_small_request_does_not_wait_for_a_large_one(scorer: Scorer, graph: FakeGraph) -> None:
-    hold(scorer, graph)
-    scorer.submit([job(word=70) for _ in range(20)])
-    small = job(word=71)
-    scorer.submit([small])
-    graph.go.set()
-    small.future.result(10)
-    assert small.source_ids[1] in graph.batches[1]["source_ids"]
+def test_a_small_request_does_not_wait_for_a_large_one(engine: ScoringEngine, graph: FakeGraph) -> None:
+    engine.add(request(1, [job(word=70)] * 20, Lane.BULK))
+    engine.step()
+    engine.add(request(2, [job(word=71)]))
+    assert 2 in {answer.number for answer in engine.step()}
 
 
-def test_a_faulty_job_fails_alone(scorer: Scorer, graph: FakeGraph) -> None:
-    hold(scorer, graph)
-    good, bad, other = job(), job(word=FAULTY), job()
-    scorer.submit([good, bad, other])
-    graph.go.set()
-    with pytest.raises(RuntimeError, match="faulty"):
-        bad.future.result(10)
-    assert good.future.result(10).token_log_probs.tolist() == other.future.result(10).token_log_probs.tolist()
+def test_a_large_request_goes_on_however_many_small_ones_come(
+    engine: ScoringEngine, graph: FakeGraph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(1_000_000))
+    monkeypatch.setattr(scoring.time, "monotonic", lambda: float(next(clock)))  # every batch takes as long
+    engine.add(Request(1, Lane.BULK, 0.0, math.inf, [job(word=70)] * 40))
+    done = collections.Counter[int]()
+    for number in range(2, 100):
+        engine.add(Request(number, Lane.INTERACTIVE, 0.0, math.inf, [job(word=71)]))
+        done.update(answer.number for answer in engine.step())
+        if done[1] == 40:
+            break
+    assert done[1] == 40
+    small = sum(done.values()) - 40
+    assert 15 <= small <= 40  # ten batches of the large one, and twice the time for the small ones
 
 
-def test_a_cancelled_job_is_not_computed(scorer: Scorer, graph: FakeGraph) -> None:
-    hold(scorer, graph)
-    gone, kept = job(word=80), job(word=81)
-    scorer.submit([gone, kept])
-    assert gone.future.cancel()
-    graph.go.set()
-    kept.future.result(10)
-    assert not any(80 in batch["source_ids"] for batch in graph.batches)
-    with pytest.raises(CancelledError):
-        gone.future.result(10)
+def test_a_faulty_job_fails_alone(engine: ScoringEngine, graph: FakeGraph) -> None:
+    engine.add(request(1, [job(), job(word=FAULTY), job()]))
+    answers = engine.step()
+    assert [answer.failure and answer.failure.message for answer in sorted(answers, key=lambda each: each.place)] == [
+        None, "faulty", None,
+    ]  # fmt: skip
+    assert "RuntimeError: faulty" in next(answer.failure.traceback for answer in answers if answer.failure)
 
 
-def test_withdrawn_jobs_leave_the_queue_and_make_room(graph: FakeGraph) -> None:
-    reports: list[ScorerReport] = []
-    scorer = Scorer(lambda: graph, reports.append)
-    hold(scorer, graph)
-    kept = job(word=81)
-    many = [kept, *(job(1000, word=80) for _ in range(scoring.WAITING_TOKENS // 1003))]
-    scorer.submit(many)
-    with pytest.raises(QueueFullError):
-        scorer.check_room()
-    scorer.withdraw(many[1:])
-    scorer.check_room()
-    assert scorer.waiting_tokens() == kept.tokens
-    assert all(each.future.cancelled() for each in many[1:])
-    graph.go.set()
-    kept.future.result(10)
-    scorer.withdraw(many)  # too late for one, again for the others
-    scorer.close()
-    assert kept.future.result(0)
-    assert not any(80 in batch["source_ids"] for batch in graph.batches)
-    assert sum(report.cancelled for report in reports) == len(many) - 1
-    assert sum(report.scored for report in reports) == 2
-    assert sum(len(report.queue_wait_seconds) for report in reports) == 2
+def test_withdrawn_jobs_are_not_computed(engine: ScoringEngine, graph: FakeGraph) -> None:
+    engine.add(request(1, [job(word=80)] * 5))
+    engine.add(request(2, [job(word=81)]))
+    engine.withdraw(1)
+    answers = engine.step()
+    assert [answer.failure.kind for answer in answers if answer.number == 1] == ["cancelled"] * 5
+    assert [words(batch) for batch in graph.batches] == [{81}]
+    assert all(waiting.tokens == 0 for waiting in engine.waiting())
 
 
-def test_a_report_says_how_jobs_ended(graph: FakeGraph) -> None:
-    reports: list[ScorerReport] = []
-    scorer = Scorer(lambda: graph, reports.append)
-    hold(scorer, graph)
-    gone = job()
-    scorer.submit([job(), job(word=FAULTY), gone])
-    gone.future.cancel()
-    graph.go.set()
-    scorer.close()
-    first, second = reports
-    assert (first.scored, first.failed, first.cancelled) == (1, 0, 0)
-    assert (second.scored, second.failed, second.cancelled) == (1, 1, 1)
-    assert (len(second.batch_seconds), len(second.queue_wait_seconds)) == (1, 2)
-    assert scorer.waiting_tokens() == 0
+def test_a_job_that_is_late_is_not_computed(engine: ScoringEngine, graph: FakeGraph) -> None:
+    engine.add(Request(1, Lane.INTERACTIVE, 0.0, time.monotonic(), [job()]))
+    (answer,) = engine.step()
+    assert answer.failure is not None
+    assert (answer.failure.kind, graph.batches) == ("deadline", [])
 
 
-def test_a_full_queue_refuses(scorer: Scorer, graph: FakeGraph) -> None:
-    hold(scorer, graph)
-    many = [job(1000) for _ in range(scoring.WAITING_TOKENS // 1003)]
-    scorer.submit(many)
-    with pytest.raises(QueueFullError):
-        scorer.submit([job(1000)])
-    graph.go.set()
-    for each in many:
-        each.future.result(10)
-    last = job(1000)
-    scorer.submit([last])
-    last.future.result(10)
-
-
-def test_close_finishes_what_was_accepted_and_refuses_the_rest(graph: FakeGraph) -> None:
-    scorer = Scorer(lambda: graph)
-    hold(scorer, graph)
-    jobs = [job(), job(40)]
-    scorer.submit(jobs)
-    graph.go.set()
-    scorer.close()
-    assert all(each.future.done() for each in jobs)
-    with pytest.raises(EngineClosedError):
-        scorer.submit([job()])
-
-
-def test_abort_cancels_what_waits_and_refuses_the_rest(scorer: Scorer, graph: FakeGraph) -> None:
-    hold(scorer, graph)
-    jobs = [job(), job(40)]
-    scorer.submit(jobs)
-    scorer.abort()
-    assert all(each.future.cancelled() for each in jobs)
-    with pytest.raises(EngineClosedError):
-        scorer.submit([job()])
-    graph.go.set()
+def test_a_report_says_what_was_done(engine: ScoringEngine) -> None:
+    engine.add(request(1, [job(), job(), job(40)]))
+    while engine.busy:
+        engine.step()
+    report = engine.report()
+    assert (len(report.batches), len(report.waits)) == (2, 3)
+    assert not engine.report().batches
 
 
 def test_a_graph_that_does_not_open_fails_the_jobs_that_wanted_it(graph: FakeGraph) -> None:
-    graph.go.set()
     attempts = iter([OSError("gone"), graph])
 
     def open_graph() -> FakeGraph:
@@ -246,23 +182,18 @@ def test_a_graph_that_does_not_open_fails_the_jobs_that_wanted_it(graph: FakeGra
             raise found
         return found
 
-    scorer = Scorer(open_graph)
-    first, second = job(), job()
-    scorer.submit([first])
-    with pytest.raises(OSError, match="gone"):
-        first.future.result(10)
-    scorer.submit([second])
-    second.future.result(10)
-    scorer.close()
+    made = ScoringEngine(open_graph)
+    with pytest.raises(RuntimeError, match="gone"):
+        run_here(made, [job()])
+    assert run_here(made, [job()])
 
 
-def open_scorer(bundle: Path) -> Scorer:
-    return Scorer(functools.partial(ScorerGraph, bundle, read_manifest(bundle), device="cpu", threads=2))
+def open_scorer(bundle: Path) -> ScoringEngine:
+    return open_scoring_engine(EngineConfig(directory=bundle, device="cpu", threads=2))[0]
 
 
-def score(scorer: Scorer, jobs: Sequence[ScoringJob]) -> list[scoring.Score]:
-    scorer.submit(jobs)
-    return [each.future.result(60) for each in jobs]
+def score(scorer: ScoringEngine, jobs: Sequence[ScoringJob]) -> list[scoring.Score]:
+    return run_here(scorer, jobs)
 
 
 @pytest.fixture(scope="module")
@@ -271,10 +202,8 @@ def checkpoint() -> Checkpoint:
 
 
 @pytest.fixture
-def fp32(shipped_fp32_bundle: Path) -> Iterator[Scorer]:
-    made = open_scorer(shipped_fp32_bundle)
-    yield made
-    made.close()
+def fp32(shipped_fp32_bundle: Path) -> ScoringEngine:
+    return open_scorer(shipped_fp32_bundle)
 
 
 def sentences(checkpoint: Checkpoint, count: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -288,7 +217,7 @@ def sentences(checkpoint: Checkpoint, count: int) -> list[tuple[tuple[int, ...],
     ]
 
 
-def test_scores_and_every_attention_weight_equal_pytorch(fp32: Scorer, checkpoint: Checkpoint) -> None:
+def test_scores_and_every_attention_weight_equal_pytorch(fp32: ScoringEngine, checkpoint: Checkpoint) -> None:
     pairs = sentences(checkpoint, 15)
     jobs = [ScoringJob(source, target, attention=KINDS) for source, target in pairs]
     for (source, target), found in zip(pairs, score(fp32, jobs), strict=True):
@@ -299,7 +228,7 @@ def test_scores_and_every_attention_weight_equal_pytorch(fp32: Scorer, checkpoin
             assert np.abs(found.attention[kind] - attention[kind]).max() < 1e-4, kind
 
 
-def test_a_hidden_token_is_not_seen(fp32: Scorer, checkpoint: Checkpoint) -> None:
+def test_a_hidden_token_is_not_seen(fp32: ScoringEngine, checkpoint: Checkpoint) -> None:
     source, target = sentences(checkpoint, 3)[2]
     (found,) = score(fp32, [ScoringJob(source, target, hidden=(2, 3), attention=KINDS)])
     log_probs, attention = pytorch(checkpoint, source, target, (2, 3))
@@ -327,12 +256,9 @@ def pytorch(
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_neighbours_change_no_bit(precision: str, shipped_fp32_bundle: Path, checkpoint: Checkpoint) -> None:
     scorer = open_scorer(shipped_fp32_bundle if precision == "fp32" else SHIPPED_BUNDLE)
-    try:
-        pairs = sentences(checkpoint, 60)
-        alone = [score(scorer, [ScoringJob(*pair, attention=KINDS)])[0] for pair in pairs]
-        together = score(scorer, [ScoringJob(*pair, attention=KINDS) for pair in pairs])
-    finally:
-        scorer.close()
+    pairs = sentences(checkpoint, 60)
+    alone = [score(scorer, [ScoringJob(*pair, attention=KINDS)])[0] for pair in pairs]
+    together = score(scorer, [ScoringJob(*pair, attention=KINDS) for pair in pairs])
     for one, other in zip(alone, together, strict=True):
         assert np.array_equal(one.token_log_probs, other.token_log_probs)
         assert all(np.array_equal(one.attention[kind], other.attention[kind]) for kind in KINDS)
@@ -340,7 +266,7 @@ def test_neighbours_change_no_bit(precision: str, shipped_fp32_bundle: Path, che
 
 @pytest.mark.parametrize("beam_size", [1, 4])
 def test_the_engine_and_the_scorer_agree(
-    fp32: Scorer, shipped_fp32_bundle: Path, checkpoint: Checkpoint, beam_size: int
+    fp32: ScoringEngine, shipped_fp32_bundle: Path, checkpoint: Checkpoint, beam_size: int
 ) -> None:
     pairs = sentences(checkpoint, 30)
     hypotheses = translate(shipped_fp32_bundle, [source for source, _ in pairs], beam_size)
@@ -354,10 +280,6 @@ def test_the_engine_and_the_scorer_agree(
 
 
 def translate(bundle: Path, sources: Sequence[tuple[int, ...]], beam_size: int) -> list[Hypothesis]:
-    loaded = load_engine(bundle, device="cpu", threads=1, max_rows=64, on_report=lambda report: None)
-    try:
-        jobs = [Job(source, SearchOptions(beam_size=beam_size, max_output_tokens=80)) for source in sources]
-        loaded.engine.submit(jobs)
-        return [each.future.result(60)[0] for each in jobs]
-    finally:
-        loaded.engine.close()
+    engine, _ = open_engine(EngineConfig(directory=bundle, device="cpu", threads=1, max_rows=64))
+    options = SearchOptions(beam_size=beam_size, max_output_tokens=80)
+    return [hypotheses[0] for hypotheses in run_here(engine, [Job(source, options) for source in sources])]

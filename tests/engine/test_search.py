@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from model.vocabulary import EOS_ID
-from service.engine.jobs import Hypothesis, SearchOptions
 from service.engine.search import BeamGroup
+from service.engine.types import Hypothesis, SearchOptions
 from tests.engine.fakes import TableDecoder
 
 

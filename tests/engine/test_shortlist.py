@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +11,17 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from model.bundle import VOCABULARY_FILE
 from model.checkpoint import load_checkpoint
 from model.reference_search import beam_search
 from model.shortlist import load_shortlist
-from service.engine.jobs import Job, SearchOptions
-from service.engine.loading import LoadedEngine, load_engine
-from service.engine.shortlist import ShortlistColumns, pad_rows
+from model.vocabulary import PAD_ID, Vocabulary
+from service.arrays import padded
+from service.engine.core import Engine
+from service.engine.decoder.columns import ShortlistColumns
+from service.engine.decoder.opening import open_engine
+from service.engine.loading import run_here
+from service.engine.types import EngineConfig, Job, SearchOptions
 from tests.bundles import PRETRAINED, SHIPPED_BUNDLE
 
 VOCABULARY, WIDTH = 3000, 4
@@ -48,7 +53,7 @@ def test_every_row_finds_its_tokens_whoever_joins_and_leaves(beams: int, seed: i
                     np.array(sorted(rng.sample(range(start, start + 900), rng.randint(1, 300))))
                     for _ in range(rng.randint(1, 5))
                 ]
-                columns.join(pad_rows(added))
+                columns.join(padded(added, max(map(len, added)), PAD_ID))
                 lists += added
             buffers = columns.inputs(1)
             assert columns.settle() or all(
@@ -72,45 +77,39 @@ def test_every_row_finds_its_tokens_whoever_joins_and_leaves(beams: int, seed: i
 
 
 @pytest.fixture(scope="module")
-def fp32_with_shortlist(fp32_bundle_with_shortlist: Path) -> Iterator[LoadedEngine]:
-    bundle = fp32_bundle_with_shortlist
-    loaded = load_engine(bundle, device="cpu", threads=1, max_rows=64, on_report=lambda report: None)
-    yield loaded
-    loaded.engine.close()
+def fp32_with_shortlist(fp32_bundle_with_shortlist: Path) -> Engine:
+    config = EngineConfig(directory=fp32_bundle_with_shortlist, device="cpu", threads=1, max_rows=64)
+    return open_engine(config)[0]
 
 
 @pytest.mark.parametrize("beam_size", [1, 4])
-def test_engine_equals_the_reference_search_among_the_shortlist(
-    fp32_with_shortlist: LoadedEngine, beam_size: int
-) -> None:
+def test_engine_equals_the_reference_search_among_the_shortlist(fp32_with_shortlist: Engine, beam_size: int) -> None:
     checkpoint = load_checkpoint(PRETRAINED)
     shortlist = load_shortlist(PRETRAINED / "shortlist.npz", checkpoint.vocabulary)
     sources = [tuple(checkpoint.vocabulary.encode_source(text, "en")) for text in SENTENCES]
     options = SearchOptions(beam_size=beam_size, num_hypotheses=beam_size, max_output_tokens=30)
     jobs = [Job(source, options) for source in sources]
-    fp32_with_shortlist.engine.submit(jobs)
-    for job, source in zip(jobs, sources, strict=True):
+    for hypotheses, source in zip(run_here(fp32_with_shortlist, jobs), sources, strict=True):
         wanted = beam_search(
             checkpoint.model, torch.tensor(source), beam_size=beam_size, max_output_tokens=30,
             shortlist=torch.from_numpy(shortlist.of(source)),
         )  # fmt: skip
-        for found, expected in zip(job.future.result(60), wanted, strict=True):
+        for found, expected in zip(hypotheses, wanted, strict=True):
             assert found.target_ids == expected.target_ids
             assert found.log_prob == pytest.approx(expected.log_prob, abs=1e-3)
 
 
 @pytest.mark.parametrize("beam_size", [1, 3])
-def test_an_output_begins_with_its_prefix(fp32_with_shortlist: LoadedEngine, beam_size: int) -> None:
+def test_an_output_begins_with_its_prefix(fp32_with_shortlist: Engine, beam_size: int) -> None:
     """Also with a piece that no shortlist would hold; then the model goes on by itself."""
-    vocabulary = fp32_with_shortlist.vocabulary
+    vocabulary = Vocabulary.load(SHIPPED_BUNDLE / VOCABULARY_FILE)
     rare = next(i for i in range(len(vocabulary) - 1, 0, -1) if vocabulary.pieces([i])[0].isalpha())
     prefix = (*vocabulary.encode("The young"), rare)
     source = tuple(vocabulary.encode_source("Je suis étudiant.", "en"))
     free = SearchOptions(beam_size=beam_size, num_hypotheses=beam_size, max_output_tokens=40)
     bound = SearchOptions(beam_size=beam_size, num_hypotheses=beam_size, max_output_tokens=40, target_prefix=prefix)
     jobs = [Job(source, free), Job(source, bound), Job(source, free)]
-    fp32_with_shortlist.engine.submit(jobs)
-    first, forced, second = (job.future.result(60) for job in jobs)
+    first, forced, second = run_here(fp32_with_shortlist, jobs)
     assert first == second
     assert len(forced) == beam_size
     for hypothesis in forced:
@@ -120,17 +119,12 @@ def test_an_output_begins_with_its_prefix(fp32_with_shortlist: LoadedEngine, bea
 
 
 def test_a_prefix_of_the_free_output_changes_nothing() -> None:
-    loaded = load_engine(SHIPPED_BUNDLE, device="cpu", threads=1, max_rows=64, on_report=lambda report: None)
-    try:
-        source = tuple(loaded.vocabulary.encode_source("Il fait très beau aujourd'hui.", "en"))
-        free = Job(source, SearchOptions(max_output_tokens=40))
-        loaded.engine.submit([free])
-        expected = free.future.result(60)
-        bound = Job(source, SearchOptions(max_output_tokens=40, target_prefix=expected[0].target_ids[:3]))
-        loaded.engine.submit([bound])
-        assert bound.future.result(60) == expected
-    finally:
-        loaded.engine.close()
+    engine, _ = open_engine(EngineConfig(directory=SHIPPED_BUNDLE, device="cpu", threads=1, max_rows=64))
+    vocabulary = Vocabulary.load(SHIPPED_BUNDLE / VOCABULARY_FILE)
+    source = tuple(vocabulary.encode_source("Il fait très beau aujourd'hui.", "en"))
+    (expected,) = run_here(engine, [Job(source, SearchOptions(max_output_tokens=40))])
+    prefix = expected[0].target_ids[:3]
+    assert run_here(engine, [Job(source, SearchOptions(max_output_tokens=40, target_prefix=prefix))]) == [expected]
 
 
 def test_a_prefix_cannot_hold_special_tokens_or_exceed_the_limit() -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from model.bundle import StateSpec
-from service.engine.slots import Slots
+from service.engine.decoder.slots import Slots
 
 Array = npt.NDArray[Any]
 

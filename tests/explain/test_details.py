@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,14 @@ import pytest
 from model.bundle import AlignmentMethod, Manifest, read_manifest
 from model.lexical import LEXICAL_FILE, load_tables
 from model.vocabulary import Vocabulary
-from service.engine.jobs import FinishReason, Hypothesis
-from service.engine.runtime import ScorerGraph
-from service.engine.scoring import KINDS, Scorer
+from service.engine.decoder.runtime import ScorerGraph
+from service.engine.loading import run_here
+from service.engine.scoring import KINDS, ScoringEngine
+from service.engine.types import Answer, FinishReason, Hypothesis, Times
 from service.errors import InvalidFieldError
 from service.explain import details
 from service.explain.attention import AttentionSelection, attention_stacks, select
-from service.explain.details import Inspection, SegmentDetails, Side, Wanted, check_size, inspect
+from service.explain.details import DetailOptions, Inspection, SegmentDetails, Side, check_size, inspect, jobs_of
 from service.text.document import Document
 from service.text.reading import Reader
 from tests.bundles import PRETRAINED
@@ -39,22 +40,20 @@ def vocabulary(shipped_fp32_bundle: Path) -> Vocabulary:
 
 
 @pytest.fixture(scope="module")
-def scorer(shipped_fp32_bundle: Path, manifest: Manifest) -> Iterator[Scorer]:
-    made = Scorer(functools.partial(ScorerGraph, shipped_fp32_bundle, manifest, device="cpu", threads=2))
-    yield made
-    made.close()
+def scorer(shipped_fp32_bundle: Path, manifest: Manifest, vocabulary: Vocabulary) -> ScoringEngine:
+    open_graph = functools.partial(ScorerGraph, shipped_fp32_bundle, manifest, device="cpu", threads=2)
+    return ScoringEngine(open_graph, lexical=load_tables(PRETRAINED / LEXICAL_FILE, vocabulary))
 
 
 class Asker:
     """Asks for the details of sentences from French."""
 
-    def __init__(self, scorer: Scorer, manifest: Manifest, vocabulary: Vocabulary) -> None:
+    def __init__(self, scorer: ScoringEngine, manifest: Manifest, vocabulary: Vocabulary) -> None:
         self.scorer, self.manifest, self.vocabulary = scorer, manifest, vocabulary
-        self.lexical = load_tables(PRETRAINED / LEXICAL_FILE, vocabulary)
 
     def inspection(
         self,
-        wanted: Wanted,
+        wanted: DetailOptions,
         hypothesis: Hypothesis | None = None,
         *,
         source: str = SOURCE,
@@ -70,17 +69,21 @@ class Asker:
             wanted=wanted,
             manifest=self.manifest.model_copy(update={"alignment": {"fr-en": method} if method else {}}),
             vocabulary=self.vocabulary,
-            lexical=self.lexical,
         )
 
-    def details(self, wanted: Wanted, hypothesis: Hypothesis | None = None, **how: Any) -> SegmentDetails:
-        inspection = self.inspection(wanted, hypothesis, **how)
-        self.scorer.submit(inspection.jobs)
-        return inspection.details()
+    def details(self, wanted: DetailOptions, hypothesis: Hypothesis | None = None, **how: Any) -> SegmentDetails:
+        (answered,) = self.answered([self.inspection(wanted, hypothesis, **how)])
+        return answered.details()
+
+    def answered(self, inspections: Sequence[Inspection]) -> list[Inspection]:
+        jobs = jobs_of(inspections)
+        results = zip(jobs, run_here(self.scorer, jobs), strict=True)
+        answers = {job: Answer(1, 0, result, None, Times()) for job, result in results}
+        return [inspection.answered(answers) for inspection in inspections]
 
 
 @pytest.fixture(scope="module")
-def asker(scorer: Scorer, manifest: Manifest, vocabulary: Vocabulary) -> Asker:
+def asker(scorer: ScoringEngine, manifest: Manifest, vocabulary: Vocabulary) -> Asker:
     return Asker(scorer, manifest, vocabulary)
 
 
@@ -90,7 +93,7 @@ def words(found: SegmentDetails, source: str = SOURCE, target: str = TARGET) -> 
 
 
 def test_a_translation_from_outside_is_scored(asker: Asker) -> None:
-    found = asker.details(Wanted())
+    found = asker.details(DetailOptions())
     assert found.source_tokens == ("<2en>", "▁Je", "▁ne", "▁suis", "▁pas", "▁étudiant", ".", "</s>")
     assert found.target_tokens[0] == "▁I"
     assert found.target_tokens[-1] == "</s>"
@@ -104,9 +107,9 @@ def test_a_translation_from_outside_is_scored(asker: Asker) -> None:
 
 def test_scores_of_a_translation_are_the_engines_and_nothing_is_scored_again(asker: Asker) -> None:
     translated = hypothesis(asker)
-    found = asker.inspection(Wanted(), translated)
+    found = asker.inspection(DetailOptions(), translated)
     assert found.jobs == ()
-    for wanted in (Wanted(), Wanted(alignment=True, attention=AttentionSelection())):
+    for wanted in (DetailOptions(), DetailOptions(alignment=True, attention=AttentionSelection())):
         told = asker.details(wanted, translated)
         assert (told.log_prob, told.score, told.finish_reason) == (-1.5, -0.25, "eos")
         assert told.token_log_probs == translated.token_log_probs
@@ -119,8 +122,8 @@ def hypothesis(asker: Asker, reason: FinishReason = "eos") -> Hypothesis:
 
 
 def test_a_cut_translation_has_no_end_token(asker: Asker) -> None:
-    whole = asker.details(Wanted(attention=AttentionSelection()), hypothesis(asker))
-    cut = asker.details(Wanted(attention=AttentionSelection()), hypothesis(asker, "length"))
+    whole = asker.details(DetailOptions(attention=AttentionSelection()), hypothesis(asker))
+    cut = asker.details(DetailOptions(attention=AttentionSelection()), hypothesis(asker, "length"))
     assert cut.target_tokens == whole.target_tokens[:-1]
     assert cut.token_log_probs == whole.token_log_probs[:-1]
     assert cut.target_token_spans == whole.target_token_spans[:-1]
@@ -140,10 +143,10 @@ def test_a_cut_translation_has_no_end_token(asker: Asker) -> None:
     ],
 )
 def test_words_are_aligned_in_the_texts_of_the_request(asker: Asker, method: AlignmentMethod | None) -> None:
-    found = asker.details(Wanted(alignment=True), method=method)
+    found = asker.details(DetailOptions(alignment=True), method=method)
     assert ("étudiant", "student") in words(found)
     assert all(0 < each.weight <= 1 for each in found.alignment)
-    moved = asker.details(Wanted(alignment=True), method=method, starts=(100, 200))
+    moved = asker.details(DetailOptions(alignment=True), method=method, starts=(100, 200))
     for here, there in zip(found.alignment, moved.alignment, strict=True):
         assert there.source == (here.source[0] + 100, here.source[1] + 100)
         assert there.target == (here.target[0] + 200, here.target[1] + 200)
@@ -152,7 +155,7 @@ def test_words_are_aligned_in_the_texts_of_the_request(asker: Asker, method: Ali
 
 
 def test_tokens_and_words_stand_where_they_are_in_the_texts_of_the_request(asker: Asker) -> None:
-    found = asker.details(Wanted(alignment=True), starts=(100, 200))
+    found = asker.details(DetailOptions(alignment=True), starts=(100, 200))
     source, target = " " * 100 + SOURCE, " " * 200 + TARGET
     for tokens, spans, text in (
         (found.source_tokens[1:], found.source_token_spans[1:], source),
@@ -168,7 +171,7 @@ def test_tokens_and_words_stand_where_they_are_in_the_texts_of_the_request(asker
 
 
 def test_attention_has_one_column_for_each_source_token_shown_and_its_rows_sum_to_one(asker: Asker) -> None:
-    found = asker.details(Wanted(attention=AttentionSelection()))
+    found = asker.details(DetailOptions(attention=AttentionSelection()))
     source, target = len(found.source_tokens), len(found.target_tokens)
     shapes = {kind: np.shape(weights) for kind, weights in found.attention.items()}
     assert shapes == {
@@ -183,11 +186,11 @@ def test_attention_has_one_column_for_each_source_token_shown_and_its_rows_sum_t
 
 
 def test_layers_heads_mean_and_encodings(asker: Asker) -> None:
-    everything = np.array(asker.details(Wanted(attention=AttentionSelection())).attention["cross"])
+    everything = np.array(asker.details(DetailOptions(attention=AttentionSelection())).attention["cross"])
 
     def chosen(**how: Any) -> Any:
         selection = AttentionSelection(kinds=("cross",), **how)
-        found = asker.details(Wanted(attention=selection))
+        found = asker.details(DetailOptions(attention=selection))
         return found.attention
 
     assert list(chosen()) == ["cross"]
@@ -202,7 +205,7 @@ def test_layers_heads_mean_and_encodings(asker: Asker) -> None:
 
 
 def test_the_layout_for_bertviz_is_what_its_functions_take(asker: Asker) -> None:
-    found = asker.details(Wanted(attention=AttentionSelection(layout="bertviz")))
+    found = asker.details(DetailOptions(attention=AttentionSelection(layout="bertviz")))
     assert sorted(found.attention) == [
         "cross_attention", "decoder_attention", "decoder_tokens", "encoder_attention", "encoder_tokens",
     ]  # fmt: skip
@@ -216,24 +219,23 @@ def test_what_was_not_asked_for_is_absent(asker: Asker) -> None:
     names = {"source_span", "target_span", "source_tokens", "target_tokens", "log_prob", "score", "token_log_probs"}
     spans = {"source_token_spans", "target_token_spans", "source_words", "target_words"}
     always = names | spans | {"finish_reason", "truncated"}
-    assert set(asker.details(Wanted()).to_json()) == always
-    full = asker.details(Wanted(alignment=True, attention=AttentionSelection(kinds=("cross",)))).to_json()
+    assert set(asker.details(DetailOptions()).to_json()) == always
+    full = asker.details(DetailOptions(alignment=True, attention=AttentionSelection(kinds=("cross",)))).to_json()
     assert set(full) == always | {"alignment", "attention"}
     assert set(full["alignment"][0]) == {"source", "target", "weight"}
 
 
 def test_neighbours_change_nothing(asker: Asker) -> None:
-    wanted = Wanted(alignment=True, attention=AttentionSelection())
+    wanted = DetailOptions(alignment=True, attention=AttentionSelection())
     texts = ["Oui.", SOURCE, "Il a dit qu'elle n'était pas venue, mais personne ne l'a cru. " * 3]
     alone = [asker.details(wanted, source=text).to_json() for text in texts]
     inspections = [asker.inspection(wanted, source=text) for text in texts]
-    asker.scorer.submit([job for inspection in inspections for job in inspection.jobs])
-    assert [inspection.details().to_json() for inspection in inspections] == alone
+    assert [inspection.details().to_json() for inspection in asker.answered(inspections)] == alone
 
 
 @pytest.mark.parametrize(("name", "size"), [("layers", 2), ("heads", 8)])
 def test_a_layer_or_head_that_is_not_there(asker: Asker, manifest: Manifest, name: str, size: int) -> None:
-    wanted = Wanted(attention=AttentionSelection(kinds=("cross",), **{name: (0, size)}))
+    wanted = DetailOptions(attention=AttentionSelection(kinds=("cross",), **{name: (0, size)}))
     with pytest.raises(InvalidFieldError, match=rf"attention\.{name}: {size} does not exist.* 0 to {size - 1}"):
         check_size([asker.inspection(wanted)], manifest)
 
@@ -241,13 +243,16 @@ def test_a_layer_or_head_that_is_not_there(asker: Asker, manifest: Manifest, nam
 def test_what_is_too_much_is_refused_before_it_is_computed(
     asker: Asker, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few, some = asker.inspection(Wanted()), asker.inspection(Wanted(attention=AttentionSelection(kinds=("cross",))))
+    few, some = (
+        asker.inspection(DetailOptions()),
+        asker.inspection(DetailOptions(attention=AttentionSelection(kinds=("cross",)))),
+    )
     check_size([few, some], manifest)
     cells = 2 * 8 * len(some.source_tokens) * len(some.target_tokens)
     monkeypatch.setattr(details, "MAX_SENT_NUMBERS", cells - 1)
     with pytest.raises(InvalidFieldError, match=f"the reply would have {cells} attention weights"):
         check_size([some], manifest)
-    averaged = Wanted(attention=AttentionSelection(kinds=("cross",), reduce="mean"))
+    averaged = DetailOptions(attention=AttentionSelection(kinds=("cross",), reduce="mean"))
     mean, other = asker.inspection(averaged), asker.inspection(averaged)
     check_size([mean, other] * 7, manifest)
     monkeypatch.setattr(details, "MAX_HELD_NUMBERS", 2 * cells - 1)
@@ -257,23 +262,23 @@ def test_what_is_too_much_is_refused_before_it_is_computed(
     monkeypatch.setattr(details, "MAX_SCORED_TOKENS", few.jobs[0].tokens)
     check_size([few], manifest)
     with pytest.raises(InvalidFieldError, match="tokens of scoring"):
-        check_size([few, asker.inspection(Wanted())], manifest)
+        check_size([few, asker.inspection(DetailOptions())], manifest)
 
 
 def test_alignment_by_erasure_counts_a_job_for_each_word(asker: Asker) -> None:
-    inspection = asker.inspection(Wanted(alignment=True))
+    inspection = asker.inspection(DetailOptions(alignment=True))
     assert [job.hidden for job in inspection.jobs] == [(), (1,), (2,), (3,), (4,), (5,), (6,)]
-    assert len(asker.inspection(Wanted()).jobs) == 1
+    assert len(asker.inspection(DetailOptions()).jobs) == 1
 
 
 def test_alignment_by_hmm_needs_no_scorer_but_for_a_translation_from_outside(
     asker: Asker, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method = AlignmentMethod(evidence="hmm")
-    known = asker.inspection(Wanted(alignment=True), hypothesis(asker), method=method)
+    known = asker.inspection(DetailOptions(alignment=True), hypothesis(asker), method=method)
     assert known.jobs == ()
-    assert ("étudiant", "student") in words(known.details())
-    assert len(asker.inspection(Wanted(alignment=True), method=method).jobs) == 1
+    assert ("étudiant", "student") in words(asker.answered([known])[0].details())
+    assert len(asker.inspection(DetailOptions(alignment=True), method=method).jobs) == 1
     cells = len(known.source.ids) * len(known.target.ids)
     monkeypatch.setattr(details, "MAX_ALIGNED_CELLS", 2 * cells - 1)
     check_size([known], manifest)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.lexical import LexicalTable, learn_table
-from service.explain import hmm
-from service.explain.hmm import hmm_evidence
+from service.engine import hmm
+from service.engine.hmm import hmm_evidence
 
 LE, CHAT, DORT, THE, CAT, SLEEPS = range(6)
 PAIRS = [([LE, CHAT], [THE, CAT]), ([LE], [THE]), ([CHAT, DORT], [CAT, SLEEPS]), ([DORT], [SLEEPS])] * 4

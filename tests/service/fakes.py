@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import math
 import threading
 import time
+import traceback
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from pathlib import Path
-from queue import SimpleQueue
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from fastapi import FastAPI
@@ -18,11 +18,29 @@ from fastapi import FastAPI
 from model.bundle import FORMAT, DecoderSpec, Limits, Manifest, SpecialIds, language_groups
 from model.vocabulary import Vocabulary
 from service.app import create_app
-from service.engine.jobs import EngineClosedError, FinishReason, Hypothesis, Job, QueueFullError, Ticket
-from service.engine.loading import LoadedEngine
-from service.engine.records import EncodeRecord, EngineReport, ScorerReport, StepRecord
-from service.engine.scoring import Graph, Scorer
+from service.engine.loading import LoadedEngine, Observers
+from service.engine.pool import Observer, Pool, error_of
+from service.engine.scoring import SCORING_BOUNDS, Graph, ScoringEngine
+from service.engine.types import (
+    Answer,
+    DeadlineError,
+    EncodeRecord,
+    EngineClosedError,
+    EngineConfig,
+    EngineKind,
+    Failure,
+    FinishReason,
+    Hypothesis,
+    Job,
+    QueueFullError,
+    Ready,
+    Report,
+    Setup,
+    StepRecord,
+    Times,
+)
 from service.settings import Settings
+from tests.engine.links import in_thread
 
 MANIFEST = Manifest(
     format=FORMAT,
@@ -58,98 +76,111 @@ def echo(job: Job) -> tuple[Hypothesis, ...]:
     return tuple(found)
 
 
-class FakeEngine:
-    """Answers jobs one after another in a thread of its own."""
+class FakePool:
+    """Answers jobs one after another, each in a thread, as a `Pool` would."""
 
-    def __init__(
-        self,
-        on_report: Callable[[EngineReport], None] = lambda record: None,
-        answer: Callable[[Job], tuple[Hypothesis, ...]] = echo,
-        delay: float = 0.0,
-    ) -> None:
+    def __init__(self, observer: Observer, answer: Callable[[Job], tuple[Hypothesis, ...]], delay: float) -> None:
         self.submitted: list[Job] = []
-        self.tickets: list[Ticket] = []
+        self.deadlines: list[float] = []
+        """One for each request."""
+        self.cancelled: list[Job] = []
+        """Jobs that nobody waited for any more."""
         self.refusal: Exception | None = None
         """What the next request is refused with."""
         self.dies = False
         self.is_full = False
         """Refuses at the door."""
         self.asked_for_room: list[tuple[int, int]] = []
-        self._on_report = on_report
+        self.observer = observer
         self._answer = answer
         self._delay = delay
-        self._queue: SimpleQueue[tuple[Job, Ticket] | None] = SimpleQueue()
-        self._closed = self._aborted = False
-        self._thread = threading.Thread(target=self._run, name="fake engine", daemon=True)
-        self._thread.start()
+        self._turn = asyncio.Lock()
+        self._running: dict[asyncio.Future[list[Answer]], Sequence[Job]] = {}
+        self._closed = False
 
-    def submit(self, jobs: Sequence[Job], ticket: Ticket | None = None, *, bounded: bool = True) -> None:
+    async def run(
+        self, jobs: Sequence[Job], *, deadline: float = math.inf, is_further: bool = False, fail_fast: bool = True
+    ) -> list[Answer]:
+        if not jobs:
+            return []
         if self._closed:
-            raise EngineClosedError
-        if bounded and self.refusal is not None:
+            raise EngineClosedError("closed")
+        if not is_further and self.refusal is not None:
             raise self.refusal
-        ticket = ticket or Ticket()
-        ticket.queued = True
-        self.tickets.append(ticket)
+        self.deadlines.append(deadline)
         self.submitted.extend(jobs)
-        for job in jobs:
-            self._queue.put((job, ticket))
+        work = asyncio.ensure_future(self._answers(jobs, fail_fast))
+        self._running[work] = jobs
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if self._closed:
+                raise EngineClosedError("closed") from None
+            self.cancelled.extend(jobs)
+            raise
+        finally:
+            del self._running[work]
+
+    async def _answers(self, jobs: Sequence[Job], fail_fast: bool) -> list[Answer]:
+        answers = []
+        for place, job in enumerate(jobs):
+            async with self._turn:
+                answers.append(await self._do(place, job))
+            failure = answers[-1].failure
+            if failure is not None and fail_fast:
+                raise error_of(failure)
+        return answers
+
+    async def _do(self, place: int, job: Job) -> Answer:
+        submitted = time.monotonic()
+        await asyncio.sleep(self._delay)
+        failure, hypotheses = None, None
+        try:
+            hypotheses = await asyncio.to_thread(self._answer, job)
+            self.observer.observe_report(_report(job, hypotheses))
+        except DeadlineError:
+            failure = Failure("deadline")
+        except Exception as error:
+            failure = Failure("error", str(error), "".join(traceback.format_exception(error)))
+        now = time.monotonic()
+        answer = Answer(1, place, hypotheses, failure, Times(submitted, now, now, now))
+        self.observer.observe_answer(answer)
+        return answer
 
     def check_room(self, fewest_tokens: int, most_tokens: int) -> None:
         self.asked_for_room.append((fewest_tokens, most_tokens))
         if self.is_full:
             raise QueueFullError("full", 3.2)
 
-    def withdraw(self, ticket: Ticket) -> None:
-        ticket.withdrawn = True
-
     def waiting_tokens(self) -> int:
-        return sum(len(job.source_ids) for job in self.submitted if not job.future.done())
+        return sum(job.tokens for jobs in self._running.values() for job in jobs)
 
-    def is_alive(self) -> bool:
-        return not self.dies and self._thread.is_alive()
+    def running_rows(self) -> int:
+        return 0
 
-    def close(self) -> None:
+    def device_memory(self) -> int:
+        return 77_000
+
+    def pids(self) -> list[int]:
+        return []
+
+    def is_ready(self) -> bool:
+        return not self.dies and not self._closed
+
+    async def close(self) -> None:
         self._closed = True
-        self._queue.put(None)
-        self._thread.join()
+        if self._running:
+            await asyncio.wait(self._running)
 
     def abort(self) -> None:
-        self._closed = self._aborted = True
-        self._queue.put(None)
-
-    def _run(self) -> None:
-        while (queued := self._queue.get()) is not None:
-            self._do(*queued)
-
-    def _do(self, job: Job, ticket: Ticket) -> None:
-        time.sleep(self._delay)
-        if ticket.withdrawn:
-            job.future.cancel()
-        if not job.future.set_running_or_notify_cancel():
-            return
-        try:
-            if self._aborted:
-                raise EngineClosedError
-            hypotheses = self._answer(job)
-        except Exception as error:
-            job.future.set_exception(error)
-            return
-        job.times.finished = time.monotonic()
-        self._on_report(_record(job, hypotheses))
-        job.future.set_result(hypotheses)
+        self._closed = True
+        for work in self._running:
+            work.cancel()
 
 
-def _record(job: Job, hypotheses: Sequence[Hypothesis]) -> EngineReport:
-    tokens = len(job.source_ids)
-    return EngineReport(
-        encodes=(EncodeRecord(tokens, 0.001),),
-        steps=(StepRecord(job.options.beam_size, 0.002, 0.25),) * len(hypotheses[0].target_ids),
-        queue_wait_seconds=(0.0,),
-        finished={hypotheses[0].finish_reason: 1},
-        cancelled={},
-        running_rows=job.options.beam_size,
-    )
+def _report(job: Job, hypotheses: Sequence[Hypothesis]) -> Report:
+    steps = (StepRecord(job.options.beam_size, 0.002, 0.25),) * len(hypotheses[0].target_ids)
+    return Report((EncodeRecord(len(job.source_ids), 0.001),), steps, (0.0,))
 
 
 def _no_graph() -> Graph:
@@ -158,7 +189,7 @@ def _no_graph() -> Graph:
 
 @dataclasses.dataclass
 class FakeLoader:
-    """An engine factory; what it loads is a fake engine with a real vocabulary."""
+    """An engine factory; what it loads is a fake pool with a real vocabulary, and a real scorer with a fake graph."""
 
     vocabulary: Vocabulary
     answer: Callable[[Job], tuple[Hypothesis, ...]] = echo
@@ -166,32 +197,29 @@ class FakeLoader:
     manifest: Manifest = MANIFEST
     provider: str = "CPUExecutionProvider"
     fallback: str | None = None
-    device_memory: Callable[[], int] | None = None
     failure: Exception | None = None
     gate: threading.Event | None = None
     """Loading waits for it."""
     open_graph: Callable[[], Graph] = _no_graph
     """What the scorer asks for when it is first asked."""
-    engine: FakeEngine = dataclasses.field(init=False)
-    scorer: Scorer = dataclasses.field(init=False)
+    engine: FakePool = dataclasses.field(init=False)
+    scorer: Pool = dataclasses.field(init=False)
+    on_failure: Callable[[], None] = dataclasses.field(init=False)
 
-    def __call__(
-        self,
-        bundle: Path,
-        /,
-        *,
-        on_report: Callable[[EngineReport], None],
-        on_scorer_report: Callable[[ScorerReport], None],
-        **sizes: Any,
+    async def __call__(
+        self, config: EngineConfig, observers: Observers, on_failure: Callable[[], None]
     ) -> LoadedEngine:
         if self.gate is not None:
-            self.gate.wait()
+            await asyncio.to_thread(self.gate.wait)
         if self.failure is not None:
             raise self.failure
-        self.engine = FakeEngine(on_report, self.answer, self.delay)
-        self.scorer = Scorer(self.open_graph, on_scorer_report)
-        loaded = LoadedEngine(self.engine, self.manifest, self.vocabulary, self.provider, self.scorer)
-        return dataclasses.replace(loaded, fallback=self.fallback, device_memory=self.device_memory)
+        self.on_failure = on_failure
+        self.engine = FakePool(observers.pool, self.answer, self.delay)
+        setup = Setup(EngineKind.SCORE, config, 0)
+        start = in_thread(lambda _: ScoringEngine(self.open_graph))
+        self.scorer = Pool(setup, 1, SCORING_BOUNDS, observers.scorer, start)
+        pool = cast(Pool, self.engine)
+        return LoadedEngine(self.manifest, self.vocabulary, pool, self.scorer, Ready(self.provider, self.fallback))
 
 
 def make_app(loader: FakeLoader, **settings: Any) -> FastAPI:

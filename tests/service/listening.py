@@ -17,7 +17,7 @@ from fastapi import FastAPI
 
 from model.vocabulary import Vocabulary
 from service.app import create_app
-from service.engine.jobs import Hypothesis, Job
+from service.engine.types import Hypothesis, Job
 from service.server import Server
 from service.settings import Settings
 from tests.service.fakes import FakeLoader, echo

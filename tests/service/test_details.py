@@ -7,6 +7,7 @@ import contextlib
 import gzip
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -24,8 +25,8 @@ from benchmarks.independence import CHINESE, SAMPLE
 from model.corpus import read_tsv
 from service.api.details import DetailedResponse
 from service.app import create_app
-from service.engine.jobs import QueueFullError
 from service.engine.scoring import Array, AttentionKind
+from service.engine.types import QueueFullError
 from service.explain import details
 from service.settings import Settings
 from tests.bundles import SHIPPED_BUNDLE
@@ -295,6 +296,7 @@ class GatedGraph:
         self.busy, self.go = threading.Event(), threading.Event()
         self.bad: set[int] = set()
         """Source ids that it fails on."""
+        self.batches = 0
 
     def numbers(self, source_length: int, target_length: int) -> int:
         return target_length
@@ -302,6 +304,7 @@ class GatedGraph:
     def score(
         self, inputs: Mapping[str, Array], attention: Sequence[AttentionKind]
     ) -> tuple[Array, dict[AttentionKind, Array]]:
+        self.batches += 1
         self.busy.set()
         assert self.go.wait(10)
         if self.bad & set(inputs["source_ids"].ravel().tolist()):
@@ -332,7 +335,7 @@ def test_nobody_who_does_not_ask_opens_the_graph(loader: FakeLoader) -> None:
     # What the engine knows it tells itself.
     (told,) = segments_of(translate(make_app(loader), {**BODY, "q": "Merci.", "alignment": False, "details": True}))
     assert sum(told["token_log_probs"]) == told["log_prob"]
-    assert loader.scorer._thread is None
+    assert loader.scorer.pids() == []
     assert opened == []
 
 
@@ -341,10 +344,16 @@ def test_sentences_without_letters_have_no_segment(gated: FakeLoader) -> None:
     assert (reply["segments"], reply["alternative_segments"]) == ([[], []], [[], []])
 
 
-def test_the_deadline_counts_while_a_translation_is_scored(gated: FakeLoader, graph: GatedGraph) -> None:
+def test_the_deadline_counts_while_a_translation_is_scored(
+    gated: FakeLoader, graph: GatedGraph, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def scenario() -> httpx.Response:
         async with running(make_app(gated)) as client:
-            reply = await client.post("/translate", json={**BODY, "timeout_ms": 300})
+            # The deadline is over soon after scoring has begun, however long the translation took.
+            run = gated.scorer.run
+            soon = lambda jobs, deadline, fail_fast: run(jobs, deadline=time.monotonic() + 0.1)  # noqa: E731
+            monkeypatch.setattr(gated.scorer, "run", soon)
+            reply = await client.post("/translate", json=BODY)
             graph.go.set()
             return reply
 
@@ -358,15 +367,15 @@ def test_a_cancelled_request_withdraws_what_waits_to_be_scored(gated: FakeLoader
         async with running(make_app(gated)) as client:
             asking = asyncio.create_task(client.post("/translate", json=BODY))
             await asyncio.to_thread(graph.busy.wait, 10)
-            waiting = [entry[-1] for queue in gated.scorer._waiting.values() for entry in queue]
-            assert len(waiting) > 1
             asking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await asking
-            assert all(job.future.cancelled() for job in waiting)
             graph.go.set()
+            while gated.scorer.waiting_tokens():
+                await asyncio.sleep(0.001)
 
     asyncio.run(scenario())
+    assert graph.batches == 1  # the one that ran
 
 
 def test_a_service_that_stops_fails_what_waits_to_be_scored(gated: FakeLoader, graph: GatedGraph) -> None:
@@ -388,10 +397,10 @@ def test_a_full_queue_of_the_scorer_is_503(gated: FakeLoader, monkeypatch: pytes
     async def scenario() -> tuple[httpx.Response, str]:
         async with running(make_app(gated)) as client:
 
-            def refuse(jobs: object) -> None:
+            def refuse(jobs: object, **how: object) -> None:
                 raise QueueFullError("full", 7)
 
-            monkeypatch.setattr(gated.scorer, "submit", refuse)
+            monkeypatch.setattr(gated.scorer, "run", refuse)
             reply = await client.post("/translate", json=BODY)
             return reply, (await client.get("/metrics")).text
 

@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from model.vocabulary import Vocabulary
-from service.engine.jobs import Hypothesis, Job
+from service.engine.types import Hypothesis, Job
 from tests.service.fakes import FakeLoader, ask, echo, make_app, running, samples, scope_of, translate
 
 GOOD = {"q": "好！", "source": "zh", "target": "en"}

@@ -67,7 +67,7 @@ def test_requests_leave_no_objects_behind(vocabulary: Vocabulary) -> None:
 def objects(loader: FakeLoader) -> int:
     """What is alive without what the fake engine remembers."""
     loader.engine.submitted.clear()
-    loader.engine.tickets.clear()
+    loader.engine.deadlines.clear()
     return objects_alive()
 
 

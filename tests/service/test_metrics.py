@@ -15,9 +15,8 @@ import pytest
 
 from model.vocabulary import Vocabulary
 from service.__main__ import main
-from service.engine.jobs import Hypothesis, Job, QueueFullError
-from service.engine.records import EngineReport
 from service.engine.scoring import Array, AttentionKind
+from service.engine.types import Answer, Failure, Hypothesis, Job, QueueFullError, Times
 from service.metrics import Metrics
 from tests.bundles import ROOT
 from tests.service.fakes import FakeLoader, echo, make_app, running, samples
@@ -53,7 +52,7 @@ class GatedGraph:
         return np.full(inputs["labels"].shape, -0.5, np.float32), {}
 
 
-def test_every_documented_metric_moves(vocabulary: Vocabulary) -> None:
+def test_every_documented_metric_moves(vocabulary: Vocabulary, monkeypatch: pytest.MonkeyPatch) -> None:
     gate, graph = threading.Event(), GatedGraph()
 
     def answer(job: Job) -> tuple[Hypothesis, ...]:
@@ -64,17 +63,18 @@ def test_every_documented_metric_moves(vocabulary: Vocabulary) -> None:
 
     async def pages() -> list[str]:
         loader = FakeLoader(vocabulary, answer=answer, open_graph=lambda: graph)
-        async with running(make_app(loader)) as client:
+        app = make_app(loader)
+        async with running(app) as client:
             page = [(await client.get("/metrics")).text]
             page.append(await _while_one_waits(client, loader, gate))
             page.append(await _while_one_is_scored(client, loader, graph))
             await client.post("/translate", json=TEA)
             # The engine of the tests withdraws and runs nothing: its real reports are tested with the real one.
-            loader.engine._on_report(
-                EngineReport(
-                    encodes=(), steps=(), queue_wait_seconds=(), finished={}, cancelled={"queue": 1}, running_rows=2
-                )
-            )
+            withdrawn = Answer(1, 0, None, Failure("cancelled", stage="queue"), Times())
+            for observer in (app.state.service.metrics.decoding, app.state.service.metrics.scoring):
+                observer.observe_answer(withdrawn)
+                observer.count_lost_process(hung=True)
+            monkeypatch.setattr(loader.engine, "running_rows", lambda: 2)
             loader.engine.refusal = QueueFullError("full", 1.0)
             await client.post("/translate", json=GOOD)
             page.append((await client.get("/metrics")).text)
@@ -127,7 +127,8 @@ async def _while_one_is_scored(client: httpx.AsyncClient, loader: FakeLoader, gr
 def test_a_score_says_how_long_it_took_and_is_counted(vocabulary: Vocabulary) -> None:
     graph = GatedGraph()
     graph.go.set()
-    body = {"q": ["Je suis étudiant."] * 3, "translation": ["I love you."] * 3, "source": "fr", "target": "en"}
+    translations = ["I love you.", "You love me.", "I like tea."]  # what is the same is scored once
+    body = {"q": ["Je suis étudiant."] * 3, "translation": translations, "source": "fr", "target": "en"}
 
     async def scenario() -> tuple[httpx.Response, dict[str, float]]:
         loader = FakeLoader(vocabulary, open_graph=lambda: graph)

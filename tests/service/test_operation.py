@@ -94,30 +94,46 @@ def test_start_up_is_over_once_the_model_is_loaded_whatever_happens_later(loader
     assert asyncio.run(scenario()) == [503, 200, 200]
 
 
-def test_a_dead_engine_is_neither_ready_nor_alive(loader: FakeLoader) -> None:
+def test_without_an_engine_the_service_is_alive_and_not_ready(loader: FakeLoader) -> None:
     async def scenario() -> list[httpx.Response]:
         async with running(make_app(loader)) as client:
             loader.engine.dies = True
-            return [await client.get("/health/live"), await client.get("/health/ready"), await client.get("/metrics")]
+            return [await client.get(path) for path in ("/health/live", "/health/ready", "/metrics")]
 
     live, ready, metrics = asyncio.run(scenario())
-    assert live.status_code == ready.status_code == 503
-    assert live.json() == ready.json() == {"error": "the engine has stopped"}
+    assert (live.status_code, ready.status_code) == (200, 503)
+    assert ready.json() == {"error": "the engines are being started again"}
+    assert ready.headers["retry-after"]
     assert samples(metrics.text)["attend_ready"] == 0
 
 
-def test_an_engine_that_was_closed_is_503(loader: FakeLoader) -> None:
+def test_engines_that_cannot_be_started_again_end_the_service(loader: FakeLoader) -> None:
+    stopped: list[bool] = []
+
+    async def scenario() -> list[httpx.Response]:
+        app = create_app(Settings(), loader, on_failure=lambda: stopped.append(True))
+        async with running(app) as client:
+            loader.on_failure()
+            return [await client.get(path) for path in ("/health/live", "/health/ready")]
+
+    replies = asyncio.run(scenario())
+    assert [reply.status_code for reply in replies] == [503, 503]
+    assert all(reply.json() == {"error": "the engines cannot be started again"} for reply in replies)
+    assert stopped == [True]
+
+
+def test_an_engine_that_was_closed_is_503(loader: FakeLoader, monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> httpx.Response:
         async with running(make_app(loader)) as client:
-            await asyncio.to_thread(loader.engine.close)
-            loader.engine.is_alive = lambda: True  # type: ignore[method-assign]
+            await loader.engine.close()
+            monkeypatch.setattr(loader.engine, "is_ready", lambda: True)
             return await client.post("/translate", json=GOOD)
 
     reply = asyncio.run(scenario())
     assert (reply.status_code, reply.json()) == (503, {"error": "the service is shutting down"})
 
 
-def test_jobs_the_engine_withdraws_are_503(loader: FakeLoader) -> None:
+def test_requests_that_are_given_up_when_the_service_stops_are_503(loader: FakeLoader) -> None:
     loader.delay = 0.05
 
     async def scenario() -> httpx.Response:
@@ -125,7 +141,7 @@ def test_jobs_the_engine_withdraws_are_503(loader: FakeLoader) -> None:
             asking = asyncio.create_task(client.post("/translate", json=GOOD))
             while not loader.engine.submitted:
                 await asyncio.sleep(0.001)
-            loader.engine.submitted[0].future.cancel()
+            loader.engine.abort()
             return await asking
 
     reply = asyncio.run(scenario())
@@ -143,7 +159,7 @@ def test_a_client_that_goes_away_takes_its_jobs_along(loader: FakeLoader) -> Non
 
     counted = asyncio.run(scenario())
     assert len(loader.engine.submitted) == 3
-    assert all(job.future.cancelled() for job in loader.engine.submitted)
+    assert loader.engine.cancelled == loader.engine.submitted
     assert counted['attend_requests_total{endpoint="translate",outcome="cancelled"}'] == 1
 
 
@@ -180,7 +196,7 @@ def test_a_cancelled_handler_cancels_its_jobs_and_no_other(loader: FakeLoader) -
             return await kept
 
     assert asyncio.run(scenario()).json() == {"translatedText": "好！"}
-    assert [job.future.cancelled() for job in loader.engine.submitted] == [False, True, True]
+    assert loader.engine.cancelled == loader.engine.submitted[1:]
 
 
 def test_every_expected_series_starts_at_zero(app: FastAPI) -> None:
@@ -239,7 +255,7 @@ def test_metrics_count_what_happened(loader: FakeLoader) -> None:
 
 def test_memory_of_the_device_is_a_metric_where_there_is_one(loader: FakeLoader) -> None:
     assert "attend_device_memory_bytes" not in samples(ask(make_app(loader), "GET", "/metrics").text)
-    loader.device_memory = lambda: 77_000
+    loader.provider = "CUDAExecutionProvider"
 
     async def scenario() -> str:
         async with running(make_app(loader)) as client:

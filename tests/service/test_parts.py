@@ -1,23 +1,14 @@
-"""Parts that are plain functions: ranking of alternatives, waiting for jobs, language codes."""
+"""Parts that are plain functions: ranking of alternatives, the door, language codes."""
 
 from __future__ import annotations
-
-import asyncio
-import concurrent.futures
-import threading
 
 import pytest
 
 from service.admission import Door
 from service.alternatives import distinct_texts, ranked_versions
-from service.engine.jobs import Hypothesis, Job, SearchOptions
+from service.engine.types import Hypothesis
 from service.errors import RejectedError, UnavailableError, shown
 from service.text.languages import Directions, language_name, normalise_code
-from service.waiting import until_done
-
-
-def jobs(count: int) -> list[Job]:
-    return [Job((5, 6, 3), SearchOptions()) for _ in range(count)]
 
 
 def hypothesis(score: float) -> Hypothesis:
@@ -39,51 +30,6 @@ def test_versions_give_up_as_little_score_as_possible() -> None:
 def test_texts_that_spell_the_same_keep_the_best_hypothesis() -> None:
     found = [hypothesis(-1.0), hypothesis(-2.0), hypothesis(-3.0)]
     assert list(distinct_texts(found, ["a", "a", "b"]).items()) == [("a", found[0]), ("b", found[2])]
-
-
-@pytest.mark.parametrize("count", [0, 1, 700])
-def test_waiting_ends_when_every_job_is_done(count: int) -> None:
-    waiting = jobs(count)
-
-    def answer() -> None:
-        for job in waiting:
-            job.future.set_result((hypothesis(0.0),))
-
-    asyncio.run(until_done(waiting, lambda submitted: threading.Thread(target=answer).start()))
-    assert all(job.future.done() for job in waiting)
-
-
-def test_waiting_ends_with_the_first_failure() -> None:
-    waiting = jobs(3)
-    with pytest.raises(ZeroDivisionError):
-        asyncio.run(until_done(waiting, lambda submitted: waiting[1].future.set_exception(ZeroDivisionError())))
-    assert [job.future.done() for job in waiting] == [False, True, False]
-
-
-def test_waiting_text_by_text_ends_when_every_job_has_ended_somehow() -> None:
-    waiting = jobs(3)
-
-    def answer() -> None:
-        waiting[1].future.set_exception(ZeroDivisionError())
-        waiting[0].future.cancel()
-        waiting[2].future.set_result((hypothesis(0.0),))
-
-    asyncio.run(until_done(waiting, lambda submitted: threading.Thread(target=answer).start(), fail_fast=False))
-    assert all(job.future.done() for job in waiting)
-
-
-def test_a_job_the_engine_withdraws_is_no_cancelled_task() -> None:
-    waiting = jobs(2)
-    with pytest.raises(concurrent.futures.CancelledError):
-        asyncio.run(until_done(waiting, lambda submitted: submitted[0].future.cancel() and None))
-
-
-def test_a_refused_submission_is_said() -> None:
-    def refuse(submitted: object) -> None:
-        raise RuntimeError("closed")
-
-    with pytest.raises(RuntimeError, match="closed"):
-        asyncio.run(until_done(jobs(2), refuse))
 
 
 def test_the_door_counts_who_is_inside_and_lets_no_more_in_than_allowed() -> None:

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from model.vocabulary import Vocabulary
-from service.engine.jobs import Hypothesis, Job
+from service.engine.types import Hypothesis, Job
 from service.server import Server
 from service.settings import Settings
 from tests.bundles import PRETRAINED, ROOT
@@ -333,8 +333,7 @@ def test_a_client_that_hangs_up_takes_its_sentences_along(vocabulary: Vocabulary
             writer.write(head(len(BODY)) + BODY)
             await until(lambda: gated.submitted)
             writer.transport.abort()
-            (ticket,) = gated.loader.engine.tickets
-            await until(lambda: ticket.withdrawn)
+            await until(lambda: gated.loader.engine.cancelled)
             await until(lambda: not server._state.door.inside)
             gated.gate.set()
             again = await http.post("/translate", json=GOOD)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from service.engine.jobs import Hypothesis, Job
+from service.engine.types import Hypothesis, Job
 from tests.service.fakes import FakeLoader, ask, echo, make_app, running, translate
 
 ZH = {"source": "zh", "target": "en"}
