@@ -51,7 +51,8 @@ def test_each_plain_character_stands_for_what_it_was(text: str) -> None:
     end = 0
     for place, character in enumerate(plain.text):
         start, stop = plain.old_span((place, place + 1))
-        assert start >= 0 and stop > start and stop >= end
+        assert 0 <= start < stop
+        assert stop >= end
         composed = unicodedata.normalize("NFKC", text[start:stop])
         assert character in composed or character in text[start:stop]
         end = stop
