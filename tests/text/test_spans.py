@@ -88,7 +88,8 @@ def test_in_chinese_an_address_ends_where_chinese_begins(text: str, expected: li
             "notes.txt", "D:\\Data\\Music", "/etc/hosts", "./a.sh", "~/b", "docs/a.md",
         ]),
         ("#music @anna :smile: foo_bar() a::b menu.file.open iPhone JavaScript C++ C# .NET", [
-            "#music", "@anna", ":smile:", "foo_bar()", "a::b", "menu.file.open", "iPhone", "JavaScript", "C++", "C#", ".NET",
+            "#music", "@anna", ":smile:", "foo_bar()", "a::b", "menu.file.open", "iPhone", "JavaScript", "C++",
+            "C#", ".NET",
         ]),
         ("MP3 COVID-19 F-16 4K x86 0x1F Ctrl+Alt+K --help 7d1f0c2a-4b6e-4f80-9a3c-5e2d1b0f8a77", [
             "MP3", "COVID-19", "F-16", "4K", "x86", "0x1F", "Ctrl+Alt+K", "--help",
