@@ -17,7 +17,7 @@ PACKAGES_gpu = --editable ".[gpu]"
 export ORT_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint train-demo bench bench-gpu bench-serve bench-memory stress lock
+.PHONY: help serve test lint train-demo bench bench-gpu bench-serve bench-memory stress chaos lock
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -63,6 +63,9 @@ bench-memory: $(TOOLS_STAMP)  ## 100,000 requests of all kinds: does the memory 
 
 stress: $(TOOLS_STAMP)  ## the service under ten times its load and with clients that misbehave; ARGS=--quick is shorter
 	@$(BIN)/python -m benchmarks.stress $(ARGS)
+
+chaos: $(TOOLS_STAMP)  ## engines that die, hang or get no memory under load, three minutes; ARGS="--seconds 20" is shorter
+	@$(BIN)/python -m benchmarks.chaos $(ARGS)
 
 lock:  ## renew requirements.lock and requirements-gpu.lock, what the container images install
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && $(PYTHON) -m venv $$scratch \

@@ -54,7 +54,8 @@ def in_sentence_case(text: str, language: str, count: CountPieces) -> tuple[str,
         count: how many pieces of the vocabulary a word takes.
     """
     case = case_of(text)
-    if language in CASELESS_READING or (case == "sentence" and not _HAS_CAPITAL_INSIDE.search(text)):
+    is_plain = case == "sentence" and (text.isupper() or not _HAS_CAPITAL_INSIDE.search(text))
+    if language in CASELESS_READING or is_plain:
         return text, "sentence"
     words = list(_WORD.finditer(text))
     few = len(words) < FEWEST_TITLE_WORDS
@@ -83,7 +84,7 @@ def _title_word(word: str, language: str, count: CountPieces, few: bool) -> str:
     if len(small) != len(word) or word == "I" or (language == "en" and small.startswith(("i'", "i’"))):
         return word
     lowered, own = count(small), count(word)
-    return small if lowered < own or (lowered == own and not few) else word
+    return small if lowered < own or (lowered == own and (not few or small in _SMALL)) else word
 
 
 def _best(word: str, is_first: bool, language: str, count: CountPieces, case: Case) -> str:

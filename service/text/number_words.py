@@ -13,13 +13,13 @@ SCALES = _table(
     "千 3 百 2 万 4 萬 4 亿 8 億 8 兆 12 百万 6 千万 7 十万 5 万亿 12 십 1 thousand 3 million 6 millions 6 billion 9 "
     "billions 9 trillion 12 trillions 12 bn 9 m 6 k 3 mille 3 milliers 3 millier 3 milliard 9 milliards 9 tausend 3 "
     "millionen 6 milliarde 9 milliarden 9 mil 3 millón 6 millones 6 hundred 2 cent 2 cents 2 thousands 3 "
-    "hundreds 2 dozen 1"
+    "hundreds 2"
 )
 """Zeros of a word that stands behind a number."""
 
 OTHER_WORDS = {
     "en": _table(
-        "once 1 twice 2 first 1 second 2 half 30 double 2 couple 2 both 2 pair 2 dozen 12 quarter 4 noon 12 "
+        "once 1 twice 2 first 1 second 2 half 30 double 2 couple 2 both 2 pair 22 quarter 4 noon 12 "
         "midnight 12 an 1 a 1 single 1 triple 3 zero 0 no 0 decade 10 century 100 halves 2 quarters 4 tens 10 "
         "hundreds 100 thousands 1000 hundred 100 thousand 1000 million 1000000 billion 1000000000 third 3 "
         "thirds 3 fifths 5 fourth 4 fifth 5 millions 1000000 fortnight 15 none 0 century's 100 decades 10 "

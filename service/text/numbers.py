@@ -15,7 +15,6 @@ Numeral = frozenset[str]
 
 _SPACES = "\u0020\u00a0\u2009\u202f"
 _DIGITS = re.compile(f"[0-9]{{1,3}}(?:[{_SPACES}][0-9]{{3}})+(?![0-9])(?:[.,][0-9]+)?|[0-9]+(?:[.,'’٫٬][0-9]+)*")
-_DECIMALS = re.compile("[.,]([0-9]|[0-9]{2})$")
 _GROUPING = re.compile("[^0-9]")
 _SCALE = re.compile(
     f"[{_SPACES}-]?({'|'.join(sorted(SCALES, key=len, reverse=True))})(?![a-zà-ÿ])(?:多|余|几|来)?", re.IGNORECASE
@@ -64,38 +63,49 @@ def numerals(text: str) -> Iterator[Numeral]:
 
 
 def _readings(number: str, text: str, start: int, end: int) -> Numeral:
+    """Of the number at `start` to `end`."""
+    found = _values(number)
+    scale = _SCALE.match(text, end)
+    if scale:
+        zeros = SCALES[scale[1].lower()]
+        second = _SCALE.match(text, scale.end())
+        scaled = {_scaled(value, zeros) for value in found}
+        if second:
+            scaled |= {_scaled(value, zeros + SCALES[second[1].lower()]) for value in found}
+        # "3 m" may be metres, "3 cents" money.
+        found = scaled if len(scale[1]) > 4 or not scale[1].isascii() else found | scaled
     digits = _GROUPING.sub("", number)
-    found = {_bare(digits)}
-    for scale in _SCALE.finditer(text, end, end + 12):
-        if scale.start() == end:
-            found.add(_scaled(number, SCALES[scale.group(1).lower()]))
-            second = _SCALE.match(text, scale.end())
-            if second:
-                found.add(_scaled(number, SCALES[scale.group(1).lower()] + SCALES[second.group(1).lower()]))
-    if digits.isdigit() and len(digits) <= 2 and _CLOCK.match(text, end):
+    if digits == number and len(digits) <= 2 and _CLOCK.match(text, end):
         found |= {str(int(digits) + 12), str(int(digits) - 12)} if int(digits) != 12 else {"0", "24"}
     if len(digits) <= 2 and text[end : end + 2] == "世纪":
         found.add(str(int(digits) - 1) + "00")
     if len(digits) == 4 and digits.endswith("0"):
         found.add(digits[2:])
-    decimals = _DECIMALS.search(number)
-    if decimals:
-        found.add(_bare(_GROUPING.sub("", number[: decimals.start()] + decimals.group(1).rstrip("0"))))
     return frozenset(found)
+
+
+def _values(number: str) -> set[str]:
+    """Without separators of thousands, leading zeros and zeros at the end of decimals; "1.500" may be either."""
+    parts = re.split("[^0-9]", number)
+    whole = _bare("".join(parts))
+    if len(parts) == 1:
+        return {whole}
+    decimal = f"{_bare(''.join(parts[:-1]))}.{parts[-1]}".rstrip("0").rstrip(".")
+    if len(parts[-1]) != 3:
+        return {decimal}
+    return {whole, decimal} if len(parts) == 2 and number[-4] in ".," else {whole}
 
 
 def _bare(digits: str) -> str:
     return digits.lstrip("0") or "0"
 
 
-def _scaled(number: str, zeros: int) -> str:
-    """The digits of `number` times ten to the power of `zeros`; its last separator is a decimal one."""
-    parts = re.split("[^0-9]", number)
-    decimals = parts[-1] if len(parts) > 1 and len(parts[-1]) != 3 else ""
-    whole = "".join(parts[:-1]) if decimals else "".join(parts)
-    return (
-        _bare((whole + decimals).ljust(len(whole) + zeros, "0")) if len(decimals) <= zeros else _bare(whole + decimals)
-    )
+def _scaled(value: str, zeros: int) -> str:
+    """The value times ten to the power of `zeros`."""
+    whole, _, decimals = value.partition(".")
+    if len(decimals) <= zeros:
+        return _bare(whole + decimals.ljust(zeros, "0"))
+    return f"{_bare(whole + decimals[:zeros])}.{decimals[zeros:]}"
 
 
 def _unmatched(source: list[Numeral], target: list[Numeral]) -> tuple[list[Numeral], list[Numeral]]:
@@ -119,7 +129,7 @@ def _left(numbers: Sequence[Numeral], text: str, language: str) -> list[Numeral]
         found = next((value for value in words if value in number), None)
         if found is not None:
             words.remove(found)
-        elif words or language in _KNOWN or not all(int(reading) <= 12 for reading in number):
+        elif words or language in _KNOWN or not all(float(reading) <= 12 for reading in number):
             left.append(number)
     return left
 

@@ -244,8 +244,8 @@ def test_what_is_too_much_is_refused_before_it_is_computed(
     asker: Asker, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few, some = (
-        asker.inspection(DetailOptions()),
-        asker.inspection(DetailOptions(attention=AttentionSelection(kinds=("cross",)))),
+        asker.inspection(DetailOptions(attention=selection))
+        for selection in (None, AttentionSelection(kinds=("cross",)))
     )
     check_size([few, some], manifest)
     cells = 2 * 8 * len(some.source_tokens) * len(some.target_tokens)
@@ -253,16 +253,17 @@ def test_what_is_too_much_is_refused_before_it_is_computed(
     with pytest.raises(InvalidFieldError, match=f"the reply would have {cells} attention weights"):
         check_size([some], manifest)
     averaged = DetailOptions(attention=AttentionSelection(kinds=("cross",), reduce="mean"))
-    mean, other = asker.inspection(averaged), asker.inspection(averaged)
+    mean, other = asker.inspection(averaged), asker.inspection(averaged, source="Oui, je suis étudiant.")
+    both = cells + 2 * 8 * len(other.source_tokens) * len(other.target_tokens)
     check_size([mean, other] * 7, manifest)
-    monkeypatch.setattr(details, "MAX_HELD_NUMBERS", 2 * cells - 1)
-    with pytest.raises(InvalidFieldError, match=f"have {2 * cells} attention weights of these kinds"):
+    monkeypatch.setattr(details, "MAX_HELD_NUMBERS", both - 1)
+    with pytest.raises(InvalidFieldError, match=f"have {both} attention weights of these kinds"):
         check_size([mean, other], manifest)
-    check_size([mean, mean.at(7)], manifest)
+    check_size([mean, mean.at(7), asker.inspection(averaged)], manifest)  # what is the same is scored once
     monkeypatch.setattr(details, "MAX_SCORED_TOKENS", few.jobs[0].tokens)
-    check_size([few], manifest)
+    check_size([few, asker.inspection(DetailOptions())], manifest)
     with pytest.raises(InvalidFieldError, match="tokens of scoring"):
-        check_size([few, asker.inspection(DetailOptions())], manifest)
+        check_size([few, asker.inspection(DetailOptions(), source="Oui.")], manifest)
 
 
 def test_alignment_by_erasure_counts_a_job_for_each_word(asker: Asker) -> None:
