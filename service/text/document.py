@@ -55,7 +55,11 @@ class Sentence:
             )
             for found in (self.spans, self.asides)
         )
-        stop = self.stop if end == len(self.text) else ""
+        stop = self.stop if end == len(self.text) else tail(self.text[start:end])
+        if end < len(self.text) and stop and not any(span.end > end - start - len(stop) for span in (*spans, *asides)):
+            end -= len(stop)
+        elif end < len(self.text):
+            stop = ""
         return Sentence(self.text[start:end], spans, asides, stop, self.continues or start > 0)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from model.errors import DataError
 from model.vocabulary import Vocabulary
 from service.text.carrying import NO_CARRIERS, Carriers, carriers_of
+from service.text.case import in_sentence_case
 from service.text.characters import in_known_characters
 from service.text.chinese import simplifier
 from service.text.languages import SIMPLIFIED, TRADITIONAL, Directions
@@ -35,16 +36,20 @@ class Reader:
         return in_known_characters(self.in_its_script(text), self.language)
 
     def encode(self, text: str) -> list[int]:
-        """Pieces of `text`, without any special token."""
-        return self.vocabulary.encode(self.as_read(text))
+        """Pieces of `text`, one sentence, without any special token."""
+        return self.vocabulary.encode(self._in_known_case(text))
 
     def encode_spans(self, text: str) -> list[tuple[int, int]]:
         """Where each piece of `encode(text)` stands in `text`, see `Vocabulary.encode_spans`."""
-        return self.vocabulary.encode_spans(self.as_read(text))
+        return self.vocabulary.encode_spans(self._in_known_case(text))
 
     def encode_source(self, text: str, target_language: str) -> list[int]:
         """What the encoder reads: target-language tag, pieces, end token."""
-        return self.vocabulary.encode_source(self.as_read(text), target_language)
+        return self.vocabulary.encode_source(self._in_known_case(text), target_language)
+
+    def _in_known_case(self, text: str) -> str:
+        read = self.as_read(text)
+        return in_sentence_case(read, self.language, self.count_pieces)[0] if self.folds_case else read
 
     def encode_read(self, text: str, target_language: str) -> list[int]:
         """`encode_source` of a text that is in the characters of training text already."""

@@ -111,7 +111,11 @@ class Words:
 
 def placed(asides: Sequence[Aside], roles: Sequence[Role], words: Words) -> list[tuple[int, int]]:
     """Where each aside goes, as (index of the aside, characters of the translation before it), in order."""
-    return list(_placed(tree(roles), asides, words, 0, len(words.targets)))
+    found, least = [], 0
+    for index, place in _placed(tree(roles), asides, words, 0, len(words.targets)):
+        least = max(least, place)
+        found.append((index, least))
+    return found
 
 
 def _placed(

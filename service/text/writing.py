@@ -54,12 +54,13 @@ def _keeps_scale(target: str) -> bool:
 def _plain(number: str, source: str) -> tuple[str, str, bool] | None:
     """Its whole part and decimals, and whether it was grouped, by the rules of the source language; None: it is no
     plain number by them."""
-    point, groups = (",", rf"[{SPACES}.]") if source in _COMMA_LANGUAGES else (".", f"[,{SPACES}]")
-    match = re.fullmatch(rf"([0-9]{{1,3}}(?:{groups}[0-9]{{3}})+|[0-9]+)(?:{re.escape(point)}([0-9]+))?", number)
+    point, group = (",", f"[{SPACES}.]") if source in _COMMA_LANGUAGES else (".", f"[,{SPACES}]")
+    pattern = rf"([0-9]{{1,3}}(?:({group})[0-9]{{3}}(?:\2[0-9]{{3}})*)?|[0-9]+)(?:{re.escape(point)}([0-9]+))?"
+    match = re.fullmatch(pattern, number)
     if match is None:
         return None
     whole = re.sub("[^0-9]", "", match[1])
-    return whole, match[2] or "", len(whole) < len(match[1])
+    return whole, match[3] or "", len(whole) < len(match[1])
 
 
 def _digits(parts: tuple[str, str, bool], scale: str | None, source: str, target: str) -> str:

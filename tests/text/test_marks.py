@@ -17,9 +17,11 @@ def inside(text: str) -> str:
     ("text", "words"),
     [
         ("- a b", "a b"), ("• a", "a"), ("> > a", "a"), ("## a ##", "a"), ("[x] a", "a"), ("a) b", "b"), ("12. b", "b"),
-        ("(A) b", "b"), ("“a b”", "a b"), ("“a b”.", "a b"), ("« a b »", "a b"), ("**a**", "a"), ("(a)", "a"), ("♪ a ♪", "a"),
+        ("(A) b", "b"), ("“a b”", "a b"), ("“a b”.", "a b"),
+        ("« a b »", "a b"), ("**a**", "a"), ("(a)", "a"), ("♪ a ♪", "a"),
         ("— a", "a"), ("-A", "A"), ("...a", "a"), ("三、好", "好"), ("① a", "a"), ("「好。」", "好。"),
-        ("“a” b “c”", "“a” b “c”"), ("(a) b (c)", "b (c)"), ("A. Einstein", "A. Einstein"), ("-a", "-a"), ("C'est l'été", "C'est l'été"),
+        ("“a” b “c”", "“a” b “c”"), ("(a) b (c)", "b (c)"), ("A. Einstein", "A. Einstein"),
+        ("-a", "-a"), ("C'est l'été", "C'est l'été"),
         ("it's 'so", "it's 'so"), ("#a", "#a"), ("5 - 3", "5 - 3"),
     ],
 )  # fmt: skip
@@ -54,7 +56,9 @@ def test_what_is_inside_is_a_part_and_keeps_the_letters(text: str) -> None:
         ("en", "fr", "The door", "La porte", "La porte"),
     ],
 )
-def test_a_translation_ends_as_its_source_does(source: str, target: str, text: str, translation: str, expected: str) -> None:
+def test_a_translation_ends_as_its_source_does(
+    source: str, target: str, text: str, translation: str, expected: str
+) -> None:
     end, stop = with_stop(translation, tail(text), target)
     assert translation[:end] + stop == expected
     assert len(stop_to_read(tail(text), source).strip()) <= 1
