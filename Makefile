@@ -17,7 +17,7 @@ PACKAGES_gpu = --editable ".[gpu]"
 export ORT_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint train-demo bench bench-gpu bench-serve bench-memory stress chaos lock
+.PHONY: help serve test lint train-demo bench bench-gpu bench-serve bench-memory stress chaos fuzz lock
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -66,6 +66,9 @@ stress: $(TOOLS_STAMP)  ## the service under ten times its load and with clients
 
 chaos: $(TOOLS_STAMP)  ## engines that die, hang or get no memory under load, three minutes; ARGS="--seconds 20" is shorter
 	@$(BIN)/python -m benchmarks.chaos $(ARGS)
+
+fuzz: $(TOOLS_STAMP)  ## 5,000 requests made from the description of the API, fitting and damaged; FUZZ_CASES=500 is shorter
+	@FUZZ_CASES=$(or $(FUZZ_CASES),5000) $(BIN)/python -m pytest tests/fuzz -q -s
 
 lock:  ## renew requirements.lock and requirements-gpu.lock, what the container images install
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && $(PYTHON) -m venv $$scratch \

@@ -2,5 +2,7 @@
 
 import os
 
+__version__ = "0.1.0"
+
 # onnxruntime reports usage home by default and reads this only while it is imported; nothing leaves the machine.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -11,10 +11,28 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from service.api import health, languages, metrics, pages, score, translate
+from service import __version__
+from service.api import (
+    deepl,
+    detect,
+    extensions,
+    files,
+    frontend,
+    google,
+    health,
+    languages,
+    metrics,
+    open_inference,
+    pages,
+    score,
+    translate,
+)
 from service.api.boundary import Boundary
+from service.api.openapi import describe, operation_id
+from service.api.shapes import shape_of
 from service.engine.loading import load_engine
 from service.errors import InternalError, InvalidRequestError, MethodNotAllowedError, NotFoundError, ServiceError, shown
+from service.files.store import FileStore
 from service.logs import request_id
 from service.settings import Settings
 from service.state import EngineFactory, ServiceState
@@ -32,14 +50,19 @@ def create_app(
     state = ServiceState(settings, engine_factory, on_failure)
     app = FastAPI(
         title="Attend",
+        version=__version__,
         description='Machine translation over REST. Errors are `{"error": "..."}`, whatever the status.',
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan(state),
+        servers=[{"url": "."}],
+        generate_unique_id_function=operation_id,
         redirect_slashes=False,
     )
     app.state.service = state
-    for module in (translate, score, languages, health, metrics, pages):
+    app.state.files = FileStore(settings.files, settings.max_files_bytes, settings.files_timeout_ms / 1000)
+    contracts = (translate, detect, languages, files, frontend, score, deepl, open_inference, google, extensions)
+    for module in (*contracts, health, metrics, pages):
         app.include_router(module.router)
     app.mount("/web", pages.PageFiles())
     app.add_exception_handler(HTTPException, _handle)
@@ -47,10 +70,11 @@ def create_app(
     async def translate_at_once(request: Request) -> Response:
         return await translate.translate(request, state)
 
+    app.openapi = describe(app, state)  # type: ignore[method-assign]
     app.add_middleware(
         Boundary,
         metrics=state.metrics,
-        max_body_bytes=settings.max_body_bytes,
+        settings=settings,
         answer_to=_answer_to,
         # Its route stays, for the description of the API. On the way to it a third of the time of a short request went.
         handlers={("POST", "/translate"): translate_at_once},
@@ -63,11 +87,13 @@ def _lifespan(state: ServiceState) -> Callable[[FastAPI], AbstractAsyncContextMa
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         # In the background, so that /health/live answers meanwhile.
         loading = asyncio.create_task(state.load())
+        await app.state.files.sweep()
         yield
         if not state.is_started:
             loading.cancel()
         await asyncio.gather(loading, return_exceptions=True)
         await state.close()
+        app.state.files.close()
 
     return lifespan
 
@@ -81,7 +107,7 @@ def _answer_to(error: Exception, request: Request) -> JSONResponse:
     problem = _problem(error, request)
     if problem.rejection is not None:
         request.app.state.service.metrics.count_rejection(problem.rejection)
-    return JSONResponse({"error": str(problem)}, problem.status, problem.headers)
+    return JSONResponse(shape_of(request)(problem), problem.status, problem.headers)
 
 
 def _problem(error: Exception, request: Request) -> ServiceError:

@@ -5,7 +5,10 @@ ServiceError
 │   ├── NotJsonError             the body is not a JSON object
 │   ├── MissingFieldError        q, source or target is absent or empty
 │   ├── TextLimitError           too many texts, characters or tokens
-│   └── UnsupportedPairError     no such language, or no such direction
+│   ├── UnsupportedLanguageError no such language
+│   ├── UnsupportedPairError     both languages are known, but not from the one into the other
+│   └── UnsupportedFormatError   a format of text that is not read
+├── ForbiddenError 403           what is asked for is switched off
 ├── NotFoundError 404
 ├── MethodNotAllowedError 405
 ├── SlowBodyError 408            the body did not arrive in time
@@ -25,7 +28,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
+
+_MOST_PAIRS = 100
+"""More than this are not told with an error: /languages has them."""
 
 Rejection = Literal["queue_full", "too_many_requests", "deadline", "draining"]
 """Why a request was refused before anything was done for it."""
@@ -41,6 +47,8 @@ class ServiceError(Exception):
     def __init__(self, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.headers = dict(headers or {})
+        self.fields: dict[str, Any] = {}
+        """What a reply tells beside the sentence, for programs to read."""
 
 
 class InvalidRequestError(ServiceError):
@@ -70,12 +78,40 @@ class TextLimitError(InvalidRequestError):
         super().__init__(f"Invalid request: request ({size}{unit}) exceeds text limit ({limit}{unit})")
 
 
-class UnsupportedPairError(InvalidRequestError):
-    """The model does not translate this pair; the message names those it does."""
+class UnsupportedLanguageError(InvalidRequestError):
+    """The model knows no such language; LibreTranslate's words, and beside them what there is."""
 
-    def __init__(self, sentence: str, pairs: Sequence[tuple[str, str]]) -> None:
-        available = ", ".join(f"{source} to {target}" for source, target in pairs)
-        super().__init__(f"{sentence}; available: {available}")
+    def __init__(self, written: str, nearest: str | None, pairs: Sequence[tuple[str, str]]) -> None:
+        super().__init__(f"{shown(written)} is not supported")
+        self.fields = _available(pairs) | ({"nearest": nearest} if nearest else {})
+
+
+class UnsupportedPairError(InvalidRequestError):
+    """The model does not translate this pair."""
+
+    def __init__(self, target: str, source: str, pairs: Sequence[tuple[str, str]]) -> None:
+        """`target` and `source` as they are shown: name and code."""
+        super().__init__(f"{target} is not available as a target language from {source}")
+        self.fields = _available(pairs)
+
+
+def _available(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    if len(pairs) > _MOST_PAIRS:
+        return {}
+    return {"available": [{"source": source, "target": target} for source, target in pairs]}
+
+
+class UnsupportedFormatError(InvalidRequestError):
+    """Texts of this format are not read."""
+
+    def __init__(self, name: object) -> None:
+        super().__init__(f"{shown(name)} format is not supported")
+
+
+class ForbiddenError(ServiceError):
+    """The service does this for nobody."""
+
+    status = 403
 
 
 class NotFoundError(ServiceError):
@@ -109,12 +145,12 @@ class BodyTooLargeError(ServiceError):
 
 
 class UnsupportedMediaTypeError(ServiceError):
-    """The body is of a type this endpoint does not read."""
+    """The body is of a type, or packed in a way, that this endpoint does not read."""
 
     status = 415
 
-    def __init__(self, content_type: str) -> None:
-        super().__init__(f"cannot read {shown(content_type)}; send a JSON body with Content-Type: application/json")
+    def __init__(self, written: str, readable: str = "a JSON body with Content-Type: application/json") -> None:
+        super().__init__(f"cannot read {shown(written)}; send {readable}")
 
 
 class InvalidFieldError(ServiceError):

@@ -22,7 +22,10 @@ from service.engine.types import Answer, Report, Stage
 from service.engine.types import Outcome as Ending
 from service.errors import Rejection
 
-Endpoint = Literal["translate", "score", "languages", "health", "metrics", "docs", "page", "other"]
+Endpoint = Literal[
+    "translate", "detect", "score", "file", "deepl", "infer", "google", "extension", "languages", "health", "metrics",
+    "docs", "page", "other",
+]  # fmt: skip
 Outcome = Literal["ok", "client_error", "server_error", "refused", "deadline", "cancelled"]
 
 CONTENT_TYPE: str = CONTENT_TYPE_LATEST

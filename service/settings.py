@@ -60,10 +60,32 @@ class Settings(BaseSettings):
     max_characters: int = Field(100_000, ge=1, description="Characters of one request, all its texts together.")
     max_tokens: int = Field(131_072, ge=1, description="Source tokens of one request, all its sentences together.")
     max_body_bytes: int = Field(2 * 1024 * 1024, ge=1024, description="Size of one request body.")
+    glossaries: Path | None = Field(
+        None, description="Directory of glossaries: NAME.tsv, in each line a term, a tab, and its translation."
+    )
+    files: Path | None = Field(None, description="Directory for translated files; else they are kept in memory.")
+    max_files_bytes: int = Field(
+        64 * 1024 * 1024, ge=0, description="Size of all translated files that are kept; 0: files are not translated."
+    )
+    files_timeout_ms: int = Field(1_800_000, ge=1000, description="Time after which a translated file is deleted.")
     max_json_depth: int = Field(16, ge=2, le=500, description="Arrays and objects inside one another in a body.")
     max_alternatives: int = Field(7, ge=0, le=7, description="Alternatives a request may ask for.")
     max_beam_size: int = Field(8, ge=1, le=8, description="Beam size a request may ask for.")
     beam_size: int = Field(1, ge=1, le=8, description="Beam size of requests that name none; 1 is greedy.")
+    strict_fields: bool = Field(False, description="Refuse unknown fields of `/translate`, which else are ignored.")
+    cors_origins: str = Field(
+        "*", description="Origins whose pages may call the service, separated by commas; `*`: all; `none`: no others."
+    )
+    root_path: str = Field(
+        "", pattern=r"^(/[^/?#]+)*$", description="Path before all others, where a proxy does not take it away."
+    )
+    trusted_proxies: str = Field(
+        "127.0.0.1",
+        description="Addresses of proxies whose `Forwarded` and `X-Forwarded-*` headers count, separated by commas.",
+    )
+    keep_alive_ms: int = Field(
+        75_000, ge=1, description="Time a connection may rest between two requests; more than proxies keep theirs."
+    )
     header_timeout_ms: int = Field(
         10_000, ge=1, description="A connection that has not sent the headers of a request after this time is closed."
     )

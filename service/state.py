@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from model.bundle import Manifest
 from service.admission import Door
 from service.engine.loading import LoadedEngine, Observers
 from service.engine.types import EngineConfig
-from service.errors import UnavailableError
+from service.errors import InvalidFieldError, UnavailableError, shown
 from service.explain.inspector import Inspector
+from service.glossaries import read_glossaries
 from service.metrics import Metrics
 from service.settings import Settings
 from service.text.languages import Directions
@@ -51,6 +52,7 @@ class ServiceState:
         self.metrics = Metrics()
         self.door = Door(settings.max_requests)
         self.failure: str | None = None
+        self._glossaries = read_glossaries(settings.glossaries) if settings.glossaries else {}
         self._factory = factory
         self._on_failure = on_failure
         self._model: Model | None = None
@@ -74,6 +76,18 @@ class ServiceState:
         self.failure = "the engines cannot be started again"
         self.metrics.set_ready(False)
         self._on_failure()
+
+    def glossary(self, name: str) -> Mapping[str, str]:
+        """The terms of a glossary of this service.
+
+        Raises:
+            InvalidFieldError: there is none of this name.
+        """
+        try:
+            return self._glossaries[name]
+        except KeyError:
+            known = ", ".join(sorted(self._glossaries)) or "none"
+            raise InvalidFieldError(f"there is no glossary '{shown(name)}'; there is {known}") from None
 
     def drain(self) -> None:
         """Refuse new requests; those under way go on."""
@@ -135,7 +149,7 @@ class ServiceState:
             pool=loaded.pool,
             vocabulary=loaded.vocabulary,
             directions=directions,
-            readers=readers_of(directions, loaded.vocabulary),
+            readers=readers_of(directions, loaded.vocabulary, manifest.tokenizer),
             limits=manifest.limits,
             metrics=self.metrics,
             max_tokens=self.settings.max_tokens,

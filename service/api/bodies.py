@@ -3,7 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from service.errors import (
@@ -12,11 +21,13 @@ from service.errors import (
     MissingFieldError,
     ServiceError,
     TextLimitError,
+    UnsupportedFormatError,
+    UnsupportedLanguageError,
     UnsupportedPairError,
     shown,
 )
 from service.settings import Settings
-from service.text.languages import Directions, language_name, normalise_code
+from service.text.languages import Directions, language_name, nearest_code
 
 _REQUIRED = ("q", "translation", "source", "target")
 
@@ -34,10 +45,17 @@ Text = Annotated[StrictStr, AfterValidator(_require_unicode)]
 Texts = Annotated[Text, Field(min_length=1)] | Annotated[list[Text], Field(min_length=1)]
 
 
+def _whole(value: object) -> object:
+    """`4.0` is an integer in JSON, as its schema language has it."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
+"""Of an integer; after its limits, or its schema would not have them."""
+
 TimeoutMs = Annotated[
-    StrictInt | None,
+    Annotated[StrictInt, Field(ge=1), WHOLE] | None,
     Field(
-        ge=1,
         description="Milliseconds until the answer must be there; 504 when they are over, or at once if so much waits "
         "that they would not be enough. Default and largest value: the setting `ATTEND_MAX_TIMEOUT_MS`.",
     ),
@@ -99,7 +117,7 @@ def _refusal(details: list[ErrorDetails], schema: type[PairRequest], own_fields:
     if field == "alternatives":
         return InvalidRequestError("Invalid request: alternatives parameter is not a number")
     if field == "format":
-        return InvalidRequestError(f"{shown(value)} format is not supported")
+        return UnsupportedFormatError(value)
     if field in _REQUIRED and (detail["type"] == "missing" or value in (None, "", [])):
         return MissingFieldError(field)
     # One value has several entries where several shapes are allowed.
@@ -109,7 +127,7 @@ def _refusal(details: list[ErrorDetails], schema: type[PairRequest], own_fields:
     return InvalidRequestError(f"Invalid request: {field} parameter must be {kind}")
 
 
-def described_body(schema: type[PairRequest]) -> dict[str, Any]:
+def described_body(schema: type[BaseModel]) -> dict[str, Any]:
     """A route's `openapi_extra` for a body that it reads itself."""
     described = schema.model_json_schema()
     inner = described.pop("$defs", {})
@@ -148,25 +166,32 @@ def check_timeout(timeout_ms: int | None, settings: Settings) -> None:
         raise InvalidFieldError(f"timeout_ms must be at most {settings.max_timeout_ms}, the limit of this service")
 
 
-def language_pair(body: PairRequest, directions: Directions) -> tuple[str, str]:
-    """Source and target as the model knows them.
+def language_of(written: str, directions: Directions) -> str:
+    """The model's code for a language as a caller names it.
 
     Raises:
-        InvalidRequestError: one of them is `auto`.
+        UnsupportedLanguageError: it has none for it.
+    """
+    code = directions.find(written)
+    if code is None:
+        raise UnsupportedLanguageError(written, nearest_code(written, directions.codes.values()), directions.pairs)
+    return code
+
+
+def language_pair(source: str, target: str, directions: Directions, *, same: bool = False) -> tuple[str, str]:
+    """Source and target, as a caller names them, as the model knows them; with `same` they may be one language.
+
+    Raises:
+        UnsupportedLanguageError: the model does not know one of them.
         UnsupportedPairError: the model does not translate this pair.
     """
-    source, target = normalise_code(body.source), normalise_code(body.target)
-    if source == "auto":
-        raise InvalidRequestError(
-            f"detecting the source language is not available yet; name it, one of: {', '.join(directions.sources)}"
-        )
-    for code, written in ((source, body.source), (target, body.target)):
-        if not directions.knows(code):
-            raise UnsupportedPairError(f"{shown(written)} is not supported", directions.pairs)
-    if (source, target) not in directions.pairs:
-        sentence = (
-            f"{language_name(target)} ({target}) is not available as a target language "
-            f"from {language_name(source)} ({source})"
-        )
-        raise UnsupportedPairError(sentence, directions.pairs)
-    return source, target
+    pair = language_of(source, directions), language_of(target, directions)
+    if not directions.translates(*pair) and not (same and pair[0] == pair[1]):
+        raise no_such_pair(*pair, directions)
+    return pair
+
+
+def no_such_pair(source: str, target: str, directions: Directions) -> UnsupportedPairError:
+    """What a caller is told who asks for a pair that the model does not translate."""
+    shown_target, shown_source = (f"{language_name(code)} ({code})" for code in (target, source))
+    return UnsupportedPairError(shown_target, shown_source, directions.pairs)

@@ -7,13 +7,14 @@ from typing import Annotated, Any, Literal
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
+from service.api.bodies import WHOLE
 from service.engine.scoring import KINDS, AttentionKind
 from service.engine.types import FinishReason
 from service.explain.attention import AttentionSelection
 from service.explain.details import DetailOptions, Inspection
 
 Span = tuple[int, int]
-_Indices = Annotated[tuple[Annotated[StrictInt, Field(ge=0)], ...], Field(min_length=1)]
+_Indices = Annotated[tuple[Annotated[StrictInt, Field(ge=0), WHOLE], ...], Field(min_length=1)]
 
 
 class AttentionRequest(BaseModel):

@@ -4,13 +4,9 @@ from pathlib import Path
 
 from fastapi import APIRouter
 from fastapi.responses import FileResponse
-from pydantic import BaseModel
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
-
-from service.api.dependencies import State
-from service.api.problems import problems
 
 WEB = Path(__file__).resolve().parents[1] / "web"
 
@@ -77,16 +73,3 @@ class PageFiles(StaticFiles):
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if vendored else "no-cache"
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
-
-
-class FrontendSettings(BaseModel):
-    """What a page must know of the service beside its languages."""
-
-    charLimit: int
-    maxAlternatives: int
-
-
-@router.get("/frontend/settings", responses=problems(503), tags=["translation"])
-async def frontend_settings(state: State) -> FrontendSettings:
-    """The limits of one request, under the names LibreTranslate has for them where it has any."""
-    return FrontendSettings(charLimit=state.settings.max_characters, maxAlternatives=state.settings.max_alternatives)

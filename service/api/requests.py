@@ -1,7 +1,8 @@
-"""Reading a JSON body, and giving up when its sender has."""
+"""Reading a body, however it was packed, and giving up when its sender has."""
 
 import asyncio
 import json
+import zlib
 from collections.abc import Coroutine, Iterable
 from typing import Any, NoReturn, TypeVar
 
@@ -10,6 +11,7 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 
 from service.errors import (
+    BodyTooLargeError,
     ClientGoneError,
     InvalidRequestError,
     NotJsonError,
@@ -21,6 +23,7 @@ from service.settings import Settings
 
 _SPARE_VALUES = 100
 """Values a body may hold beside its texts."""
+_GZIP, _RAW = 16 + zlib.MAX_WBITS, -zlib.MAX_WBITS
 
 _Result = TypeVar("_Result")
 
@@ -36,11 +39,24 @@ async def read_json_object(request: Request, settings: Settings) -> dict[str, An
         InvalidRequestError: it is nested deeper than allowed.
         TextLimitError: it holds more values than allowed.
     """
-    content_type = request.headers.get("content-type", "")
-    media_type = content_type.partition(";")[0].strip().lower()
-    if media_type not in ("", "application/json") and not media_type.endswith("+json"):
-        raise UnsupportedMediaTypeError(content_type)
-    body = await _read_body(request, settings.body_timeout_ms)
+    kind = media_type(request.headers)
+    if kind and not is_json(kind):
+        raise UnsupportedMediaTypeError(request.headers["content-type"])
+    return json_object(await read_body(request, settings), settings)
+
+
+def media_type(headers: Headers) -> str:
+    """What the body is declared to be, without parameters; empty if it is not."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def is_json(kind: str) -> bool:
+    """Whether a media type is JSON's or one of those built upon it."""
+    return kind == "application/json" or kind.endswith("+json")
+
+
+def json_object(body: bytes, settings: Settings) -> dict[str, Any]:
+    """The JSON object in a body; raises what `read_json_object` does."""
     _check_values(body, settings.max_texts + settings.max_characters + _SPARE_VALUES)
     try:
         # On the event loop: the parser never lets go of the interpreter, so from a thread it stops the loop as long.
@@ -61,14 +77,60 @@ def declared_length(headers: Headers) -> int | None:
     return int(length) if length.isdecimal() and length.isascii() else None
 
 
-async def _read_body(request: Request, timeout_ms: int) -> bytes:
+async def read_body(request: Request, settings: Settings) -> bytes:
+    """The body, unpacked if it was packed.
+
+    Raises:
+        SlowBodyError: it does not arrive in time.
+        ClientGoneError: its sender hung up.
+        UnsupportedMediaTypeError: it was packed in another way than gzip or deflate.
+        BodyTooLargeError: it is too long, packed or not.
+        InvalidRequestError: it cannot be unpacked.
+    """
     try:
-        async with asyncio.timeout(timeout_ms / 1000):
-            return await request.body()
+        async with asyncio.timeout(settings.body_timeout_ms / 1000):
+            body = await request.body()
     except TimeoutError:
-        raise SlowBodyError(timeout_ms) from None
+        raise SlowBodyError(settings.body_timeout_ms) from None
     except ClientDisconnect:
         raise ClientGoneError from None
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    if encoding in ("", "identity"):
+        return body
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise UnsupportedMediaTypeError(f"Content-Encoding: {encoding}", "the body as it is, or gzip or deflate")
+    return await asyncio.to_thread(_unpacked, body, encoding, settings.max_body_bytes)
+
+
+def _unpacked(body: bytes, encoding: str, limit: int) -> bytes:
+    """A compressed body. No more than the limit is ever unpacked."""
+    if encoding == "deflate":
+        # With zlib's header, as RFC 9110 says, or without, as some send it.
+        kinds = (zlib.MAX_WBITS, _RAW) if body[:1] and body[0] & 0x0F == 8 else (_RAW,)
+    else:
+        kinds = (_GZIP,)
+    for kind in kinds:
+        try:
+            return _inflated(body, kind, limit)
+        except zlib.error:
+            continue
+    raise InvalidRequestError(f"Invalid request: the body is not {encoding}, as its Content-Encoding says")
+
+
+def _inflated(body: bytes, kind: int, limit: int) -> bytes:
+    """Raises `zlib.error` if it is damaged or ends too early; gzip may have several members."""
+    parts, left = [], limit
+    while True:
+        stream = zlib.decompressobj(kind)
+        parts.append(stream.decompress(body, left + 1))
+        left -= len(parts[-1])
+        if left < 0:
+            raise BodyTooLargeError(limit)
+        if not stream.eof:
+            raise zlib.error("the end is missing")
+        body = stream.unused_data
+        if kind != _GZIP or not body:
+            return b"".join(parts)
 
 
 def _check_values(body: bytes, limit: int) -> None:

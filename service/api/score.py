@@ -79,7 +79,7 @@ async def score(request: Request, state: State) -> JSONResponse:
         _check_shapes(body)
         check_texts((*body.texts, *body.translations), state.settings)
         check_timeout(body.timeout_ms, state.settings)
-        source, target = language_pair(body, model.translator.directions)
+        source, target = language_pair(body.source, body.target, model.translator.directions)
         reader = model.translator.readers[source]
         deadline = began + (body.timeout_ms or state.settings.max_timeout_ms) / 1000
         work = _scored(model.translator.inspector, body, reader, target, deadline)

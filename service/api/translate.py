@@ -3,24 +3,17 @@
 import asyncio
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, BeforeValidator, Field, StrictBool, StrictInt, StrictStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
-from service.api.bodies import (
-    PairRequest,
-    Text,
-    TimeoutMs,
-    check_texts,
-    check_timeout,
-    described_body,
-    language_pair,
-    validate,
-)
+from service.api import extensions
+from service.api.bodies import WHOLE, PairRequest, Text, TimeoutMs, described_body, validate
 from service.api.boundary import server_timing
+from service.api.core import Answer, Answers, NoteKind, Wish, admitted, answered
 from service.api.dependencies import State
 from service.api.details import (
     WANTED_FIELDS,
@@ -31,12 +24,18 @@ from service.api.details import (
     segments_of,
     wanted,
 )
+from service.api.fields import Fields, read_fields, typed
 from service.api.problems import Problem, problems
-from service.api.requests import declared_length, read_json_object, unless_disconnected
-from service.errors import InvalidFieldError, InvalidRequestError, ServiceError, shown
+from service.api.texts import unusable_items
+from service.api.unknown import UnknownField, unknown_fields
+from service.errors import InvalidFieldError, InvalidRequestError, ServiceError, UnsupportedFormatError
 from service.settings import Settings
-from service.state import Model
-from service.translator import TranslatedTexts, Translation, TranslationOptions, WarningKind
+from service.state import Model, ServiceState
+from service.text.detection import Guess
+from service.text.languages import AUTO
+from service.text.markup.formats import FORMATS, Format, FormatOptions
+from service.text.terms import NO_TERMS, Terms
+from service.translator import Translation, TranslationOptions
 
 router = APIRouter(tags=["translation"])
 
@@ -50,9 +49,13 @@ _OWN_FIELDS = {
     "min_output_tokens": "a positive integer",
     "max_output_tokens": "a positive integer",
     "strict": "true or false",
+    "strict_fields": "true or false",
     "on_error": "'fail' or 'item'",
     "timeout_ms": "a positive integer",
     "target_prefix": "a string of at most 1000 characters",
+    "html_attributes": "true or false",
+    "glossary": "an array of at most 1000 {source, target} of at most 200 characters each, or a name",
+    "do_not_translate": "an array of at most 1000 strings of at most 200 characters",
     "details": "true or false",
     **WANTED_FIELDS,
 }
@@ -65,19 +68,40 @@ def _empty_to_zero(value: object) -> object:
     return 0 if value is None else value
 
 
+class GlossaryEntry(BaseModel):
+    """A term, and what it is translated as."""
+
+    source: Annotated[Text, Field(min_length=1, max_length=200)]
+    target: Annotated[Text, Field(max_length=200)]
+
+
+GlossaryField = Annotated[list[GlossaryEntry], Field(max_length=1000)] | Annotated[Text, Field(max_length=200)] | None
+
+
 class TranslateRequest(PairRequest):
     """What to translate and how."""
 
-    format: StrictStr | None = Field(None, description="Only `text`; null and empty mean the same.")
+    # What LibreTranslate ignores is ignored; see `strict_fields`.
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    format: StrictStr | None = Field(
+        None,
+        description="`text`; null and empty mean the same. `html`: tags, entities, attributes and nesting come back, "
+        "inline tags around the words that are theirs; `code`, `pre`, scripts, comments and what is marked "
+        "`translate=no` untouched. `xml` and `markdown` likewise.",
+        json_schema_extra={"enum": ["text", "html", "xml", "markdown", "", None]},
+    )
     alternatives: Annotated[int, BeforeValidator(_empty_to_zero)] = Field(
         0,
         description="Further translations wanted of each text, at most 7; fewer may come, duplicates are left out. "
         "The beam is at least one wider than this. A text of several sentences is varied in one sentence at a time, "
         "the one the model was least sure of first.",
     )
-    api_key: StrictStr | None = Field(None, description="Accepted for compatibility and ignored.")
-    secret: StrictStr | None = Field(None, description="Accepted for compatibility and ignored.")
-    beam_size: StrictInt | None = Field(None, ge=1, le=8, description="Translations considered at once; 1 is greedy.")
+    api_key: Any = Field(None, description="Accepted for compatibility and ignored.")
+    secret: Any = Field(None, description="Accepted for compatibility and ignored.")
+    beam_size: Annotated[StrictInt, Field(ge=1, le=8), WHOLE] | None = Field(
+        None, description="Translations considered at once; 1 is greedy."
+    )
     length_penalty: Annotated[float, Field(ge=0, le=5, strict=True)] | None = Field(
         None,
         description="Translations are ranked by score = log_prob / n^length_penalty, where log_prob is the natural "
@@ -87,23 +111,25 @@ class TranslateRequest(PairRequest):
         None,
         description="Log-probabilities of tokens that a translation already has are multiplied by this. Default 1.",
     )
-    no_repeat_ngram_size: StrictInt | None = Field(
+    no_repeat_ngram_size: Annotated[StrictInt, Field(ge=0, le=100), WHOLE] | None = Field(
         None,
-        ge=0,
-        le=100,
         description="No run of so many tokens occurs twice in a sentence; 0, the default, allows it.",
     )
-    min_output_tokens: StrictInt | None = Field(
-        None, ge=1, description="Fewest tokens of one translated sentence. Default 1."
+    min_output_tokens: Annotated[StrictInt, Field(ge=1), WHOLE] | None = Field(
+        None, description="Fewest tokens of one translated sentence. Default 1."
     )
-    max_output_tokens: StrictInt | None = Field(
+    max_output_tokens: Annotated[StrictInt, Field(ge=1), WHOLE] | None = Field(
         None,
-        ge=1,
         description="Most tokens of one translated sentence. Default: twice its source tokens and ten more, within "
         "the model's limit.",
     )
     strict: StrictBool | None = Field(
         None, description="If true, a text of which a sentence reached `max_output_tokens` is an error."
+    )
+    strict_fields: StrictBool | None = Field(
+        None,
+        description="If true, an unknown field is an error. Else it is ignored, as LibreTranslate does; one that is "
+        "nearly a field of ours is named in `warnings`. Default: the setting `ATTEND_STRICT_FIELDS`.",
     )
     on_error: Literal["fail", "item"] | None = Field(
         None,
@@ -116,21 +142,51 @@ class TranslateRequest(PairRequest):
         description="What the translation of the first sentence of each text begins with; the rest is translated to "
         "follow it. Whitespace around it does not count.",
     )
+    html_attributes: StrictBool | None = Field(
+        None, description="With format `html`: `alt`, `title`, `placeholder` and `aria-label` are translated too."
+    )
+    glossary: GlossaryField = Field(
+        None,
+        description="Terms and how they are translated, longest first; a term in small letters is found in any case. "
+        "Or the name of a glossary of this service.",
+    )
+    do_not_translate: Annotated[list[Annotated[Text, Field(max_length=200)]], Field(max_length=1000)] | None = Field(
+        None, description="Terms that come back as they are. In a text `<dnt>` and `</dnt>` around a part say the same."
+    )
     details: StrictBool | None = Field(None, description="Tell how each sentence was translated: `segments`.")
     alignment: AlignmentFlag = None
     attention: AttentionField = None
 
 
-class SentenceNote(BaseModel):
-    """Something to know about one sentence."""
+class TextNote(BaseModel):
+    """Something to know about a text or a sentence of it."""
 
-    index: int = Field(description="Its text, in the order of `q`.")
-    start: int = Field(description="Where it begins in that text, in code points.")
+    index: int = Field(description="The text, in the order of `q`.")
+    start: int = Field(description="Where what it is about begins in that text, in code points.")
     end: int
-    warning: WarningKind = Field(
+    warning: NoteKind = Field(
         description="`truncated`: cut at its length limit. `repetition`: goes round in circles. `repetition_removed`: "
-        "did so at first; this is a second attempt with repetition control, which did not."
+        "did so at first; this is a further attempt, which did not. `numbers_differ`: a number of the source is "
+        "missing, or there is another. `placeholder_lost`: something that should have been copied is missing, or is "
+        "there twice. `incomplete`: so short that something was probably left out. `already_in_target`: came "
+        "back as it was, for it surely is in the target language. `language_not_available`: came back as it was, for "
+        "it is in a language that is not translated into the target."
     )
+
+
+class FieldNote(BaseModel):
+    """A field that was ignored and is nearly one of ours."""
+
+    warning: Literal["unknown_field"] = "unknown_field"
+    field: str
+    nearest: str
+
+
+class DetectedLanguage(BaseModel):
+    """The language of a text as it was detected."""
+
+    confidence: float = Field(description="0 to 100; 0 where the text has no letters.")
+    language: str
 
 
 class TextError(Problem):
@@ -147,7 +203,10 @@ class TranslateReply(BaseModel):
     truncated: bool | list[bool] | None = Field(
         None, description="Only if some sentence was cut at its length limit: which texts it happened to."
     )
-    warnings: list[SentenceNote] | None = Field(None, description="Only if there are any: sentence by sentence.")
+    detectedLanguage: DetectedLanguage | list[DetectedLanguage] | None = Field(
+        None, description="Only with the source `auto`: of each text."
+    )
+    warnings: list[TextNote | FieldNote] | None = Field(None, description="Only if there are any.")
     segments: list[Segment] | list[list[Segment]] | None = Field(
         None,
         description="Only with `details`, `alignment` or `attention`: the sentences of each text, without those that "
@@ -168,34 +227,85 @@ class TranslateReply(BaseModel):
 async def translate(request: Request, state: State) -> JSONResponse:
     """Translate a text or an array of texts."""
     began = time.monotonic()
-    with state.door.enter():
-        model = state.model()
-        model.translator.check_room(declared_length(request.headers))
-        body = validate(TranslateRequest, await read_json_object(request, state.settings), _OWN_FIELDS)
+    with admitted(request, state) as model:
+        fields = await read_fields(request, state.settings)
+        for is_theirs, reply in _OTHER_CONTRACTS:
+            if is_theirs(fields.values):
+                return JSONResponse(await reply(request, state.settings, model, fields.values, began))
+        values = fields.values if fields.is_typed else _typed(fields)
+        unknown = unknown_fields(values, TranslateRequest.model_fields, strict=_is_strict(values, state.settings))
+        values, unusable = _without_unusable(values)
+        body = validate(TranslateRequest, values, _OWN_FIELDS)
         _check_limits(body, state.settings)
-        source, target = language_pair(body, model.translator.directions)
-        options = _options(body, state.settings, model)
-        deadline = began + (body.timeout_ms or state.settings.max_timeout_ms) / 1000
-        work = model.translator.translate(body.texts, source, target, options, deadline)
-        done = await unless_disconnected(request, work)
-        if options.details is None:
-            return _reply(body, done)
+        wish = Wish(
+            texts=body.texts,
+            source=body.source,
+            target=body.target,
+            options=_options(body, state, model),
+            timeout_ms=body.timeout_ms,
+            unusable=unusable,
+            format=FormatOptions(name=_format(body), attributes=bool(body.html_attributes)),
+        )
+        done = await answered(request, state.settings, model, wish, began)
+        if wish.options.details is None:
+            return _reply(body, done, unknown)
         # Alignments and attention take long to put together and to write.
-        return await asyncio.to_thread(_reply, body, done)
+        return await asyncio.to_thread(_reply, body, done, unknown)
+
+
+_OTHER_CONTRACTS = ((extensions.is_deeplx, extensions.deeplx), (extensions.is_mtran, extensions.mtran))
+"""Those that have this path too: whether a body is theirs, and what they answer."""
+_TEXTUAL = ("q", "source", "target", "format", "api_key", "secret", "on_error", "target_prefix")
+
+
+def _typed(fields: Fields) -> dict[str, Any]:
+    """A form's strings as JSON would have them; what is empty and not required is not there."""
+    required = ("q", "source", "target")
+    named = {name: value for name, value in fields.values.items() if value != "" or name in required}
+    return {
+        name: value if name in _TEXTUAL or name not in TranslateRequest.model_fields else typed(value)
+        for name, value in named.items()
+    }
+
+
+def _is_strict(values: Mapping[str, Any], settings: Settings) -> bool:
+    wish = values.get("strict_fields")
+    return wish if isinstance(wish, bool) else settings.strict_fields
+
+
+def _without_unusable(values: dict[str, Any]) -> tuple[dict[str, Any], dict[int, ServiceError]]:
+    """The body with empty texts in place of those that are none, and what is wrong with them.
+
+    Raises:
+        InvalidRequestError: there is one, and the caller did not ask for `on_error: item`.
+    """
+    texts = values.get("q")
+    unusable = dict(unusable_items("q", texts)) if isinstance(texts, list) else {}
+    if not unusable:
+        return values, {}
+    if values.get("on_error") != "item":
+        raise next(iter(unusable.values()))
+    usable = ["" if index in unusable else text for index, text in enumerate(texts or ())]
+    return values | {"q": usable}, unusable
 
 
 def _check_limits(body: TranslateRequest, settings: Settings) -> None:
-    if body.format not in (None, "", "text"):
-        raise InvalidRequestError(f"{shown(body.format)} format is not supported")
+    if body.format not in (None, "", *FORMATS):
+        raise UnsupportedFormatError(body.format)
+    if _format(body) != "text" and (body.details or body.alignment or body.attention):
+        raise InvalidFieldError("details, alignment and attention are told of format text only")
     if body.alternatives > settings.max_alternatives:
         raise InvalidRequestError(f"Invalid request: alternatives parameter must be <= {settings.max_alternatives}")
-    check_texts(body.texts, settings)
     if (body.beam_size or 1) > settings.max_beam_size:
         raise InvalidFieldError(f"beam_size must be at most {settings.max_beam_size}, the limit of this service")
-    check_timeout(body.timeout_ms, settings)
 
 
-def _options(body: TranslateRequest, settings: Settings, model: Model) -> TranslationOptions:
+def _format(body: TranslateRequest) -> Format:
+    return next((each for each in FORMATS if each == body.format), "text")
+
+
+def _options(body: TranslateRequest, state: ServiceState, model: Model) -> TranslationOptions:
+    settings = state.settings
     _check_lengths(body, model.manifest.limits.target_tokens)
     alternatives = max(body.alternatives, 0)
     return TranslationOptions(
@@ -209,8 +319,25 @@ def _options(body: TranslateRequest, settings: Settings, model: Model) -> Transl
         strict=bool(body.strict),
         text_by_text=body.on_error == "item",
         target_prefix=body.target_prefix or "",
+        terms=_terms(body, state),
         details=wanted(body.alignment, body.attention) if body.details or body.alignment or body.attention else None,
     )
+
+
+def _terms(body: TranslateRequest, state: ServiceState) -> Terms:
+    """What is translated in one way, or not at all.
+
+    Raises:
+        InvalidFieldError: there is no glossary of the name.
+    """
+    if not body.glossary and not body.do_not_translate:
+        return NO_TERMS
+    targets: dict[str, str | None] = dict.fromkeys(body.do_not_translate or ())
+    if isinstance(body.glossary, str):
+        targets |= state.glossary(body.glossary)
+    else:
+        targets |= {entry.source: entry.target for entry in body.glossary or ()}
+    return Terms(targets)
 
 
 def _check_lengths(body: TranslateRequest, limit: int) -> None:
@@ -221,35 +348,43 @@ def _check_lengths(body: TranslateRequest, limit: int) -> None:
         raise InvalidFieldError("min_output_tokens must not be larger than max_output_tokens")
 
 
-def _reply(body: TranslateRequest, done: TranslatedTexts) -> JSONResponse:
+def _reply(body: TranslateRequest, done: Answers, unknown: Sequence[UnknownField]) -> JSONResponse:
     def shaped(values: list[_Value]) -> _Value | list[_Value]:
         return values[0] if isinstance(body.q, str) else values
 
-    texts = done.texts
-    good = [text if isinstance(text, Translation) else None for text in texts]
+    good = [each.translation if isinstance(each.translation, Translation) else None for each in done.texts]
     reply: dict[str, Any] = {"translatedText": shaped([text and text.text for text in good])}
+    if body.source.strip().lower() == AUTO:
+        reply["detectedLanguage"] = shaped([_detected(each) for each in done.texts])
     if body.alternatives > 0:
         reply["alternatives"] = shaped([list(text.alternatives) if text else [] for text in good])
     truncated = [text is not None and text.truncated for text in good]
     if any(truncated):
         reply["truncated"] = shaped(truncated)
-    if warnings := _warnings(good):
+    if warnings := [*_warnings(done.texts), *map(dataclasses.asdict, unknown)]:
         reply["warnings"] = warnings
     if body.details or body.alignment or body.attention:
         versions: list[list[Any]] = [segments_of(text.inspections) if text else [[]] for text in good]
         reply["segments"] = shaped([best for best, *_ in versions])
         if body.alternatives > 0:
             reply["alternative_segments"] = shaped([others for _, *others in versions])
-    if errors := [{"index": i, "error": str(text)} for i, text in enumerate(texts) if isinstance(text, ServiceError)]:
+    if errors := list(_errors(done.texts)):
         reply["errors"] = errors
     timing = {part: seconds for part, seconds in dataclasses.asdict(done.timing).items() if seconds is not None}
     return DetailedResponse(reply, headers={"Server-Timing": server_timing(**timing)})
 
 
-def _warnings(texts: Sequence[Translation | None]) -> list[dict[str, Any]]:
-    return [
-        {"index": index, **dataclasses.asdict(warning)}
-        for index, text in enumerate(texts)
-        if text is not None
-        for warning in text.warnings
-    ]
+def _detected(answer: Answer) -> dict[str, Any]:
+    guess = answer.guess or Guess(answer.source, 0.0)
+    return {"confidence": guess.confidence, "language": answer.source}
+
+
+def _warnings(texts: Sequence[Answer]) -> Iterator[dict[str, Any]]:
+    for index, text in enumerate(texts):
+        yield from ({"index": index, **dataclasses.asdict(note)} for note in text.notes)
+
+
+def _errors(texts: Sequence[Answer]) -> Iterator[dict[str, Any]]:
+    for index, text in enumerate(texts):
+        if isinstance(text.translation, ServiceError):
+            yield {"index": index, "error": str(text.translation)}

@@ -51,20 +51,15 @@ class Carriers:
 NO_CARRIERS = Carriers((), are_trained=False)
 
 
-def carriers_of(vocabulary: Vocabulary) -> Carriers:
-    """Those that the vocabulary has, else digits that are pieces by themselves."""
+def carriers_of(vocabulary: Vocabulary, trained_ids: Sequence[int] = ()) -> Carriers:
+    """Those that the model was trained on, by their pieces; else digits that are pieces by themselves."""
     stops = tuple({vocabulary.encode(f"a{stop}")[-1]: True for stop in ".!?。！？…"})
-    trained = _trained(vocabulary)
-    if trained:
+    if trained_ids:
+        trained = tuple(Carrier(vocabulary.decode([piece]).strip(), (piece,)) for piece in trained_ids)
         return Carriers(trained, are_trained=True, stops=stops)
     digits = tuple(Carrier(digit, ids) for digit in "0123456789" if (ids := _ids_of(digit, vocabulary)))
     stand_ins = tuple(digit for digit in digits if digit.text in STAND_INS)
     return Carriers(stand_ins, are_trained=False, digits=digits, stops=stops)
-
-
-def _trained(vocabulary: Vocabulary) -> tuple[Carrier, ...]:
-    ids: Sequence[int] = getattr(vocabulary, "carrier_ids", ())
-    return tuple(Carrier(vocabulary.decode([piece]).strip(), (piece,)) for piece in ids)
 
 
 def _ids_of(digit: str, vocabulary: Vocabulary) -> tuple[int, ...]:

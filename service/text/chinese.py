@@ -36,7 +36,11 @@ class Simplifier:
 
     def simplified_if_traditional(self, text: str) -> str:
         """`text` itself unless a character of it tells that it is not Simplified: 著, 乾 and 里 are used in both."""
-        return text if self._telling.isdisjoint(text) else self.simplified(text)
+        return self.simplified(text) if self.is_traditional(text) else text
+
+    def is_traditional(self, text: str) -> bool:
+        """Whether a character of it tells that it is not Simplified."""
+        return not self._telling.isdisjoint(text)
 
     def _find_telling(self) -> Iterator[str]:
         """The characters that Simplified text does not have."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 
+from model.bundle import TokenizerSpec
 from model.errors import DataError
 from model.vocabulary import Vocabulary
 from service.text.carrying import NO_CARRIERS, Carriers, carriers_of
@@ -12,6 +13,8 @@ from service.text.case import in_sentence_case
 from service.text.characters import in_known_characters
 from service.text.chinese import simplifier
 from service.text.languages import SIMPLIFIED, TRADITIONAL, Directions
+
+DEFAULT_TOKENIZER = TokenizerSpec()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,9 +63,11 @@ class Reader:
         return len(self.vocabulary.encode(word))
 
 
-def readers_of(directions: Directions, vocabulary: Vocabulary) -> dict[str, Reader]:
+def readers_of(
+    directions: Directions, vocabulary: Vocabulary, tokenizer: TokenizerSpec = DEFAULT_TOKENIZER
+) -> dict[str, Reader]:
     """A reader for every language that callers may name as the source."""
-    carriers = carriers_of(vocabulary)
+    carriers = carriers_of(vocabulary, tokenizer.carriers)
     return {code: _reader(code, directions.language(code), vocabulary, carriers) for code in directions.sources}
 
 

@@ -25,7 +25,8 @@ def test_every_request_ends_whatever_happens_to_the_engines() -> None:
 
 
 @pytest.mark.parametrize(
-    "odd", [Reply(0, {}, b"", 1.0), reply(500, {"detail": "x"}), Reply(503, {}, b"Internal", 1.0), reply(418, {"error": ""})]
+    "odd",
+    [Reply(0, {}, b"", 1.0), reply(500, {"detail": "x"}), Reply(503, {}, b"Internal", 1.0), reply(418, {"error": ""})],
 )  # fmt: skip
 def test_what_is_no_documented_answer_is_lost(odd: Reply) -> None:
     refused = reply(503, {"error": "full"}, **{"retry-after": "2"})

@@ -160,14 +160,16 @@ def test_traditional_chinese_is_refused_as_a_target(loader: FakeLoader, code: st
     reply = translate(make_app(loader), {"q": "I love you.", "source": "en", "target": code})
     assert reply.status_code == 400
     sentence = "Chinese (traditional) (zt) is not available as a target language from English (en)"
-    assert reply.json()["error"].startswith(f"{sentence}; available: zh to en, zt to en")
+    assert reply.json()["error"] == sentence
+    assert {"source": "zt", "target": "en"} in reply.json()["available"]
 
 
 def test_a_model_without_chinese_knows_no_traditional(vocabulary: Vocabulary) -> None:
     manifest = FakeLoader(vocabulary).manifest.model_copy(update={"languages": language_groups([("fr", "en")])})
     loader = FakeLoader(vocabulary, manifest=manifest)
     reply = translate(make_app(loader), {"q": "我愛你。", "source": "zt", "target": "en"})
-    assert (reply.status_code, reply.json()["error"]) == (400, "zt is not supported; available: fr to en")
+    available = [{"source": "fr", "target": "en"}]
+    assert (reply.status_code, reply.json()) == (400, {"error": "zt is not supported", "available": available})
 
 
 def test_a_model_with_directions_of_its_own_from_traditional_reads_it_as_it_is() -> None:

@@ -16,7 +16,6 @@ from service.engine.types import Hypothesis, Job
 from tests.service.fakes import FakeLoader, ask, echo, make_app, running, samples, scope_of, translate
 
 GOOD = {"q": "好！", "source": "zh", "target": "en"}
-PAIRS = "available: zh to en, zt to en, fr to en, en to fr, en to zh"
 MISSING = "Invalid request: missing {} parameter"
 NOT_A_NUMBER = "Invalid request: alternatives parameter is not a number"
 
@@ -32,11 +31,13 @@ NOT_A_NUMBER = "Invalid request: alternatives parameter is not a number"
         ({"target": ""}, MISSING.format("target")),
         ({"q": 5}, "Invalid request: q parameter must be a string or an array of strings"),
         ({"q": {"a": 1}}, "Invalid request: q parameter must be a string or an array of strings"),
-        ({"q": ["a", ["b"]]}, "Invalid request: q parameter must be a string or an array of strings"),
-        ({"q": ["a", None]}, "Invalid request: q parameter must be a string or an array of strings"),
+        (
+            {"q": ["a", ["b"]]},
+            "Invalid request: q parameter must be a string or an array of strings; item 1 is an array",
+        ),
+        ({"q": [None, 5]}, "Invalid request: q parameter must be a string or an array of strings; item 0 is null"),
         ({"source": 1}, "Invalid request: source parameter must be a string"),
         ({"target": ["en"]}, "Invalid request: target parameter must be a string"),
-        ({"api_key": 1}, "Invalid request: api_key parameter must be a string"),
         ({"alternatives": "abc"}, NOT_A_NUMBER),
         ({"alternatives": []}, NOT_A_NUMBER),
         ({"alternatives": True}, NOT_A_NUMBER),
@@ -45,20 +46,9 @@ NOT_A_NUMBER = "Invalid request: alternatives parameter is not a number"
         ({"alternatives": 10**30}, "Invalid request: alternatives parameter must be <= 7"),
         ({"format": "html"}, "html format is not supported"),
         ({"format": 3}, "3 format is not supported"),
-        ({"source": "zz"}, f"zz is not supported; {PAIRS}"),
-        ({"target": "Q" * 100}, f"{'Q' * 60}... is not supported; {PAIRS}"),
-        (
-            {"target": "fr"},
-            f"French (fr) is not available as a target language from Chinese (zh); {PAIRS}",
-        ),
-        (
-            {"source": "en", "target": "en"},
-            f"English (en) is not available as a target language from English (en); {PAIRS}",
-        ),
-        (
-            {"source": "auto"},
-            "detecting the source language is not available yet; name it, one of: zh, zt, fr, en",
-        ),
+        ({"source": "zz"}, "zz is not supported"),
+        ({"target": "Q" * 100}, f"{'Q' * 60}... is not supported"),
+        ({"target": "fr"}, "French (fr) is not available as a target language from Chinese (zh)"),
         ({"q": ["好"] * 4}, "Invalid request: request (4) exceeds text limit (3)"),
         ({"q": "好" * 51}, "Invalid request: request (51) exceeds text limit (50)"),
         ({"q": ["好" * 30, "好" * 30]}, "Invalid request: request (60) exceeds text limit (50)"),
@@ -66,7 +56,7 @@ NOT_A_NUMBER = "Invalid request: alternatives parameter is not a number"
 )
 def test_what_libretranslate_refuses_is_400(loader: FakeLoader, change: dict[str, Any], message: str) -> None:
     reply = translate(make_app(loader, max_texts=3, max_characters=50), {**GOOD, **change})
-    assert (reply.status_code, reply.json()) == (400, {"error": message})
+    assert (reply.status_code, reply.json()["error"]) == (400, message)
 
 
 @pytest.mark.parametrize("field", ["q", "source", "target"])
@@ -105,10 +95,11 @@ def test_an_absent_field_is_named(app: FastAPI, field: str) -> None:
         ({"timeout_ms": 60_001}, "timeout_ms must be at most 60000, the limit of this service"),
         ({"beam_size": 7}, "beam_size must be at most 6, the limit of this service"),
         (
-            {"frmat": "text"},
+            {"frmat": "text", "strict_fields": True},
             "unknown field 'frmat'; the fields are q, source, target, format, alternatives, api_key, secret, "
             "beam_size, length_penalty, repetition_penalty, no_repeat_ngram_size, min_output_tokens, "
-            "max_output_tokens, strict, on_error, timeout_ms, target_prefix, details, alignment, attention",
+            "max_output_tokens, strict, strict_fields, on_error, timeout_ms, target_prefix, details, alignment, "
+            "attention",
         ),
     ],
 )
@@ -207,22 +198,22 @@ def test_a_body_that_does_not_come_is_408(loader: FakeLoader) -> None:
 def test_half_a_surrogate_pair_in_an_array_is_no_text(app: FastAPI) -> None:
     body = json.dumps({**GOOD, "q": ["fine", "a\ud800b"]})
     reply = ask(app, "POST", "/translate", content=body, headers={"content-type": "application/json"})
-    message = "Invalid request: q parameter holds half a surrogate pair, which is no text"
+    message = "Invalid request: q parameter holds half a surrogate pair, which is no text, in item 1"
     assert (reply.status_code, reply.json()) == (400, {"error": message})
 
 
 def test_half_a_surrogate_pair_in_a_message_is_replaced(app: FastAPI) -> None:
-    for change, status in (({"format": "\udfff"}, 400), ({"\udfff": 1}, 422)):
+    for change, status in (({"format": "\udfff"}, 400), ({"\udfff": 1, "strict_fields": True}, 422)):
         body = json.dumps({**GOOD, **change})
         reply = ask(app, "POST", "/translate", content=body, headers={"content-type": "application/json"})
         assert reply.status_code == status
         assert "?" in reply.json()["error"]
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+@pytest.mark.parametrize("content_type", ["text/plain", "application/xml", "image/png"])
 def test_other_content_types_are_415(app: FastAPI, content_type: str) -> None:
     reply = ask(app, "POST", "/translate", content=b"q=a", headers={"content-type": content_type})
-    message = f"cannot read {content_type}; send a JSON body with Content-Type: application/json"
+    message = f"cannot read {content_type}; send JSON, application/x-www-form-urlencoded or multipart/form-data"
     assert (reply.status_code, reply.json()) == (415, {"error": message})
 
 
@@ -292,15 +283,17 @@ def test_every_reply_allows_other_origins(app: FastAPI, path: str) -> None:
     for method in ("POST", "OPTIONS"):
         headers = ask(app, method, path).headers
         assert {name: headers[f"access-control-{name}"] for name in (
-            "allow-origin", "allow-headers", "expose-headers", "allow-methods", "allow-credentials", "max-age"
+            "allow-origin", "allow-headers", "expose-headers", "allow-methods", "max-age"
         )} == {
             "allow-origin": "*",
-            "allow-headers": "Authorization, Content-Type",
-            "expose-headers": "Authorization",
-            "allow-methods": "GET, POST",
-            "allow-credentials": "true",
+            "allow-headers": "Authorization, Content-Type, X-Request-ID, Inference-Header-Content-Length",
+            "expose-headers": "Authorization, X-Request-ID, Retry-After, Server-Timing, "
+            "Inference-Header-Content-Length",
+            "allow-methods": "GET, HEAD, POST",
             "max-age": "1728000",
         }  # fmt: skip
+        # With `*` browsers would refuse it, and who asks with a cookie of another site must not be answered.
+        assert "access-control-allow-credentials" not in headers
 
 
 def test_a_preflight_request_is_answered(app: FastAPI) -> None:

@@ -42,7 +42,11 @@ async def ask(app: FastAPI, count: int, chance: random.Random) -> set[int]:
     for _ in range(count):
         text = "".join(chance.choices(chance.choice(ALPHABETS), k=chance.randint(0, 40)))
         body: dict[str, Any] = {"q": text, "source": "fr", "target": chance.choice(("en", "en", "en", "xx"))}
-        statuses.add(await post(app, body | chance.choice(({}, {"alternatives": 2}, {f"unknown {text}": 1}))))
+        statuses.add(
+            await post(
+                app, body | chance.choice(({}, {"alternatives": 2}, {f"unknown {text}": 1, "strict_fields": True}))
+            )
+        )
     return statuses
 
 

@@ -321,7 +321,7 @@ def test_the_log_is_json_with_the_request_id_and_without_the_text(
     async def scenario() -> None:
         async with running(make_app(loader)) as client:
             await client.post("/translate", json=GOOD, headers={"X-Request-ID": "mine"})
-            await client.post("/translate", json={**GOOD, "我的秘密": 1})
+            await client.post("/translate", json={**GOOD, "我的秘密": 1, "strict_fields": True})
             loader.engine.refusal = ZeroDivisionError("a defect")
             await client.post("/translate", json=GOOD, headers={"X-Request-ID": "worse"})
 

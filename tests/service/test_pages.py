@@ -80,7 +80,7 @@ def test_a_browser_keeps_vendored_files_and_asks_after_the_others(app: FastAPI) 
 
 
 @pytest.mark.parametrize(
-    "path", ["/web/", "/web/nothing.js", "/web/../api/pages.py", "/web/%2e%2e/app.py", "/docs/x.js"]
+    "path", ["/web", "/web/nothing.js", "/web/../api/pages.py", "/web/%2e%2e/app.py", "/docs/x.js"]
 )
 def test_nothing_else_is_served(app: FastAPI, path: str) -> None:
     assert ask(app, "GET", path).status_code == 404
@@ -88,7 +88,20 @@ def test_nothing_else_is_served(app: FastAPI, path: str) -> None:
 
 def test_the_page_learns_the_limits(loader: FakeLoader) -> None:
     app = make_app(loader, max_characters=123, max_alternatives=4)
-    assert ask(app, "GET", "/frontend/settings").json() == {"charLimit": 123, "maxAlternatives": 4}
+    assert ask(app, "GET", "/frontend/settings").json() == {
+        "charLimit": 123,
+        "frontendTimeout": 500,
+        "apiKeys": False,
+        "keyRequired": False,
+        "suggestions": False,
+        "filesTranslation": True,
+        "supportedFilesFormat": [".txt", ".srt", ".vtt", ".po"],
+        "language": {
+            "source": {"code": "auto", "name": "Auto Detect"},
+            "target": {"code": "en", "name": "English"},
+        },
+        "maxAlternatives": 4,
+    }
 
 
 def test_pages_are_counted_apart(app: FastAPI) -> None:

@@ -77,7 +77,7 @@ def test_alignment_and_attention(post: Post) -> None:
         ({"translation": ["a"]}, 400, "q and translation parameters must be two strings or equally long arrays"),
         ({"q": ["a", "b"], "translation": ["a"]}, 400, "must be two strings or equally long arrays"),
         ({"target": "de"}, 400, "de is not supported"),
-        ({"source": "auto"}, 400, "detecting the source language"),
+        ({"source": "auto"}, 400, "auto is not supported"),
         ({"q": "J'aime le café. " * 20}, 422, "a text of q has "),
         ({"translation": "I like tea. " * 40}, 422, "a text of translation has "),
         ({"translation": "x" * 2001}, 400, "exceeds text limit (2000)"),

@@ -232,7 +232,7 @@ def _attribute_units(source: str, tokens: Sequence[_Token], units: Sequence[Unit
             inside = any(first <= start < final for first, final in taken)
             unit = None if inside or not value else unit_of(source, list(_value_pieces(source, start, last)))
             if unit is not None:
-                yield dataclasses.replace(unit, is_attribute=True)
+                yield dataclasses.replace(unit, escapes="attribute")
 
 
 def _value_pieces(source: str, start: int, end: int) -> Iterator[Piece]:

@@ -6,6 +6,7 @@ import dataclasses
 import html
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 from service.text.edits import Edit, Edited
 
@@ -23,7 +24,8 @@ class Unit:
     """Of what stands there in the source: what is translated."""
     tags: Mapping[str, str]
     """What each character stands for."""
-    is_attribute: bool = False
+    escapes: Literal["none", "text", "attribute"] = "text"
+    """What of a translation is written as entities."""
 
     @property
     def end(self) -> int:
@@ -41,7 +43,9 @@ class Unit:
             used.add(sign)
             return self.tags[sign]
 
-        whole = STAND_INS.sub(put, html.escape(translation, quote=self.is_attribute))
+        if self.escapes == "none":
+            return translation
+        whole = STAND_INS.sub(put, html.escape(translation, quote=self.escapes == "attribute"))
         return whole + "".join(tag for sign, tag in self.tags.items() if sign not in used)
 
 
@@ -51,6 +55,11 @@ class MarkedText:
 
     source: str
     units: tuple[Unit, ...]
+
+    def with_quotes(self) -> MarkedText:
+        """The same with quotes written as entities."""
+        units = (dataclasses.replace(unit, escapes="attribute") for unit in self.units)
+        return MarkedText(self.source, tuple(units))
 
     @property
     def texts(self) -> list[str]:

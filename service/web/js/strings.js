@@ -48,6 +48,7 @@ const en = {
   "retry": "Try again",
   "warning.truncated": "A part of the translation was cut at its length limit.",
   "warning.repetition": "A part of the translation goes round in circles.",
+  "warning.already_in_target": "The text is in the target language already and was left as it is.",
 
   "look.title": "How it was translated",
   "look.show": "Show",
@@ -178,6 +179,7 @@ const zh = {
   "retry": "重试",
   "warning.truncated": "部分译文达到长度上限，已被截断。",
   "warning.repetition": "部分译文出现循环重复。",
+  "warning.already_in_target": "原文已经是目标语言，保持不变。",
 
   "look.title": "翻译过程",
   "look.show": "展开",

@@ -184,7 +184,7 @@ export class Desk {
   /** @param {Reply} reply */
   #warn(reply) {
     const kinds = new Set(reply.warnings?.map(({ warning }) => warning));
-    const said = /** @type {const} */ (["truncated", "repetition"]).filter((kind) => kinds.has(kind));
+    const said = /** @type {const} */ (["truncated", "repetition", "already_in_target"]).filter((kind) => kinds.has(kind));
     if (said.length > 0) this.#notice.say(said.map((kind) => t(`warning.${kind}`)).join(" "));
   }
 
