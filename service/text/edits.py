@@ -30,6 +30,12 @@ class Edited:
     _new: tuple[Span, ...] = dataclasses.field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        set_ = object.__setattr__
+        if not self.edits:
+            set_(self, "text", self.old)
+            set_(self, "_old", ())
+            set_(self, "_new", ())
+            return
         parts: list[str] = []
         new: list[Span] = []
         end = shift = 0
@@ -38,8 +44,7 @@ class Edited:
             new.append((edit.start + shift, edit.start + shift + len(edit.text)))
             shift += len(edit.text) - (edit.end - edit.start)
             end = edit.end
-        set_ = object.__setattr__
-        set_(self, "text", "".join((*parts, self.old[end:])) if self.edits else self.old)
+        set_(self, "text", "".join((*parts, self.old[end:])))
         set_(self, "_old", tuple((edit.start, edit.end) for edit in self.edits))
         set_(self, "_new", tuple(new))
 

@@ -14,6 +14,7 @@ from service.text.terms import NO_TERMS, Terms
 MOST_MARKS = 8
 """Kinds of marks that may stand around a line, one in another."""
 _CELLS = re.compile(r"[^\S\n]*(?:\t|[^\S\t]{2,}|[^\S\n]*\|[^\S\n]*|_{2,}|\.{4,}|-{3,}|={3,}|…{3,}|·{3,})\s*")
+_CELL_HINTS = ("\t", "  ", "|", "__", "....", "---", "===", "………", "···", "\u00a0", "\u3000", "\u2003", "\u202f", "\x1f")
 _FENCES = re.compile(r"^[ \t]*(```+|~~~+)[^\n]*\n.*?(?:^[ \t]*\1[^\n]*$|\Z)", re.MULTILINE | re.DOTALL)
 _RAW = re.compile(r"<(script|style|pre|textarea)\b[^>]*>.*?</\1\s*>|<!--.*?-->", re.DOTALL | re.IGNORECASE)
 _FRONT = re.compile(r"\A---[ \t]*\n.*?\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
@@ -109,7 +110,7 @@ def masked(line: str, spans: Sequence[FoundSpan]) -> str:
 def cells(line: str, mask: str, spans: Sequence[FoundSpan]) -> Iterator[Span]:
     """The parts of a line between tabs, runs of spaces, blanks and bars, without the marks around them."""
     start = 0
-    for match in _CELLS.finditer(mask):
+    for match in _CELLS.finditer(mask) if any(hint in mask for hint in _CELL_HINTS) else ():
         if match.end() > match.start():
             yield inside(line, start, match.start(), spans)
             start = match.end()
@@ -126,6 +127,8 @@ def inside(line: str, start: int, end: int, spans: Sequence[FoundSpan]) -> Span:
     if start >= end:
         return start, start
     spans = spans_between(spans, start, end)
+    if not spans:
+        return inside_marks(line, start, end)
     starts = {span.start: span.end for span in spans if span.kind in SET_ASIDE or line[span.start] == "["}
     ends = {span.end: span.start for span in spans if span.kind in SET_ASIDE}
     copied_starts = {span.start for span in spans if span.kind not in SET_ASIDE}

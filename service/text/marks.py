@@ -3,6 +3,7 @@ written as the target language writes them."""
 
 from __future__ import annotations
 
+import functools
 import re
 
 from service.text.edits import Span
@@ -21,8 +22,9 @@ _LEADING = re.compile(
     r"|[0-9]{1,2}(?:\.[0-9]{1,2}){1,4}\.\s+|[0-9]{1,3}、\s*|[（(]?[一二三四五六七八九十]{1,3}[、）)]\s*|[①-⓿❶-➓]\s*|(?:…+|\.{2,})\s*(?=\w)"
 )  # fmt: skip
 _TRAILING = re.compile(r"(?:\s*[|♪♫♩†‡✓✔]|\s+#{1,6}|\\)\s*$")
+_HEAD_MARKS = frozenset(").、")
 _STOPS = ".!?…。！？．｡؟。:：;；,，、‽⁇⁈⁉‼"
-_TAIL = re.compile(f"(?:\\s*[{_STOPS}]+)+\\s*$")
+_STOPS_AND_SPACES = _STOPS + " \t\u00a0\u2009\u202f\u3000"
 _CLOSING = re.compile(r"[\"'”’»›)\]）」』】》*_]+\s*$")
 
 _TO_PLAIN = str.maketrans(
@@ -36,6 +38,8 @@ def inside_marks(text: str, start: int, end: int) -> Span:
 
     Brackets and quotes go only together, and only if what is between them is all that they enclose.
     """
+    if _is_bare(text, start, end):
+        return start, end
     for _ in range(MOST_MARKS):
         before = start, end
         start, end = _trimmed(text, start, end)
@@ -49,6 +53,13 @@ def inside_marks(text: str, start: int, end: int) -> Span:
         if (start, end) == before:
             break
     return start, end
+
+
+def _is_bare(text: str, start: int, end: int) -> bool:
+    """Whether it surely has no marks around it, as most sentences."""
+    if end - start < 4 or not text[start].isalnum() or not (text[end - 1].isalnum() or text[end - 1] in _STOPS):
+        return False
+    return _HEAD_MARKS.isdisjoint(text[start : start + 4])
 
 
 def _trimmed(text: str, start: int, end: int) -> Span:
@@ -65,8 +76,8 @@ def _without_pair(text: str, start: int, end: int) -> Span:
         return start, end
     opening, closing = text[start], _PAIRS[text[start]]
     last = end - 1
-    if text[last] != closing and (tail := _TAIL.search(text[start:end])):
-        last = start + tail.start() - 1
+    if text[last] != closing:
+        last -= len(tail(text[start:end]))
     if text[last] != closing or last <= start + 1:
         return start, end
     inside = text[start + 1 : last]
@@ -89,12 +100,12 @@ def _balanced(inside: str, opening: str, closing: str) -> bool:
 
 def tail(text: str) -> str:
     """The stops at the end of a sentence, with the spaces between them; empty where a quote or bracket comes last."""
-    if text and text[-1].isalnum():
-        return ""
-    match = _TAIL.search(text)
-    return match.group() if match and match.start() > 0 else ""
+    body = text.rstrip(_STOPS_AND_SPACES)
+    ending = text[len(body) :]
+    return ending if body and not ending.isspace() else ""
 
 
+@functools.lru_cache(maxsize=1000)
 def stop_to_read(ending: str, language: str) -> str:
     """What stands for the `tail` of a sentence when a model reads it: one stop at most."""
     marks = ending.translate(_TO_PLAIN)
@@ -102,6 +113,7 @@ def stop_to_read(ending: str, language: str) -> str:
     return written_stop(stop, language) if stop else ""
 
 
+@functools.lru_cache(maxsize=1000)
 def written_stop(ending: str, language: str) -> str:
     """The stops of a `tail`, of any language, as this one has them."""
     marks = "".join(ending.split()).translate(_TO_PLAIN)

@@ -65,10 +65,11 @@ def prepared(sentence: Sentence, reader: Reader, target: str) -> Prepared:
         for span, carrier in zip(sentence.spans, chosen, strict=False)
     )
     edits = [Edit(span.start, span.end, each.carrier.text) for span, each in zip(sentence.spans, carried, strict=False)]
-    removed, asides = _set_aside(sentence)
-    if sentence.stop:
-        edits.append(Edit(len(base), len(base) + len(sentence.stop), stop_to_read(sentence.stop, reader.language)))
-    read = Edited.of(base + sentence.stop, [*edits, *removed])
+    removed, asides = _set_aside(sentence) if sentence.asides else ([], [])
+    stop = stop_to_read(sentence.stop, reader.language)
+    if stop != sentence.stop:
+        edits.append(Edit(len(base), len(base) + len(sentence.stop), stop))
+    read = Edited.of(base + sentence.stop, [*edits, *removed]) if edits or removed else Edited(base + sentence.stop)
     places = (read.new_span((place, place))[0] for place, _, _ in asides)
     return Prepared(
         sentence, target, reader.language, read, case, carried,
@@ -180,7 +181,7 @@ def finished(sentence: Prepared, decoded: str, words: Words | None = None) -> Fi
         most = end if text[end:] != stop else len(text)
         insertions = _insertions(sentence, words or by_position(sentence, decoded))
         edits += (Edit(min(place, most), min(place, most), aside) for place, aside in insertions)
-    edited = Edited.of(text, edits)
+    edited = Edited.of(text, edits) if edits else Edited(text)
     read, wrote = (_without_carriers(side, sentence) for side in (sentence.read.text, decoded))
     differ = lost or numbers_differ(read, wrote, (sentence.source, sentence.target))
     return Finished(edited.text, edited, lost, differ)
