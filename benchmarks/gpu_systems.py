@@ -265,7 +265,7 @@ class SdpaDecoder:
             x = layer.residuals[0](x, self_attention)
             x = layer.residuals[1](x, cross_attention)
             x = layer.residuals[2](x, layer.feed_forward)
-        logits: Tensor = model.embedding.project(model.decoder_norm(x))[:, -1]
+        logits: Tensor = model.project(model.decoder_norm(x))[:, -1]
         logits[:, list(NEVER)] = -torch.inf
         return logits
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,7 @@ from typing import Any
 from model.corpus import Pair, read_aligned, read_lines
 from model.errors import DataError, ModelError
 from model.evaluation import score
-from model.preparation import read_pairs
-from model.recipe import load_recipe, split_direction
+from model.recipe import load_recipe, read_pairs, split_direction
 from service.engine.loading import BlockingEngine
 from service.engine.types import EngineConfig, SearchOptions
 from service.evaluate import translate_lines
@@ -73,14 +74,14 @@ def _scores(options: argparse.Namespace, loaded: BlockingEngine) -> None:
         for direction, names in sets_by_direction(loaded.manifest.directions, options.sets, options.root).items()
         for name, pairs in names.items()
     ]
-    print("| direction | test set | precision | beam | BLEU | chrF | cut | sources cut |")
-    print("| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |")
+    print("| direction | test set | precision | beam | BLEU | chrF | digits kept % | cut | sources cut |")
+    print("| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for direction, name, pairs in sets:
         for beam in options.beam:
             row = {"direction": direction, "set": name, **_score(loaded, direction, pairs, beam)}
             print(
                 f"| {direction} | {name} | {row['precision']} | {beam} | {row['bleu']:.2f} | {row['chrf']:.2f} "
-                f"| {row['cut']} | {row['sources_cut']} |",
+                f"| {_percent(row['digits_kept'])} | {row['cut']} | {row['sources_cut']} |",
                 flush=True,
             )
             if options.json:
@@ -130,10 +131,32 @@ def _score(loaded: BlockingEngine, direction: str, pairs: Sequence[Pair], beam: 
         "precision": loaded.manifest.precision,
         "beam": beam,
         **score(texts, [reference for _, reference in pairs], target).to_dict(),
+        "digits_kept": digits_kept(pairs, texts),
         "cut": sum(hypothesis.finish_reason == "length" for hypothesis in hypotheses),
         # translate_lines takes the end off these.
         "sources_cut": sum(len(reader.encode_source(source, target)) > most for source in sources),
     }
+
+
+def digits_kept(pairs: Sequence[Pair], translations: Sequence[str]) -> float | None:
+    """Share of the groups of digits of the sources that stand in the translations, as often; None if there are none.
+
+    Only groups that the reference keeps too count: months and small numbers may become words.
+    """
+    wanted = found = 0
+    for (source, reference), translation in zip(pairs, translations, strict=True):
+        kept = _digits(source) & _digits(reference)
+        wanted += kept.total()
+        found += (kept & _digits(translation)).total()
+    return found / wanted if wanted else None
+
+
+def _digits(text: str) -> Counter[str]:
+    return Counter(re.findall("[0-9]+", text))
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f}"
 
 
 def _sentences(options: argparse.Namespace, loaded: BlockingEngine) -> None:

@@ -103,7 +103,7 @@ class TorchDecoder:
             x, cache = self._layer(layer, x, past, self._memory[index])
             present.append(cache)
         self._past, self._length = present, self._length + 1
-        logits = self.model.embedding.project(self.model.decoder_norm(x))[:, -1]
+        logits = self.model.project(self.model.decoder_norm(x))[:, -1]
         logits[:, list(NEVER)] = -torch.inf
         totals = logits.log_softmax(-1).view(count, beams, -1) + torch.from_numpy(log_probs)[..., None]
         best = totals.flatten(1).topk(2 * beams)

@@ -40,7 +40,7 @@ SENTENCES = 16
 OVERLOAD = 10
 SLOW_MS = 2000
 """Time limits for headers and bodies while this runs."""
-SLOW_LIMITS = {"ATTEND_HEADER_TIMEOUT_MS": str(SLOW_MS), "ATTEND_BODY_TIMEOUT_MS": str(SLOW_MS)}
+SLOW_LIMITS = {f"ATTEND_{name}_MS": str(SLOW_MS) for name in ("KEEP_ALIVE", "HEADER_TIMEOUT", "BODY_TIMEOUT")}
 REFUSAL_SECONDS = 0.01
 """The 99th percentile of what a refusal may take inside the service."""
 MOST_PENDING = 1500

@@ -1,4 +1,7 @@
-"""python -m export CHECKPOINT BUNDLE --precision fp32|int8|fp16: write a verified bundle and print the parity table."""
+"""python -m export checkpoint|import|inspect: verified bundles of our own checkpoints and of other systems' networks.
+
+Without a word, `python -m export CHECKPOINT BUNDLE` is `python -m export checkpoint CHECKPOINT BUNDLE`.
+"""
 
 from __future__ import annotations
 
@@ -10,48 +13,143 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from export.write import write_bundle
 from model.bundle import Limits, read_alignment
 from model.errors import BundleError, ModelError
 
+_COMMANDS = ("checkpoint", "import", "inspect")
+_SOURCE_TOKENS, _TARGET_TOKENS = 256, 512
+_MOST_SENTENCES = 2000
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Export one checkpoint."""
-    parser = argparse.ArgumentParser(prog="python -m export", description=__doc__)
-    parser.add_argument("checkpoint", type=Path, help="checkpoint folder, as training writes it")
-    parser.add_argument("bundle", type=Path, help="bundle folder to write; an older one there is replaced")
-    parser.add_argument("--precision", choices=("fp32", "int8", "fp16"), default="int8")
-    parser.add_argument("--version", default="1", help="version of the bundle, shown in metrics and health")
-    parser.add_argument("--source-tokens", type=int, default=256, help="longest sentence taken in one piece")
-    parser.add_argument("--target-tokens", type=int, default=512, help="longest output of one sentence")
-    parser.add_argument(
+    """Run one command; 2 if the input is to blame."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and given[0] not in (*_COMMANDS, "-h", "--help"):
+        given.insert(0, "checkpoint")
+    options = _parser().parse_args(given)
+    try:
+        options.run(options)
+    except (ModelError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        print("error: not enough memory for this network; nothing was written", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error) or "bad allocation" in str(error)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    checkpoint = commands.add_parser("checkpoint", help="a checkpoint of our own, as training writes it")
+    checkpoint.add_argument("checkpoint", type=Path, help="checkpoint folder, as training writes it")
+    _add_common(checkpoint)
+    checkpoint.add_argument(
         "--whole-vocabulary",
         action="store_true",
         help="leave out the checkpoint's shortlist: slower, nothing excluded; fp16 never has it",
     )
-    parser.add_argument("--quality", type=Path, help="JSON lines of scores to store in the manifest")
-    parser.add_argument("--alignment", type=Path, help="what `python -m service align-eval --out` wrote")
-    options = parser.parse_args(arguments)
-    try:
-        quality = _read_quality(options.quality) if options.quality else ()
-        limits = _limits(options.source_tokens, options.target_tokens)
-        agreement = write_bundle(
-            options.checkpoint,
+    checkpoint.add_argument("--quality", type=Path, help="JSON lines of scores to store in the manifest")
+    checkpoint.add_argument("--alignment", type=Path, help="what `python -m service align-eval --out` wrote")
+    checkpoint.set_defaults(run=_export_checkpoint)
+    foreign = commands.add_parser("import", help="a network of another system: see README, Your own language pair")
+    foreign.add_argument("path", type=Path, help="folder or package that holds it")
+    _add_common(foreign)
+    foreign.add_argument("--source", nargs="+", default=[], metavar="LANG", help="languages it reads")
+    foreign.add_argument("--target", nargs="+", default=[], metavar="LANG", help="languages it writes")
+    foreign.add_argument("--languages", nargs="+", default=[], metavar="LANG", help="the same ones on both sides")
+    foreign.add_argument("--calibrate", type=Path, help="sentences of the first source language, for int8")
+    foreign.add_argument("--name", help="name of the bundle; the folder's otherwise")
+    foreign.set_defaults(run=_import_network)
+    inspect = commands.add_parser("inspect", help="say what a folder is and whether it can be imported")
+    inspect.add_argument("path", type=Path)
+    inspect.set_defaults(run=_inspect)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", type=Path, help="bundle folder to write; an older one there is replaced")
+    parser.add_argument("--precision", choices=("fp32", "int8", "fp16"), default="int8")
+    parser.add_argument("--version", default="1", help="version of the bundle, shown in metrics and health")
+    parser.add_argument("--source-tokens", type=int, help="longest sentence taken in one piece; usually 256")
+    parser.add_argument("--target-tokens", type=int, help="longest output of one sentence; usually 512")
+
+
+def _export_checkpoint(options: argparse.Namespace) -> None:
+    quality = _read_quality(options.quality) if options.quality else ()
+    limits = _limits(options.source_tokens or _SOURCE_TOKENS, options.target_tokens or _TARGET_TOKENS)
+    # Not at the top: `--help` and a mistake in the options need neither PyTorch nor ONNX.
+    from export.network import own_network
+    from export.write import write_network
+
+    alignment = read_alignment(options.alignment) if options.alignment else None
+    network = own_network(
+        options.checkpoint, shortlist=not options.whole_vocabulary, quality=quality, alignment=alignment
+    )
+    agreement = write_network(
+        network, options.bundle, options.precision, bundle_version=options.version, limits=limits, report=_report
+    )
+    print(agreement.table())
+    print(f"{options.bundle}: {options.precision} bundle written and verified")
+
+
+def _import_network(options: argparse.Namespace) -> None:
+    from export.importers.importing import read_any
+    from export.importers.origin import forbids_commerce
+    from export.importers.request import Request
+    from export.write import write_network
+
+    request = Request(tuple(options.source), tuple(options.target), tuple(options.languages), options.name)
+    with read_any(options.path, request) as network:
+        if forbids_commerce(network.licence):
+            _report(f"note: the licence of these weights, {network.licence}, forbids commercial use")
+        positions = network.model.config.max_positions
+        limits = _limits(
+            options.source_tokens or min(_SOURCE_TOKENS, positions),
+            options.target_tokens or min(_TARGET_TOKENS, positions),
+        )
+        agreement = write_network(
+            network,
             options.bundle,
             options.precision,
             bundle_version=options.version,
             limits=limits,
-            quality=quality,
-            shortlist=not options.whole_vocabulary,
-            alignment=read_alignment(options.alignment) if options.alignment else None,
-            report=lambda line: print(line, file=sys.stderr, flush=True),
+            calibration=_sentences(options.calibrate, network.pairs()[0][0]),
+            report=_report,
         )
-    except (ModelError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     print(agreement.table())
-    print(f"{options.bundle}: {options.precision} bundle written and verified")
-    return 0
+    print(f"{options.bundle}: {options.precision} bundle of {network.name} written and verified")
+
+
+def _sentences(path: Path | None, language: str) -> tuple[str, ...]:
+    """Those of a file, else a few that are shipped for the language."""
+    if path is None:
+        from export.self_test import sentences_in
+
+        return sentences_in(language)
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    sentences = tuple(line.strip() for line in lines if line.strip())
+    if not sentences:
+        raise BundleError(f"{path}: no sentence to calibrate on")
+    return sentences[:_MOST_SENTENCES]
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    from export.importers.describing import describe
+
+    print(describe(options.path))
+
+
+def _report(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _limits(source_tokens: int, target_tokens: int) -> Limits:

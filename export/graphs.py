@@ -1,4 +1,4 @@
-"""Modules whose `forward` signature is the contract of one ONNX graph, and their names and axes.
+"""Modules whose `forward` signature is the contract of one ONNX graph; `export.contracts` has their names and axes.
 
 Shapes: N sentences, K beams a sentence, S source tokens, T target tokens (so far), L decoder layers, H heads, d head
 width, D d_model, V vocabulary. Masks are True where attention may look.
@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from export.calibrate import PROJECTION
 from export.quantize import ACTIVATION_ZERO, activation_scale, quantize_columns
 from model.attention import MultiHeadAttention
-from model.bundle import StateSpec, TensorSpec
 from model.config import ModelConfig
-from model.reference_search import NEVER
-from model.transformer import DecoderLayer, Embedding, Transformer
+from model.transformer import DecoderLayer, Transformer
 
 
 class Encoder(nn.Module):
@@ -123,16 +120,20 @@ def _fused_attention(projected: Sequence[Tensor], mask: Tensor, num_heads: int) 
 class WholeVocabulary(nn.Module):
     """From the decoder's states to the best next tokens, all V of them considered."""
 
-    def __init__(self, vocabulary_size: int) -> None:
+    def __init__(self, model: Transformer) -> None:
         super().__init__()
-        self.register_buffer("suppressed", suppressed_ids(vocabulary_size))
+        bias, config = model.output.bias, model.config
+        # One addition, which int8 leaves to the product.
+        self.register_buffer("bias", excluded_ids(config) if bias is None else bias.float() + excluded_ids(config))
+        self.register_buffer("suppressed", suppressed_ids(config) if config.suppressed_ids else None)
 
     def forward(
-        self, embedding: Embedding, states: Tensor, num_candidates: Tensor, shortlist: Sequence[Tensor]
+        self, model: Transformer, states: Tensor, num_candidates: Tensor, shortlist: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
         """states [N, K, D] -> log-probabilities [R, C] and ids [R, C], best first. `shortlist` is empty."""
-        logits = embedding.project(states) + self.suppressed
-        return _best(logits.flatten(0, 1).float().log_softmax(dim=-1), num_candidates)
+        logits = functional.linear(states, model.output_weight) + self.bias
+        log_probs = logits.flatten(0, 1).float().log_softmax(dim=-1)
+        return _best(log_probs if self.suppressed is None else log_probs + self.suppressed, num_candidates)
 
 
 class ShortlistOnly(nn.Module):
@@ -150,9 +151,9 @@ class ShortlistOnly(nn.Module):
         self.register_buffer("zero", torch.tensor(ACTIVATION_ZERO, dtype=torch.uint8))
 
     def forward(
-        self, embedding: Embedding, states: Tensor, num_candidates: Tensor, shortlist: Sequence[Tensor]
+        self, model: Transformer, states: Tensor, num_candidates: Tensor, shortlist: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """As `WholeVocabulary.forward`; the matrix is not the embedding's but what the shortlist brings.
+        """As `WholeVocabulary.forward`; the matrix is not the model's but what the shortlist brings.
 
         `shortlist`: the rows' ids [R, L]; the column of each [R, L]; then for the columns their bias [U], which is -inf
         in a column that stands for no token, their weights [D, U], and in int8 their scales [U].
@@ -184,7 +185,7 @@ class OutputColumns(nn.Module):
 
     def __init__(self, model: Transformer, *, is_quantized: bool) -> None:
         super().__init__()
-        table = model.embedding.tokens.weight.detach()
+        table = model.output_weight.detach()
         self.is_quantized = is_quantized
         if is_quantized:
             columns, scale = quantize_columns(table.T.numpy())
@@ -254,7 +255,7 @@ class DecoderStep(nn.Module):
             present: `past` with one entry more a row; meant to be bound to the same memory.
         """
         layers = len(self.model.decoder)
-        x = self.model.embedding(token_ids.reshape(-1, 1), lengths[:, None])
+        x = self.model.target_embedding(token_ids.reshape(-1, 1), lengths[:, None])
         keys, values = [], []
         zero, nothing = (torch.tensor(value, dtype=x.dtype) for value in (0.0, -math.inf))
         bias = torch.where(source_mask[:, None, None, :], zero, nothing)
@@ -265,7 +266,7 @@ class DecoderStep(nn.Module):
             keys.append(key)
             values.append(value)
         states = self.model.decoder_norm(x)
-        log_probs, ids = self.output(self.model.embedding, states, num_candidates, shortlist)
+        log_probs, ids = self.output(self.model, states, num_candidates, shortlist)
         return (log_probs, ids, *keys, *values)
 
 
@@ -382,19 +383,19 @@ class Scorer(nn.Module):
     def __init__(self, model: Transformer) -> None:
         super().__init__()
         self.model = model
-        self.register_buffer("suppressed", suppressed_ids(model.config.vocabulary_size))
+        self.register_buffer("excluded", excluded_ids(model.config))
 
     def forward(
         self, source_ids: Tensor, source_mask: Tensor, target_ids: Tensor, labels: Tensor, allowed: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Score `labels` [N, T] after `target_ids` [N, T] (BOS first), among the `allowed` [N, V] tokens.
+        """Score `labels` [N, T] after `target_ids` [N, T] (the start first), among the `allowed` [N, V] tokens.
 
         Returns:
             token_log_probs [N, T]; attention of encoder [N, Le, H, S, S], decoder [N, L, H, T, T], cross [N, L, H, T,
             S].
         """
         logits, attention = self.model.with_attention(source_ids, source_mask, target_ids)
-        possible = (logits.float() + self.suppressed).masked_fill(~allowed[:, None], -math.inf)
+        possible = (logits.float() + self.excluded).masked_fill(~allowed[:, None], -math.inf)
         log_probs = possible.log_softmax(dim=-1)
         chosen = log_probs.gather(-1, labels[..., None]).squeeze(-1)
         stacked = (torch.stack(kind, 1).float() for kind in (attention.encoder, attention.decoder, attention.cross))
@@ -402,254 +403,17 @@ class Scorer(nn.Module):
         return chosen, encoder, decoder, cross
 
 
-def suppressed_ids(vocabulary_size: int) -> Tensor:
-    """[V]: -inf at the ids no search may choose, 0 elsewhere."""
-    bias = torch.zeros(vocabulary_size)
-    bias[list(NEVER)] = -math.inf
+def excluded_ids(config: ModelConfig) -> Tensor:
+    """[V]: -inf at the ids that have no probability, 0 elsewhere."""
+    return _minus_infinity_at(config.excluded_ids, config)
+
+
+def suppressed_ids(config: ModelConfig) -> Tensor:
+    """[V]: -inf at the ids that have a probability but are not to be chosen, 0 elsewhere."""
+    return _minus_infinity_at(config.suppressed_ids, config)
+
+
+def _minus_infinity_at(ids: Sequence[int], config: ModelConfig) -> Tensor:
+    bias = torch.zeros(config.output_size)
+    bias[list(ids)] = -math.inf
     return bias
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class GraphExport:
-    """All that `torch.onnx.export` needs to know of one graph."""
-
-    name: str
-    module: nn.Module
-    example: tuple[object, ...]
-    dynamic_shapes: tuple[object, ...]
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-
-
-def graph_exports(
-    model: Transformer, float_type: str, *, with_shortlist: bool, peaks: Mapping[str, float] | None = None
-) -> tuple[GraphExport, ...]:
-    """The graphs of a model whose weights are `float_type` (`float32` or `float16`).
-
-    fp16 graphs compute in fp16 from the embedding to the logits; log-softmax, all scores and all attention weights that
-    leave a graph are fp32. Masks are bool, ids int64, lengths int32, state has the type of the weights.
-    `peaks` (`export.calibrate`) makes those that take a part of the weights as an input take int8.
-    """
-    config = model.config
-    is_for_cpu = peaks is not None
-    encoder_export = _packed_encoder_export if is_for_cpu else _encoder_export
-    whole = [encoder_export(model, config, float_type), _scorer_export(model, config)]
-    if not is_for_cpu:
-        whole += [move for kind in ("memory", "past") for move in _state_moves(config, kind, float_type)]
-    if not with_shortlist:
-        return *whole, _decoder_export(model, WholeVocabulary(config.vocabulary_size), float_type, ())
-    columns = _columns_export(model, config, float_type, is_quantized=peaks is not None)
-    output = ShortlistOnly(peaks[PROJECTION] if peaks is not None else None)
-    return *whole, _decoder_export(model, output, float_type, _shortlist_inputs(columns, float_type)), columns
-
-
-def named_peaks(peaks: Mapping[str, float]) -> dict[str, float]:
-    """`peaks` of the inputs of the model's linear maps, by the names of biases, or else matrices, in the graphs."""
-    named = {f"model.{name}.bias": peak for name, peak in peaks.items() if name != PROJECTION}
-    joined = {
-        f"projections.{name.split('.')[1]}.bias": peak
-        for name, peak in peaks.items()
-        if name.startswith("decoder.") and name.endswith("self_attention.query")
-    }
-    return {**named, **joined, "model.embedding.tokens.weight": peaks[PROJECTION]}
-
-
-def state_specs(config: ModelConfig, float_type: str) -> tuple[StateSpec, ...]:
-    """Decoder state of a Transformer: memory made once, keys and values that grow."""
-    memory = [
-        StateSpec(kind="per_source", input=name, output=name, dtype=float_type, shape=_memory_shape(config))
-        for name in _memory_names(config)
-    ]
-    growing = [
-        StateSpec(
-            kind="growing", input=f"past_{name}", output=f"present_{name}", dtype=float_type, shape=_past_shape(config)
-        )
-        for name in _self_names(config)
-    ]
-    return (*memory, *growing)
-
-
-def _memory_names(config: ModelConfig) -> list[str]:
-    return [f"memory_{part}.{layer}" for part in ("key", "value") for layer in range(config.decoder_layers)]
-
-
-def _self_names(config: ModelConfig) -> list[str]:
-    return [f"{part}.{layer}" for part in ("key", "value") for layer in range(config.decoder_layers)]
-
-
-def _memory_shape(config: ModelConfig) -> tuple[int | str, ...]:
-    return ("N", config.num_heads, "S", config.d_head)
-
-
-def _past_shape(config: ModelConfig) -> tuple[int | str, ...]:
-    return ("R", config.num_heads, "P", config.d_head)
-
-
-def _encoder_export(model: Transformer, config: ModelConfig, float_type: str) -> GraphExport:
-    """Sentences of several lengths side by side, padded: on a device with many small cores a run of its own for each
-    would cost more."""
-    inputs = (
-        TensorSpec(name="source_ids", dtype="int64", shape=("N", "S")),
-        TensorSpec(name="source_mask", dtype="bool", shape=("N", "S")),
-    )
-    example = (torch.full((2, 5), 7), torch.ones(2, 5, dtype=torch.bool))
-    outputs = _memory_outputs(config, float_type, _memory_shape(config))
-    return GraphExport("encoder", Encoder(model), example, _dynamic(inputs), inputs, outputs)
-
-
-def _packed_encoder_export(model: Transformer, config: ModelConfig, float_type: str) -> GraphExport:
-    """Sentences end to end, for int8 on the CPU. Not in floating point: there a token's products depend, in their last
-    bits, on how many there are."""
-    names = ("source_ids", "positions", "sentences")
-    inputs = tuple(TensorSpec(name=name, dtype="int64", shape=("T",)) for name in names)
-    example = (torch.full((7,), 7), torch.tensor([0, 1, 2, 0, 1, 2, 3]), torch.tensor([0, 0, 0, 1, 1, 1, 1]))
-    outputs = _memory_outputs(config, float_type, (1, config.num_heads, "T", config.d_head))
-    return GraphExport("encoder", PackedEncoder(model), example, _dynamic(inputs), inputs, outputs)
-
-
-def _memory_outputs(config: ModelConfig, float_type: str, shape: tuple[int | str, ...]) -> tuple[TensorSpec, ...]:
-    return tuple(TensorSpec(name=name, dtype=float_type, shape=shape) for name in _memory_names(config))
-
-
-def _state_moves(config: ModelConfig, kind: Literal["memory", "past"], float_type: str) -> tuple[GraphExport, ...]:
-    """`take_memory` and `put_memory`, or the same of `past`: tensors in the order of `state_specs`."""
-    names = _memory_names(config) if kind == "memory" else [f"past_{name}" for name in _self_names(config)]
-
-    def tensors(prefix: str, rows: str, places: str) -> tuple[TensorSpec, ...]:
-        shape = (rows, config.num_heads, places, config.d_head)
-        return tuple(TensorSpec(name=f"{prefix}{name}", dtype=float_type, shape=shape) for name in names)
-
-    states = tensors("", "A", "P")
-    rows = TensorSpec(name="rows", dtype="int64", shape=("B",))
-    places = TensorSpec(name="places", dtype="int64", shape=("P",))
-    parts = tensors("part_", "B", "Q")
-    take = ((states,), (rows,), tensors("taken_", "B", "P"))
-    put = ((states, parts), (rows, places), tensors("put_", "A", "P"))
-    return (
-        _move_export(f"take_{kind}", TakeRows(), *take),
-        _move_export(f"put_{kind}", PutRows(), *put),
-    )
-
-
-def _move_export(
-    name: str,
-    module: nn.Module,
-    groups: Sequence[tuple[TensorSpec, ...]],
-    indices: tuple[TensorSpec, ...],
-    outputs: tuple[TensorSpec, ...],
-) -> GraphExport:
-    sizes = {"A": 5, "B": 3, "P": 7, "Q": 4}
-    example = (
-        *([_example(spec, **sizes) for spec in group] for group in groups),
-        *(_example(spec, **sizes) for spec in indices),
-    )
-    shapes = (*(list(_dynamic(group)) for group in groups), *_dynamic(indices))
-    inputs = (*(spec for group in groups for spec in group), *indices)
-    return GraphExport(name, module, example, shapes, inputs, outputs)
-
-
-def _shortlist_inputs(columns: GraphExport, float_type: str) -> tuple[TensorSpec, ...]:
-    return (
-        TensorSpec(name="shortlist_ids", dtype="int64", shape=("R", "L")),
-        TensorSpec(name="shortlist_columns", dtype="int64", shape=("R", "L")),
-        TensorSpec(name="output_bias", dtype=float_type, shape=("U",)),
-        *columns.outputs,
-    )
-
-
-def _columns_export(model: Transformer, config: ModelConfig, float_type: str, *, is_quantized: bool) -> GraphExport:
-    weights = TensorSpec(
-        name="output_weights", dtype="int8" if is_quantized else float_type, shape=(config.d_model, "U")
-    )
-    scales = (TensorSpec(name="output_scales", dtype="float32", shape=("U",)),) if is_quantized else ()
-    inputs = (TensorSpec(name="ids", dtype="int64", shape=("U",)),)
-    module = OutputColumns(model, is_quantized=is_quantized)
-    return GraphExport("columns", module, (torch.arange(4, 9),), _dynamic(inputs), inputs, (weights, *scales))
-
-
-def _decoder_export(
-    model: Transformer,
-    output: WholeVocabulary | ShortlistOnly,
-    float_type: str,
-    shortlist_inputs: tuple[TensorSpec, ...],
-) -> GraphExport:
-    config = model.config
-    layers = config.decoder_layers
-    dtype = getattr(torch, float_type)
-    memory_inputs = tuple(
-        TensorSpec(name=name, dtype=float_type, shape=_memory_shape(config)) for name in _memory_names(config)
-    )
-    past_inputs = tuple(
-        TensorSpec(name=f"past_{name}", dtype=float_type, shape=_past_shape(config)) for name in _self_names(config)
-    )
-    step_inputs = (
-        TensorSpec(name="token_ids", dtype="int64", shape=("N", "K")),
-        TensorSpec(name="lengths", dtype="int32", shape=("R",)),
-        TensorSpec(name="longest", dtype="int32", shape=()),
-        TensorSpec(name="num_candidates", dtype="int64", shape=(1,)),
-        TensorSpec(name="source_mask", dtype="bool", shape=("N", "S")),
-    )
-    outputs = (
-        TensorSpec(name="candidate_log_probs", dtype="float32", shape=("R", "C")),
-        TensorSpec(name="candidate_ids", dtype="int64", shape=("R", "C")),
-        *(
-            TensorSpec(name=f"present_{name}", dtype=float_type, shape=_past_shape(config))
-            for name in _self_names(config)
-        ),
-    )
-    heads, width = config.num_heads, config.d_head
-    example = (
-        torch.full((2, 3), 7),
-        torch.full((6,), 4, dtype=torch.int32),
-        torch.tensor(5, dtype=torch.int32),
-        torch.tensor([4]),
-        torch.ones(2, 5, dtype=torch.bool),
-        [torch.zeros(2, heads, 5, width, dtype=dtype) for _ in range(2 * layers)],
-        [torch.zeros(6, heads, 9, width, dtype=dtype) for _ in range(2 * layers)],
-        [_example(spec, R=6, L=7, U=11) for spec in shortlist_inputs],
-    )
-    shapes = (
-        *_dynamic(step_inputs),
-        *(list(_dynamic(group)) for group in (memory_inputs, past_inputs, shortlist_inputs)),
-    )
-    return GraphExport(
-        "decoder",
-        DecoderStep(model, output),
-        example,
-        shapes,
-        (*step_inputs, *memory_inputs, *past_inputs, *shortlist_inputs),
-        outputs,
-    )
-
-
-def _scorer_export(model: Transformer, config: ModelConfig) -> GraphExport:
-    inputs = (
-        TensorSpec(name="source_ids", dtype="int64", shape=("N", "S")),
-        TensorSpec(name="source_mask", dtype="bool", shape=("N", "S")),
-        TensorSpec(name="target_ids", dtype="int64", shape=("N", "T")),
-        TensorSpec(name="labels", dtype="int64", shape=("N", "T")),
-        TensorSpec(name="allowed", dtype="bool", shape=("N", config.vocabulary_size)),
-    )
-    heads, encoder_layers, layers = config.num_heads, config.encoder_layers, config.decoder_layers
-    outputs = (
-        TensorSpec(name="token_log_probs", dtype="float32", shape=("N", "T")),
-        TensorSpec(name="encoder_attention", dtype="float32", shape=("N", encoder_layers, heads, "S", "S")),
-        TensorSpec(name="decoder_attention", dtype="float32", shape=("N", layers, heads, "T", "T")),
-        TensorSpec(name="cross_attention", dtype="float32", shape=("N", layers, heads, "T", "S")),
-    )
-    mask, allowed = torch.ones(2, 5, dtype=torch.bool), torch.ones(2, config.vocabulary_size, dtype=torch.bool)
-    example = (torch.full((2, 5), 7), mask, torch.full((2, 4), 7), torch.full((2, 4), 7), allowed)
-    return GraphExport("scorer", Scorer(model), example, _dynamic(inputs), inputs, outputs)
-
-
-def _example(spec: TensorSpec, **sizes: int) -> Tensor:
-    shape = [sizes[size] if isinstance(size, str) else size for size in spec.shape]
-    return torch.zeros(shape, dtype=getattr(torch, spec.dtype))
-
-
-def _dynamic(specs: Sequence[TensorSpec]) -> tuple[dict[int, object], ...]:
-    """The named axes of each input, as `torch.export` wants them."""
-    return tuple(
-        {axis: torch.export.Dim.DYNAMIC for axis, size in enumerate(spec.shape) if isinstance(size, str)}
-        for spec in specs
-    )

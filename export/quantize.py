@@ -15,22 +15,22 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from export.scaling import HEADROOM, Scaling
+
 CONTRIB = "com.microsoft"
 Matrix = npt.NDArray[np.float32]
 _SMALLEST_SCALE = 1e-12
 """A column of zeros must not divide by zero."""
 ACTIVATION_ZERO = 128
 """The uint8 value that stands for zero, where both signs occur."""
-_HEADROOM = 1.1
-"""Real text may exceed the peaks that were measured; beyond this it is clipped."""
 
 
-def quantize(model: onnx.ModelProto, peaks: Mapping[str, float]) -> onnx.ModelProto:
+def quantize(model: onnx.ModelProto, scalings: Mapping[str, Scaling]) -> onnx.ModelProto:
     """Rewrite in place every MatMul with a constant matrix, and every Gather from one, to int8 weights.
 
-    `peaks`: the largest magnitude of a product's input, by the name of its matrix or of the bias added to it.
+    `scalings`: of each product's input, by the name of its matrix or of the bias added to it.
     """
-    rewriter = _Rewriter(model.graph, peaks)
+    rewriter = _Rewriter(model.graph, scalings)
     rewriter.run()
     if not any(entry.domain == CONTRIB for entry in model.opset_import):
         model.opset_import.append(helper.make_opsetid(CONTRIB, 1))
@@ -44,14 +44,18 @@ class _Activation:
     values: str
     scale: str
     zero: str
+    factors: npt.NDArray[np.float32] | None = None
+    """What its channels were divided by."""
+    row_scale: str = ""
+    """What its rows were divided by, if each was."""
 
 
 class _Rewriter:
     """One pass over one graph."""
 
-    def __init__(self, graph: onnx.GraphProto, peaks: Mapping[str, float]) -> None:
+    def __init__(self, graph: onnx.GraphProto, scalings: Mapping[str, Scaling]) -> None:
         self.graph = graph
-        self.peaks = peaks
+        self.scalings = scalings
         self.constants = {tensor.name: tensor for tensor in graph.initializer}
         self.transposed = {
             node.output[0]: node.input[0]
@@ -121,35 +125,67 @@ class _Rewriter:
 
     def _matmul(self, node: onnx.NodeProto, matrix: Matrix) -> None:
         addition, bias = self.biases.get(node.output[0], (node, ""))
-        activation = self._quantized(node.input[0], self._peak(node, bias))
+        activation = self._quantized(node.input[0], self._scaling(node, bias))
+        if activation.factors is not None:
+            matrix = matrix * activation.factors[:, None]
         weights, scale = quantize_columns(matrix)
+        output, inner_bias = (addition.output[0], bias) if not activation.row_scale else (f"{node.output[0]}.unit", "")
         inputs = [
             activation.values,
             self._constant(f"{node.output[0]}.weight", np.ascontiguousarray(weights)),
             activation.scale,
             self._constant(f"{node.output[0]}.weight_scale", scale),
             activation.zero,
-            *(("", bias) if bias else ()),
+            *(("", inner_bias) if inner_bias else ()),
         ]
-        self._add("MatMulIntegerToFloat", inputs, addition.output[0], domain=CONTRIB)
+        self._add("MatMulIntegerToFloat", inputs, output, domain=CONTRIB)
+        if activation.row_scale:
+            product = addition.output[0] if not bias else f"{node.output[0]}.product"
+            self._add("Mul", [output, activation.row_scale], product)
+            if bias:
+                self._add("Add", [product, bias], addition.output[0])
 
-    def _peak(self, node: onnx.NodeProto, bias: str) -> float:
+    def _scaling(self, node: onnx.NodeProto, bias: str) -> Scaling:
         """The exporter transposes matrices beforehand and gives them new names; a bias keeps its own."""
         matrix = self.transposed.get(node.input[1], node.input[1])
-        return self.peaks[matrix] if matrix in self.peaks else self.peaks[bias]
+        return self.scalings[matrix] if matrix in self.scalings else self.scalings[bias]
 
-    def _quantized(self, name: str, peak: float) -> _Activation:
+    def _quantized(self, name: str, scaling: Scaling) -> _Activation:
         """Unsigned with 128 for zero: on x86 ONNX Runtime multiplies unsigned with signed numbers fast, and signed with
         signed slowly. What a ReLU lets through has no sign: all 256 values serve it, and clipping at 0 is the ReLU.
         """
         if name not in self.activations:
             rectified = name in self.rectified
             source = self.rectified.get(name, name)
-            scale = self._constant(f"{name}.scale", np.float32(activation_scale(peak, rectified=rectified)))
+            row_scale = ""
+            if scaling.kind == "rows":
+                source, row_scale = self._rows_divided(name)
+                rectified, scale_value = False, 1 / 127
+            else:
+                source = self._channels_divided(name, source, scaling)
+                scale_value = activation_scale(scaling.peak, rectified=rectified)
+            scale = self._constant(f"{name}.scale", np.float32(scale_value))
             zero = self._constant(f"{name}.zero", np.uint8(0 if rectified else ACTIVATION_ZERO))
             self._add("QuantizeLinear", [source, scale, zero], f"{name}.uint8")
-            self.activations[name] = _Activation(f"{name}.uint8", scale, zero)
+            self.activations[name] = _Activation(f"{name}.uint8", scale, zero, scaling.factors, row_scale)
         return self.activations[name]
+
+    def _channels_divided(self, name: str, source: str, scaling: Scaling) -> str:
+        if scaling.factors is None:
+            return source
+        inverse = self._constant(f"{name}.inverse_factors", (1 / scaling.factors).astype(np.float32))
+        self._add("Mul", [source, inverse], f"{name}.balanced")
+        return f"{name}.balanced"
+
+    def _rows_divided(self, name: str) -> tuple[str, str]:
+        """Each row divided by its largest magnitude, and these: what others are in the batch changes nothing."""
+        axis = self._constant(f"{name}.last_axis", np.array([-1]))
+        least = self._constant(f"{name}.least", np.float32(_SMALLEST_SCALE))
+        self._add("Abs", [name], f"{name}.magnitude")
+        self._add("ReduceMax", [f"{name}.magnitude", axis], f"{name}.largest", keepdims=1)
+        self._add("Max", [f"{name}.largest", least], f"{name}.row_scale")
+        self._add("Div", [name, f"{name}.row_scale"], f"{name}.unit_rows")
+        return f"{name}.unit_rows", f"{name}.row_scale"
 
     def _gather(self, node: onnx.NodeProto) -> None:
         output, ids = node.output[0], node.input[1]
@@ -190,7 +226,7 @@ class _Rewriter:
 
 def activation_scale(peak: float, *, rectified: bool = False) -> float:
     """What one step of a quantised activation is worth."""
-    return _HEADROOM * max(peak, _SMALLEST_SCALE) / (255 if rectified else 127)
+    return HEADROOM * max(peak, _SMALLEST_SCALE) / (255 if rectified else 127)
 
 
 def quantize_columns(matrix: Matrix) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:

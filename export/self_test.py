@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from export.network import Network
 from model.bundle import SelfTest
-from model.checkpoint import Checkpoint
 from model.reference_search import next_log_probs
 from model.shortlist import Shortlist
-from model.vocabulary import BOS_ID, EOS_ID
 
 CLEAR_LEAD = 1.0
 """Nats that the best token must have before the second at every step, so that rounding cannot change the output."""
@@ -20,36 +19,44 @@ _SENTENCES = {
 }
 
 
-def self_tests(checkpoint: Checkpoint, shortlist: Shortlist | None) -> tuple[SelfTest, ...]:
-    """What PyTorch makes of a few sentences in each direction, choosing among what the bundle chooses among; none where
-    the model is sure of nothing."""
+def sentences_in(language: str) -> tuple[str, ...]:
+    """A few sentences in a language, none where none are shipped."""
+    return _SENTENCES.get(language.partition("-")[0], ())
+
+
+def self_tests(network: Network, shortlist: Shortlist | None) -> tuple[SelfTest, ...]:
+    """What PyTorch makes of a few sentences in some pairs of languages, choosing among what the bundle chooses among;
+    none where the model is sure of nothing."""
     found = []
-    for direction in checkpoint.directions:
-        source, _, target = direction.partition("-")
-        tests = (_translated(checkpoint, shortlist, text, target) for text in _SENTENCES.get(source, _SENTENCES["en"]))
+    for source, target in network.pairs():
+        texts = sentences_in(source) or _SENTENCES["en"]
+        tests = (_translated(network, shortlist, text, (source, target)) for text in texts)
         found += [test for test in tests if test is not None]
     return tuple(found)
 
 
 @torch.inference_mode()
-def _translated(
-    checkpoint: Checkpoint, shortlist: Shortlist | None, text: str, target_language: str
-) -> SelfTest | None:
+def _translated(network: Network, shortlist: Shortlist | None, text: str, pair: tuple[str, str]) -> SelfTest | None:
     """The greedy translation; None if a step of it was not clear, or it does not end."""
-    model = checkpoint.model
-    source = checkpoint.vocabulary.encode_source(text, target_language)
+    model, tokenizer, config = network.model, network.tokenizer, network.model.config
+    before, behind = tokenizer.source_frame(*pair)
+    source = [*before, *tokenizer.encode(text), *behind]
     source_ids = torch.tensor([source])
     source_mask = torch.ones_like(source_ids, dtype=torch.bool)
     memory = model.encode(source_ids, source_mask)
     allowed = None if shortlist is None else torch.from_numpy(shortlist.of(source))
-    prefix, log_prob = [BOS_ID], 0.0
+    forced = tokenizer.target_prefix(pair[1])
+    prefix, log_prob = [config.start_id, *forced], 0.0
     while len(prefix) <= _LONGEST:
         log_probs = next_log_probs(model, torch.tensor([prefix]), memory, source_mask, allowed)[0]
         (best, second), (token, _) = (values.tolist() for values in log_probs.topk(2))
         if best - second < CLEAR_LEAD:
             return None
         log_prob += best
-        if token == EOS_ID:
-            return SelfTest(source_ids=tuple(source), target_ids=tuple(prefix[1:]), log_prob=round(log_prob, 4))
+        if token == config.eos_id:
+            written = tuple(prefix[1 + len(forced) :])
+            return SelfTest(
+                source_ids=tuple(source), target_prefix=forced, target_ids=written, log_prob=round(log_prob, 4)
+            )
         prefix.append(token)
     return None

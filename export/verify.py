@@ -18,13 +18,16 @@ import torch
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the import: a thread would report home otherwise
 import onnxruntime
 
-from export.graphs import suppressed_ids
+from export.graphs import excluded_ids, suppressed_ids
 from model.bundle import GraphSpec, Limits, Precision
+from model.config import ModelConfig
 from model.errors import BundleError
 from model.transformer import Transformer
-from model.vocabulary import BOS_ID, EOS_ID, PAD_ID
+from model.vocabulary import PAD_ID
 
 Array = npt.NDArray[Any]
+_FIRST_PIECE = 4
+"""Ids below are special in our own vocabularies; in those of others any will do."""
 
 SHAPES = ((1, 1, 3, 1), (1, 4, 17, 9), (3, 1, 8, 12), (5, 3, 31, 20), (2, 8, 64, 40))
 """(N, K, S, T) of each check; the traced shape was (2, 3, 5, 4). One more is (1, 1, longest source, longest target)."""
@@ -140,61 +143,76 @@ def _compare(
     sessions: dict[str, onnxruntime.InferenceSession], model: Transformer, shape: tuple[int, int, int, int], seed: int
 ) -> ShapeAgreement:
     n, k, s, t = shape
+    config = model.config
     rng = np.random.default_rng(seed)
-    source_ids, source_mask = _random_sources(rng, n, s, model.config.vocabulary_size)
+    source_ids, source_mask = _random_sources(rng, n, s, config)
     # Beams of a sentence differ in their prefix: as rows of a batch for PyTorch, as [N, K, T] for the decoder.
-    prefixes = rng.integers(4, model.config.vocabulary_size, (n, k, t))
-    prefixes[:, :, 0] = BOS_ID
-    expected, expected_cross = _torch_log_probs(model, source_ids, source_mask, prefixes)
-    found = _decoder_log_probs(sessions, source_ids, source_mask, prefixes, model.config.vocabulary_size)
-    labels = np.concatenate([prefixes[:, 0, 1:], np.full((n, 1), EOS_ID)], axis=1)
+    prefixes = rng.integers(_FIRST_PIECE, config.output_size, (n, k, t))
+    prefixes[:, :, 0] = config.start_id
+    labels = np.concatenate([prefixes[:, 0, 1:], np.full((n, 1), config.eos_id)], axis=1)
+    found = _decoder_log_probs(sessions, source_ids, source_mask, prefixes, config)
+    expected = _torch_scores(model, source_ids, source_mask, prefixes, found.best_ids, labels)
     inputs = {
         "source_ids": source_ids,
         "source_mask": source_mask,
         "target_ids": prefixes[:, 0],
         "labels": labels,
-        "allowed": np.ones((n, model.config.vocabulary_size), np.bool_),
+        "allowed": np.ones((n, config.output_size), np.bool_),
     }
     scored, _, _, cross = sessions["scorer"].run(None, inputs)
-    wanted = np.take_along_axis(expected[:, 0], labels[..., None], axis=-1)[..., 0]
-    best, second = np.moveaxis(np.sort(expected, axis=-1)[..., -2:], -1, 0)[::-1]
-    clear = best - second > _CLEAR_LEAD
-    same = found.best_ids == expected.argmax(axis=-1)
+    clear = expected.leads > _CLEAR_LEAD
+    same = found.best_ids == expected.best_ids
+    differences = (found.best_log_probs - expected.found_log_probs, scored - expected.label_log_probs)
     return ShapeAgreement(
         shape=shape,
-        log_prob_difference=float(
-            max(
-                np.abs(
-                    found.best_log_probs - np.take_along_axis(expected, found.best_ids[..., None], -1)[..., 0]
-                ).max(),
-                np.abs(scored - wanted).max(),
-            )
-        ),
-        attention_difference=float(np.abs(cross - expected_cross).max()),
+        log_prob_difference=float(max(np.abs(each).max() for each in differences)),
+        attention_difference=float(np.abs(cross - expected.cross).max()),
         same_best_token=float(same[clear].mean()) if clear.any() else 1.0,
     )
 
 
-def _random_sources(rng: np.random.Generator, n: int, s: int, vocabulary_size: int) -> tuple[Array, Array]:
+def _random_sources(rng: np.random.Generator, n: int, s: int, config: ModelConfig) -> tuple[Array, Array]:
     """Ragged sources: the first is full, the others shorter and padded."""
     lengths = [s, *rng.integers(1, s + 1, n - 1)]
-    ids = rng.integers(4, vocabulary_size, (n, s))
+    ids = rng.integers(_FIRST_PIECE, config.vocabulary_size, (n, s))
     mask = np.arange(s) < np.array(lengths)[:, None]
     ids[~mask] = PAD_ID
     return ids, mask
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Scores:
+    """What PyTorch says of every prefix position, without keeping V numbers for each."""
+
+    best_ids: Array  # [N, K, T]
+    leads: Array  # [N, K, T] of the best before the second, in nats
+    found_log_probs: Array  # [N, K, T] of the tokens the decoder graph thinks best
+    label_log_probs: Array  # [N, T] of the labels after beam 0, where nothing is suppressed
+    cross: Array  # [N, L, H, T, S] attention of beam 0
+
+
 @torch.inference_mode()
-def _torch_log_probs(model: Transformer, source_ids: Array, source_mask: Array, prefixes: Array) -> tuple[Array, Array]:
-    """Log-probabilities after every prefix position [N, K, T, V], and the cross attention of beam 0 [N, L, H, T, S]."""
+def _torch_scores(
+    model: Transformer, source_ids: Array, source_mask: Array, prefixes: Array, found_ids: Array, labels: Array
+) -> _Scores:
     n, k, t = prefixes.shape
     rows = torch.from_numpy(prefixes.reshape(n * k, t))
     ids = torch.from_numpy(source_ids).repeat_interleave(k, dim=0)
     mask = torch.from_numpy(source_mask).repeat_interleave(k, dim=0)
-    logits, attention = model.with_attention(ids, mask, rows)
-    log_probs = (logits + suppressed_ids(model.config.vocabulary_size)).log_softmax(-1)
+    states, attention = model.states_with_attention(ids, mask, rows)
+    found = torch.from_numpy(found_ids.reshape(n * k, t))
+    wanted = torch.from_numpy(labels).repeat_interleave(k, dim=0)
+    best, leads, of_found, of_labels = (torch.zeros(n * k, t) for _ in range(4))
+    for place in range(t):
+        log_probs = (model.project(states[:, place]) + excluded_ids(model.config)).log_softmax(-1)
+        of_labels[:, place] = log_probs.gather(1, wanted[:, place, None])[:, 0]
+        possible = log_probs + suppressed_ids(model.config)
+        (first, second), (token, _) = (part.T for part in possible.topk(2))
+        best[:, place], leads[:, place] = token, first - second
+        of_found[:, place] = possible.gather(1, found[:, place, None])[:, 0]
+    by_beam = [part.unflatten(0, (n, k)).numpy() for part in (best, leads, of_found, of_labels)]
     cross = torch.stack(attention.cross, 1).unflatten(0, (n, k))[:, 0]
-    return log_probs.unflatten(0, (n, k)).numpy(), cross.numpy()
+    return _Scores(*by_beam[:3], by_beam[3][:, 0], cross.numpy())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -205,9 +223,9 @@ class _Steps:
     best_log_probs: Array  # [N, K, T]
 
 
-def _everything(columns: onnxruntime.InferenceSession, rows: int, vocabulary_size: int) -> dict[str, Array]:
+def _everything(columns: onnxruntime.InferenceSession, rows: int, config: ModelConfig) -> dict[str, Array]:
     """The shortlist that leaves nothing out, which makes a step comparable with PyTorch's."""
-    ids = np.flatnonzero(suppressed_ids(vocabulary_size).numpy() == 0)
+    ids = np.flatnonzero(excluded_ids(config).numpy() == 0)
     weights = columns.run(None, {"ids": np.concatenate([[PAD_ID], ids])})  # the first column stands for no token
     named = {output.name: value for output, value in zip(columns.get_outputs(), weights, strict=True)}
     bias = np.zeros(len(ids) + 1, np.float16 if named["output_weights"].dtype == np.float16 else np.float32)
@@ -240,7 +258,7 @@ def _decoder_log_probs(
     source_ids: Array,
     source_mask: Array,
     prefixes: Array,
-    vocabulary_size: int,
+    config: ModelConfig,
 ) -> _Steps:
     """Force `prefixes` through the decoder step by step."""
     n, k, t = prefixes.shape
@@ -256,7 +274,7 @@ def _decoder_log_probs(
     }
     shortlist = {}
     if "columns" in sessions:
-        shortlist = _everything(sessions["columns"], n * k, vocabulary_size)
+        shortlist = _everything(sessions["columns"], n * k, config)
     for step in range(t):
         values = decoder.run(
             None,

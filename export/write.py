@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import copy
 import hashlib
-import json
 import logging
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,23 +18,24 @@ import onnx
 import torch
 from onnx.external_data_helper import set_external_data
 
-from export.calibrate import input_peaks
-from export.graphs import GraphExport, graph_exports, named_peaks, state_specs
-from export.languages import described_languages
+from export.calibrate import Calibration, made_up_calibration, text_calibration
+from export.contracts import GraphExport, graph_exports, named_scalings, state_specs
+from export.network import Network, own_network
 from export.quantize import quantize
 from export.self_test import self_tests
 from export.verify import Agreement, verify_bundle
 from model import bundle
-from model.bundle import AlignmentMethod, GraphSpec, Limits, Manifest, Precision, SpecialIds
-from model.checkpoint import CONFIG_FILE, VOCABULARY_FILE, Checkpoint, load_checkpoint
+from model.bundle import DecoderSpec, GraphSpec, Limits, Manifest, Precision, SpecialIds
 from model.errors import BundleError
 from model.folders import put_in_place
-from model.lexical import LEXICAL_FILE, lexical_tables
-from model.shortlist import SHORTLIST_FILE, load_shortlist
+from model.lexical import lexical_tables
+from model.shortlist import SHORTLIST_FILE, Shortlist, load_shortlist
 from model.transformer import Transformer
-from model.vocabulary import BOS_ID, EOS_ID, PAD_ID, UNK_ID
+from model.vocabulary import Vocabulary
 
 OPSET = 21
+_MOST_TOKENS = 96
+"""Of a sentence that is calibrated on."""
 _ALIGNMENT = 64
 _SHARED_FROM_BYTES = 1024
 """Smaller constants stay inside their graph: shape inference and constant folding need to see them."""
@@ -47,49 +48,100 @@ def write_bundle(
     *,
     bundle_version: str,
     limits: Limits,
-    quality: tuple[dict[str, Any], ...] = (),
-    alignment: Mapping[str, AlignmentMethod] | None = None,
     shortlist: bool = True,
+) -> Agreement:
+    """A bundle of one of our own checkpoints: `write_network` of `own_network`."""
+    network = own_network(checkpoint_directory, shortlist=shortlist)
+    return write_network(network, destination, precision, bundle_version=bundle_version, limits=limits)
+
+
+def write_network(
+    network: Network,
+    destination: Path,
+    precision: Precision,
+    *,
+    bundle_version: str,
+    limits: Limits,
+    calibration: Sequence[str] | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Agreement:
     """Export, verify and write; `destination` is replaced whole or left as it was.
 
-    `shortlist` False leaves out the checkpoint's shortlist: every step then considers the whole vocabulary. So it is in
-    fp16 always: the columns of a shortlist are laid out on the host, and change their number at every turn.
+    `calibration`: sentences of the first source language by which int8 chooses scales; None: a fixed scale for each
+    product, from made-up sources. A shortlist among the network's files is left out in fp16: the columns of a shortlist
+    are laid out on the host, and change their number at every turn.
 
     Raises:
-        CheckpointError: the checkpoint cannot be read.
         BundleError: the limits are beyond the network's positions, the exported graphs do not agree with PyTorch, or
-            the alignment needs what the checkpoint has not.
+            the alignment needs what the network has not.
+        OSError: the bundle cannot be written, for want of room for example.
     """
-    checkpoint = load_checkpoint(checkpoint_directory)
-    check_limits(limits, checkpoint.model.config.max_positions)
+    check_limits(limits, network.model.config.max_positions)
     scratch = destination.with_name(destination.name + ".partial")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
-        with_shortlist = shortlist and precision != "fp16" and (checkpoint_directory / SHORTLIST_FILE).is_file()
-        graphs = _write_graphs(checkpoint, scratch, precision, report, with_shortlist=with_shortlist)
-        shutil.copyfile(checkpoint_directory / VOCABULARY_FILE, scratch / bundle.VOCABULARY_FILE)
-        if with_shortlist:
-            shutil.copyfile(checkpoint_directory / SHORTLIST_FILE, scratch / SHORTLIST_FILE)
-        for optional in (LEXICAL_FILE, bundle.MODEL_CARD_FILE):
-            if (checkpoint_directory / optional).is_file():
-                shutil.copyfile(checkpoint_directory / optional, scratch / optional)
+        files = {name: file for name, file in network.files.items() if (name, precision) != (SHORTLIST_FILE, "fp16")}
+        scales = None if precision != "int8" else _calibrated(network, calibration, report)
+        with_shortlist = SHORTLIST_FILE in files
+        graphs = _write_graphs(network.model, scratch, precision, report, scales, with_shortlist=with_shortlist)
+        for name, file in files.items():
+            _put(scratch / name, file)
         report("verifying against PyTorch")
-        agreement = verify_bundle(scratch, graphs, checkpoint.model, precision, limits)
-        manifest = _manifest(
-            checkpoint, checkpoint_directory, scratch, graphs, precision, bundle_version, limits, agreement, quality
-        )
-        known = load_shortlist(scratch / SHORTLIST_FILE, checkpoint.vocabulary) if with_shortlist else None
-        measured = {"alignment": dict(alignment or {}), "self_tests": self_tests(checkpoint, known)}
-        complete = manifest.model_copy(update=measured)
-        lexical_tables(scratch, complete, checkpoint.vocabulary)
-        bundle.write_manifest(scratch, complete)
+        agreement = verify_bundle(scratch, graphs, network.model, precision, limits)
+        made = {
+            "version": bundle_version,
+            "precision": precision,
+            "limits": limits,
+            "graphs": graphs,
+            "agreement": agreement.to_dict(),
+            "self_tests": self_tests(network, _shortlist(network, scratch)),
+            "files": {path.name: bundle.sha256(path) for path in sorted(scratch.iterdir())},
+        }
+        described = _described(network, precision)
+        if scales is not None and scales.choices:
+            described["provenance"]["calibration"] = _told(scales)
+        manifest = Manifest.model_validate({**described, **made})
+        if isinstance(network.tokenizer, Vocabulary):
+            lexical_tables(scratch, manifest, network.tokenizer)
+        bundle.write_manifest(scratch, manifest)
         put_in_place(scratch, destination)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return agreement
+
+
+def _calibrated(network: Network, sentences: Sequence[str] | None, report: Callable[[str], None]) -> Calibration:
+    if sentences is None:
+        return made_up_calibration(network.model)
+    report(f"calibrating on {len(sentences)} sentences")
+    pair = network.pairs()[0]
+    before, behind = network.tokenizer.source_frame(*pair)
+    most = network.model.config.max_positions - len(before) - len(behind)
+    sources = [(*before, *network.tokenizer.encode(text)[: min(most, _MOST_TOKENS)], *behind) for text in sentences]
+    return text_calibration(network.model, sources, network.tokenizer.target_prefix(pair[1]))
+
+
+def _told(scales: Calibration) -> dict[str, Any]:
+    """What the manifest keeps of a calibration: how many products are quantised in which way, and why some are not in
+    the cheapest."""
+    counts = collections.Counter(choice.scaling.kind for choice in scales.choices.values())
+    dearer = {name: each.to_dict() for name, each in scales.choices.items() if each.scaling.kind != "static"}
+    return {"products": dict(counts), "dearer": dearer}
+
+
+def _put(path: Path, content: Path | bytes) -> None:
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        shutil.copyfile(content, path)
+
+
+def _shortlist(network: Network, directory: Path) -> Shortlist | None:
+    path = directory / SHORTLIST_FILE
+    if not path.is_file() or not isinstance(network.tokenizer, Vocabulary):
+        return None
+    return load_shortlist(path, network.tokenizer)
 
 
 def check_limits(limits: Limits, positions: int) -> None:
@@ -106,23 +158,24 @@ def check_limits(limits: Limits, positions: int) -> None:
 
 
 def _write_graphs(
-    checkpoint: Checkpoint,
+    whole: Transformer,
     directory: Path,
     precision: Precision,
     report: Callable[[str], None],
+    scales: Calibration | None,
     *,
     with_shortlist: bool,
 ) -> dict[str, GraphSpec]:
-    model = _half(checkpoint.model) if precision == "fp16" else checkpoint.model
-    peaks = input_peaks(model) if precision == "int8" else None
+    model = _half(whole) if precision == "fp16" else whole
+    scalings = None if scales is None else scales.scalings
     specs: dict[str, GraphSpec] = {}
     with (directory / bundle.WEIGHTS_FILE).open("wb") as weights:
         store = _SharedWeights(weights)
-        for graph in graph_exports(model, _float_type(precision), with_shortlist=with_shortlist, peaks=peaks):
+        for graph in graph_exports(model, _float_type(precision), with_shortlist=with_shortlist, scalings=scalings):
             report(f"exporting {graph.name}")
             proto = _trace(graph)
-            if peaks is not None:
-                quantize(proto, named_peaks(peaks))
+            if scalings is not None:
+                quantize(proto, named_scalings(scalings))
             _name_axes(proto, graph)
             _strip_origins(proto)
             store.move_out(proto)
@@ -235,42 +288,26 @@ class _SharedWeights:
         return self._offsets[key]
 
 
-def _manifest(
-    checkpoint: Checkpoint,
-    checkpoint_directory: Path,
-    directory: Path,
-    graphs: dict[str, GraphSpec],
-    precision: Precision,
-    bundle_version: str,
-    limits: Limits,
-    agreement: Agreement,
-    quality: tuple[dict[str, Any], ...],
-) -> Manifest:
-    config = checkpoint.model.config
-    pairs = [direction.partition("-") for direction in checkpoint.directions]
-    description = json.loads((checkpoint_directory / CONFIG_FILE).read_text(encoding="utf-8"))
-    return Manifest.model_validate(
-        {
-            "format": bundle.FORMAT,
-            "name": checkpoint.name,
-            "version": bundle_version,
-            "precision": precision,
-            **described_languages([(source, target) for source, _, target in pairs]),
-            "special_ids": SpecialIds(pad=PAD_ID, unk=UNK_ID, bos=BOS_ID, eos=EOS_ID),
-            "vocabulary_size": config.vocabulary_size,
-            "source_vocabulary_size": config.vocabulary_size,
-            "limits": limits,
-            "graphs": graphs,
-            "states": state_specs(config, _float_type(precision)),
-            "architecture": {"kind": "transformer", **config.to_dict()},
-            "provenance": {
-                "training": description["training"],
-                "checkpoint_sha256": bundle.sha256(checkpoint_directory / "model.safetensors"),
-                "tools": {name: version(name) for name in ("torch", "onnx", "onnxscript")} | _runtime_version(),
-                "opset": OPSET,
-            },
-            "agreement": agreement.to_dict(),
-            "quality": quality,
-            "files": {path.name: bundle.sha256(path) for path in sorted(directory.iterdir())},
-        }
-    )
+def _described(network: Network, precision: Precision) -> dict[str, Any]:
+    """What the manifest says that is known before the graphs are made."""
+    config = network.model.config
+    tools = {name: version(name) for name in ("torch", "onnx", "onnxscript")} | _runtime_version()
+    return {
+        "format": bundle.FORMAT,
+        "name": network.name,
+        "languages": network.languages,
+        "language_names": dict(network.language_names),
+        "tokenizer": network.tokenizer_spec,
+        "decoder": DecoderSpec(suppressed_ids=config.suppressed_ids),
+        "special_ids": SpecialIds(pad=config.pad_id, unk=config.unk_id, bos=config.start_id, eos=config.eos_id),
+        "vocabulary_size": config.output_size,
+        "source_vocabulary_size": config.vocabulary_size,
+        "states": state_specs(config, _float_type(precision)),
+        "architecture": {"kind": "transformer", **config.to_dict()},
+        "provenance": {**network.provenance, "tools": tools, "opset": OPSET},
+        "quality": network.quality,
+        "alignment": dict(network.alignment),
+        "licence": network.licence,
+        "origin": network.origin,
+        "extra": dict(network.extra),
+    }

@@ -1,4 +1,5 @@
-"""Commands: python -m model vocabulary | train | average | shortlist | lexical | evaluate | translate | curves."""
+"""Commands: python -m model vocabulary | leaks | train | branch | average | shortlist | lexical | evaluate | translate
+| curves."""
 
 from __future__ import annotations
 
@@ -51,7 +52,20 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--vocabulary", type=Path, required=True, help="file that the vocabulary command wrote")
     train.add_argument("--out", type=Path, required=True, help="folder of the run; an interrupted run there is resumed")
     train.add_argument("--device", default=None, help="cpu or cuda (default: cuda if there is one)")
+    train.add_argument("--threads", type=int, default=None, help="CPU threads (default: as many as there are cores)")
+    train.add_argument("--processes", type=int, default=1, help="processes that share each batch, one thread each (1)")
+    train.add_argument("--rank", type=int, default=0, help=argparse.SUPPRESS)
     train.set_defaults(run_command=_train)
+
+    leaks = commands.add_parser("leaks", help="find lines of a recipe's test sets in its training texts")
+    _add_recipe(leaks)
+    leaks.set_defaults(run_command=_leaks)
+
+    branch = commands.add_parser("branch", help="copy a run, to cool the rate down in the copy")
+    branch.add_argument("run", type=Path, help="folder of the run, which may go on meanwhile")
+    branch.add_argument("--steps", type=int, required=True, help="further steps, over which the rate falls to 0")
+    branch.add_argument("--out", type=Path, required=True, help="folder of the branch, for train --out")
+    branch.set_defaults(run_command=_branch)
 
     average = commands.add_parser("average", help="average a run's last saved weights into a checkpoint")
     average.add_argument("run", type=Path, help="folder of the run")
@@ -120,26 +134,58 @@ def _train(options: argparse.Namespace) -> None:
     import torch
 
     from model.batches import Mixture
+    from model.branch import as_branched
     from model.curves import draw_curves
-    from model.preparation import describe, encode_corpora, load_vocabulary, read_validation
+    from model.preparation import load_vocabulary, read_texts, read_validation
     from model.recipe import load_recipe
-    from model.training import LOG_FILE, Trainer
+    from model.team import Team, start_others
+    from model.training import LOG_FILE, MEETING_POINT, Trainer
 
-    recipe = load_recipe(options.recipe)
+    if options.threads or options.processes > 1:
+        torch.set_num_threads(options.threads or 1)
+    if options.processes > 1 and not options.rank:
+        start_others(options.processes, options.out / MEETING_POINT)
+    team = Team(options.rank, options.processes, options.out / MEETING_POINT)
+    recipe = as_branched(load_recipe(options.recipe), options.out)
     vocabulary = load_vocabulary(recipe, options.vocabulary)
     config = recipe.config_for(len(vocabulary))
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    corpora, dropped = encode_corpora(recipe, options.root, vocabulary)
-    for line in describe(corpora):
-        print(line, file=sys.stderr)
-    print(f"{dropped:,} pairs left out as longer than {recipe.training.longest} tokens", file=sys.stderr)
-    mixture = Mixture(corpora, recipe.training.batch_tokens, recipe.seed)
+    settings = recipe.training
+    mixture = Mixture(
+        read_texts(recipe, options.root),
+        vocabulary,
+        batch_tokens=settings.batch_tokens,
+        longest=settings.longest,
+        seed=recipe.seed,
+    )
     validation = read_validation(recipe, options.root, vocabulary)
-    trainer = Trainer(recipe, config, mixture, validation, options.out, options.vocabulary, device)
-    print(f"{trainer.model.num_parameters():,} parameters on {device}", file=sys.stderr)
+    trainer = Trainer(recipe, config, mixture, validation, options.out, options.vocabulary, device, team)
+    if team.leads:
+        print(f"{trainer.model.num_parameters():,} parameters on {device}", file=sys.stderr)
     result = trainer.train()
+    if not team.leads:
+        return
     draw_curves(options.out / LOG_FILE, options.out / "curves.png")
     print(f"{result}: average of the last weights; curves in {options.out / 'curves.png'}")
+
+
+def _leaks(options: argparse.Namespace) -> None:
+    from model.leaks import find_leaks
+    from model.recipe import load_recipe
+
+    recipe = load_recipe(options.recipe)
+    found = 0
+    for leak in find_leaks(recipe, options.root):
+        found += 1
+        print(f"{leak.test}: {len(leak.lines)} lines in {leak.text}: {', '.join(map(str, leak.lines[:20]))}")
+    print(f"{len(recipe.test)} test sets, {found} of their pairings with a training text share lines")
+
+
+def _branch(options: argparse.Namespace) -> None:
+    from model.branch import branch
+
+    last = branch(options.run, options.out, options.steps)
+    print(f"{options.out}: to step {last}; go on with: python -m model train RECIPE --out {options.out}")
 
 
 def _average(options: argparse.Namespace) -> None:

@@ -1,62 +1,75 @@
-"""Further pairs made of those of a training text: as people type, longer, with other numbers."""
+"""What a reading of a pair may change in it: marks, case, typos, numbers, neighbours, spans under carriers.
+
+Every reading draws anew, so that no two epochs hold the same copies.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
-from model.corpus import Pair
+from model.carriers import put_carriers_on_both
+from model.corpus import Pair, sentence_separator
 
 _FINAL_MARKS = {".": ".", "。": ".", "!": "", "！": "", "?": "", "？": ""}
 """Marks a writer may leave out, and the mark the other side may then lose too (a question keeps its mark)."""
 _NUMBER = re.compile(r"[0-9]+")
 _LONG_WORD = re.compile(r"[A-Za-zÀ-ɏ]{4,}")
 """Of letters that are typed one by one, and long enough to be known in spite of a typo."""
+_WORD = re.compile(r"[A-Za-zÀ-ɏ][A-Za-zÀ-ɏ'’]*")
 
 
-def augmented(
-    pairs: list[Pair],
-    *,
-    unmarked: float = 0.0,
-    concatenated: float = 0.0,
-    lowered: float = 0.0,
-    misspelt: float = 0.0,
-    renumbered: float = 0.0,
-    separators: tuple[str, str],
-    seed: int,
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shares:
+    """Shares of the readings of a text, 0 to 1 each, that are changed in some way; one may be changed in several."""
+
+    concatenated: float = 0.0
+    """Joined with one to three further pairs of the same text."""
+    renumbered: float = 0.0
+    unmarked: float = 0.0
+    lowered: float = 0.0
+    titled: float = 0.0
+    capitals: float = 0.0
+    misspelt: float = 0.0
+    carried: float = 0.0
+
+
+UNCHANGED = Shares()
+
+
+def read_pairs_anew(
+    pairs: Sequence[Pair], rows: Sequence[int], languages: tuple[str, str], shares: Shares, rng: random.Random
 ) -> list[Pair]:
-    """`pairs`, then copies of some of them, changed; the same for the same seed.
+    """The pairs at `rows`, each changed as `shares` says.
 
     Args:
-        pairs: (source, target).
-        unmarked: share of `pairs` copied `without_final_mark`.
-        concatenated: number of pairs made of 2-4 `joined` ones, as a share of `pairs`.
-        lowered: share of `pairs` copied with their source in small letters.
-        misspelt: share of `pairs` copied `with_typo`.
-        renumbered: how often the pairs that can be are copied `with_other_numbers`.
-        separators: what stands between two joined sources, and targets.
+        pairs: (source, target), of `languages`.
+        rows: indices into `pairs`, in the order of the result.
+        rng: what is drawn from.
     """
-    rng = random.Random(seed)
-    extra = list(_some(pairs, unmarked, without_final_mark, rng))
-    for _ in range(int(concatenated * len(pairs))):
-        extra.append(joined(rng.choices(pairs, k=rng.choice((2, 2, 3, 4))), *separators))
-    extra += _some(pairs, lowered, lower_cased, rng)
-    extra += _some(pairs, misspelt, lambda pair: with_typo(pair, rng), rng)
-    extra += _some(pairs, renumbered, lambda pair: with_other_numbers(pair, rng), rng)
-    return pairs + extra
-
-
-def _some(
-    pairs: Sequence[Pair], share: float, change: Callable[[Pair], Pair | None], rng: random.Random
-) -> Iterator[Pair]:
-    """Copies of a share of `pairs`, which may be more than 1, as far as `change` has something to change in them."""
-    whole = int(share)
-    indices = [*range(len(pairs))] * whole + rng.sample(range(len(pairs)), int((share - whole) * len(pairs)))
-    for index in indices:
-        changed = change(pairs[index])
-        if changed is not None:
-            yield changed
+    separators = sentence_separator(languages[0]), sentence_separator(languages[1])
+    changes: tuple[tuple[float, Callable[[Pair], Pair | None]], ...] = (
+        (shares.renumbered, lambda pair: with_other_numbers(pair, rng)),
+        (shares.unmarked, without_final_mark),
+        (shares.lowered, lower_cased),
+        (shares.titled, title_cased),
+        (shares.capitals, in_capitals),
+        (shares.misspelt, lambda pair: with_typo(pair, rng)),
+        (shares.carried, lambda pair: put_carriers_on_both(*pair, languages[0], rng)),
+    )
+    wanted = [(share, change) for share, change in changes if share]
+    read = []
+    for row in rows:
+        pair = pairs[row]
+        if shares.concatenated and rng.random() < shares.concatenated:
+            pair = joined([pair, *rng.choices(pairs, k=rng.choice((1, 1, 2, 3)))], *separators)
+        for share, change in wanted:
+            if rng.random() < share:
+                pair = change(pair) or pair
+        read.append(pair)
+    return read
 
 
 def without_final_mark(pair: Pair) -> Pair | None:
@@ -67,13 +80,25 @@ def without_final_mark(pair: Pair) -> Pair | None:
         return None
     if mark and target[-1] in ".。":
         target = target[:-1]
-    return (source[:-1], target) if target else None
+    return (source[:-1].rstrip(), target) if target and source[:-1].strip() else None
 
 
 def lower_cased(pair: Pair) -> Pair | None:
     """The pair with its source in small letters, the target as it should be; None if the source is."""
     small = pair[0].lower()
     return None if small == pair[0] else (small, pair[1])
+
+
+def title_cased(pair: Pair) -> Pair | None:
+    """The pair with each word of the source begun with a capital, the target as it should be; None if they are."""
+    title = _WORD.sub(lambda match: match.group()[0].upper() + match.group()[1:], pair[0])
+    return None if title == pair[0] else (title, pair[1])
+
+
+def in_capitals(pair: Pair) -> Pair | None:
+    """The pair in capitals, on both sides where both have letters with case; None if the source is or has none."""
+    capitals = pair[0].upper()
+    return None if capitals == pair[0] else (capitals, pair[1].upper())
 
 
 def with_typo(pair: Pair, rng: random.Random) -> Pair | None:

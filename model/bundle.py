@@ -24,6 +24,9 @@ FORMAT = 3
 MANIFEST_FILE = "manifest.json"
 WEIGHTS_FILE = "weights.bin"
 VOCABULARY_FILE = "vocabulary.spm"
+"""SentencePiece model of our own tokeniser."""
+SOURCE_PIECES_FILE, TARGET_PIECES_FILE, TOKENS_FILE = "source.spm", "target.spm", "tokens.json"
+"""SentencePiece models of a `listed` tokeniser, one if both sides share it, and the tokens in order of their ids."""
 MODEL_CARD_FILE = "MODEL_CARD.md"
 
 Precision = Literal["fp32", "int8", "fp16"]
@@ -79,6 +82,9 @@ class SpecialIds(_Part):
     eos: int
 
 
+OWN_IDS = SpecialIds(pad=0, unk=1, bos=2, eos=3)
+"""Those of our own vocabularies, see `model.vocabulary`."""
+
 Script = Annotated[str, Field(pattern=r"^[A-Z][a-z]{3}$")]
 """An ISO 15924 code: `Latn`, `Cyrl`, `Hant`."""
 LanguageCode = Annotated[str, Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")]
@@ -99,25 +105,29 @@ class LanguageGroup(_Part):
         return self
 
 
-TokenizerKind = Literal["attend", "marian", "m2m100", "nllb", "sentencepiece"]
-"""attend: our own (`model.vocabulary`). marian: two SentencePiece models whose pieces are looked up in a list. m2m100:
-one, whose pieces are, with language codes behind them. nllb: one, with an offset and language codes behind it.
-sentencepiece: one or two models and lists of pieces, as CTranslate2's packages have them."""
+TokenizerKind = Literal["attend", "listed"]
+"""attend: our own, where the number of a SentencePiece piece is its id (`model.vocabulary`). listed: the pieces of one
+or two SentencePiece models are looked up in lists of tokens (`model.tokenizers`), as Marian and fairseq do."""
 
 
 class TokenizerSpec(_Part):
     """How text becomes ids and ids become text."""
 
     kind: TokenizerKind = "attend"
+    source_prefix: tuple[str, ...] = ()
+    """Tokens before a source's pieces; `{source}` and `{target}` stand for the tags of the languages."""
+    source_suffix: tuple[str, ...] = ()
+    """Tokens behind them."""
+    target_prefix: tuple[str, ...] = ()
+    """Tokens that every output begins with, without choice and at no cost: they are no part of the text."""
+    tags: dict[LanguageCode, str] = {}
+    """The tokens that stand for languages: `fra_Latn`, `__fr__`, `>>fra<<` for `fr`."""
     case: Literal["kept", "folded"] = "kept"
     """folded: the tokeniser lower-cases what it reads."""
     carriers: tuple[int, ...] = ()
     """Ids of pieces that stand for spans which come back as they were; empty if the model knows none."""
     scripts: tuple[Script, ...] = ()
     """ISO 15924 codes of the scripts the model was trained on; empty if nobody knows."""
-    tags: dict[LanguageCode, str] = {}
-    """The name by which the vocabulary knows a language, e.g. `fra_Latn` for `fr`; languages that are missing here have
-    their own code for a name."""
 
 
 class DecoderSpec(_Part):
@@ -127,9 +137,7 @@ class DecoderSpec(_Part):
     state_kinds: tuple[StateKind, ...] = ("per_source", "growing")
     """The kinds of state it has, each once: a reader refuses those it cannot keep."""
     suppressed_ids: tuple[int, ...] = ()
-    """Ids that are never chosen though they have a probability; those without one the graphs leave out themselves."""
-    first_token: Literal["free", "language"] = "free"
-    """language: every output begins with the token of its target language, which costs no probability."""
+    """Ids that have a probability but are never chosen; the decoder's graph sees to it."""
 
 
 class Limits(_Part):
@@ -147,9 +155,11 @@ class SelfTest(_Part):
     """A sentence, and what the graphs gave for it when the bundle was made: greedy, without options."""
 
     source_ids: tuple[int, ...]
-    """Target-language tag, pieces, end token."""
+    """With all that the tokeniser puts before and behind the pieces."""
+    target_prefix: tuple[int, ...] = ()
+    """What the tokeniser puts before every output, at no cost."""
     target_ids: tuple[int, ...]
-    """Without the end token."""
+    """Without that and without the end token."""
     log_prob: float
     """Natural logarithm, summed over the tokens, the end token included."""
 

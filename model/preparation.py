@@ -1,4 +1,4 @@
-"""From a recipe and a folder of data to what training needs: a vocabulary, encoded corpora, validation sets."""
+"""From a recipe and a folder of data to what training needs: a vocabulary, texts, validation sets."""
 
 from __future__ import annotations
 
@@ -6,27 +6,13 @@ import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from model.augmentation import augmented
-from model.batches import EncodedCorpus, Ragged
-from model.corpus import Pair, read_aligned, read_tsv, sentence_separator
-from model.errors import DataError, VocabularyError
-from model.recipe import ParallelFiles, Recipe, TrainingFiles, split_direction
+from model.batches import Epoch, TrainingText
+from model.corpus import Pair
+from model.errors import VocabularyError
+from model.leaks import held_out_sentences, without_leaks
+from model.recipe import Recipe, TrainingFiles, read_pairs, split_direction
 from model.validation import ValidationSet
-from model.vocabulary import EOS_ID, Vocabulary, train_vocabulary
-
-
-def read_pairs(files: ParallelFiles, direction: str, root: Path) -> list[Pair]:
-    """(source, target) pairs of one direction.
-
-    Raises:
-        DataError: a file or line cannot be used.
-    """
-    source, target = split_direction(direction)
-    if files.path is not None:
-        return read_tsv(root / files.path, files.columns.index(source), files.columns.index(target))
-    return read_aligned(root / files.files[source], root / files.files[target])
+from model.vocabulary import Vocabulary, train_vocabulary
 
 
 def build_vocabulary(recipe: Recipe, root: Path, path: Path) -> Vocabulary:
@@ -36,7 +22,7 @@ def build_vocabulary(recipe: Recipe, root: Path, path: Path) -> Vocabulary:
         _vocabulary_sentences(recipe, root),
         path,
         size=section.size,
-        languages=recipe.target_languages,
+        languages=sorted({*recipe.target_languages, *section.reserved_languages}),
         character_coverage=section.character_coverage,
         seed=recipe.seed,
     )
@@ -64,53 +50,34 @@ def _vocabulary_sentences(recipe: Recipe, root: Path) -> Iterator[str]:
     rng = random.Random(recipe.seed)
     for files in recipe.data:
         pairs = read_pairs(files, files.directions[0], root)
-        for source, target in rng.sample(pairs, min(len(pairs), recipe.vocabulary.sentences_per_file)):
+        most = files.vocabulary_sentences
+        most = recipe.vocabulary.sentences_per_file if most is None else most
+        for source, target in rng.sample(pairs, min(len(pairs), most)):
             yield source
             yield target
 
 
-def encode_corpora(recipe: Recipe, root: Path, vocabulary: Vocabulary) -> tuple[list[EncodedCorpus], int]:
-    """Every direction of every training text as ids, and the number of pairs left out as too long.
+def read_texts(recipe: Recipe, root: Path) -> list[TrainingText]:
+    """Every direction of every training text, without the pairs that a held-out text of the recipe has.
 
     Raises:
-        VocabularyError: the vocabulary lacks the tag of a target language.
         DataError: a file or line cannot be used.
     """
-    corpora, dropped = [], 0
-    for files in recipe.data:
-        for direction in files.directions:
-            corpus, too_long = _encode(files, direction, root, vocabulary, recipe)
-            corpora.append(corpus)
-            dropped += too_long
-    return corpora, dropped
+    held_out = held_out_sentences(recipe, root)
+    return [text for files in recipe.data for text in _read_directions(files, root, held_out)]
 
 
-def _encode(
-    files: TrainingFiles, direction: str, root: Path, vocabulary: Vocabulary, recipe: Recipe
-) -> tuple[EncodedCorpus, int]:
-    source_language, target_language = split_direction(direction)
-    tag = vocabulary.tag_id(target_language)
-    pairs = augmented(
-        read_pairs(files, direction, root),
-        unmarked=files.unmarked,
-        concatenated=files.concatenated,
-        lowered=files.lowered,
-        misspelt=files.misspelt,
-        renumbered=files.renumbered,
-        separators=(sentence_separator(source_language), sentence_separator(target_language)),
-        seed=recipe.seed,
-    )
-    sources = [[tag, *ids, EOS_ID] for ids in vocabulary.encode_batch([source for source, _ in pairs])]
-    targets = vocabulary.encode_batch([target for _, target in pairs])
-    longest = recipe.training.longest
-    kept = [i for i in range(len(pairs)) if len(sources[i]) <= longest and len(targets[i]) < longest]
-    corpus = EncodedCorpus(
-        name=f"{direction} {files.name}",
-        source=Ragged.of([sources[i] for i in kept]),
-        target=Ragged.of([targets[i] for i in kept]),
-        passes=files.passes,
-    )
-    return corpus, len(pairs) - len(kept)
+def _read_directions(files: TrainingFiles, root: Path, held_out: frozenset[str]) -> Iterator[TrainingText]:
+    read: dict[tuple[str, str], list[Pair]] = {}
+    for direction in files.directions:
+        source, target = split_direction(direction)
+        if (target, source) in read:
+            pairs = [(theirs, ours) for ours, theirs in read[target, source]]
+        else:
+            pairs = read_pairs(files, direction, root)
+            pairs = pairs if files.keep_held_out else without_leaks(pairs, (source, target), held_out)
+        read[source, target] = pairs
+        yield TrainingText(f"{direction} {files.name}", (source, target), pairs, files.passes, files.shares)
 
 
 def sample_pairs(
@@ -163,14 +130,11 @@ def read_validation(recipe: Recipe, root: Path, vocabulary: Vocabulary) -> list[
     return sets
 
 
-def describe(corpora: list[EncodedCorpus]) -> list[str]:
-    """One line a corpus: pairs, target tokens, and its share of an epoch."""
-    tokens = np.array([len(c.target.flat) + len(c.target) for c in corpora])
-    shares = tokens * [c.passes for c in corpora]
-    if not shares.sum():
-        raise DataError("every training pair is too long; raise training.longest")
+def describe(epoch: Epoch) -> list[str]:
+    """One line a text of what an epoch reads: pairs, target tokens, and its share of the epoch."""
+    total = sum(text.target_tokens for text in epoch.texts)
     return [
-        f"{c.name}: {len(c.source):,} pairs, {tokens[i]:,} target tokens, x{c.passes:g} = "
-        f"{shares[i] / shares.sum():.1%} of an epoch of {int(shares.sum()):,}"
-        for i, c in enumerate(corpora)
+        f"{text.name}: {text.read:,} pairs ({text.read - len(text.source):,} too long), "
+        f"{text.target_tokens:,} target tokens = {text.target_tokens / total:.1%} of an epoch of {total:,}"
+        for text in epoch.texts
     ]

@@ -11,8 +11,10 @@ from tqdm import tqdm
 class Progress:
     """Speed and time left of a training run."""
 
-    def __init__(self, total: int, done: int) -> None:
-        self._bar = tqdm(total=total, initial=done, unit="step", disable=not sys.stderr.isatty(), dynamic_ncols=True)
+    def __init__(self, total: int, done: int, quiet: bool = False) -> None:
+        hidden = quiet or not sys.stderr.isatty()
+        self._bar = tqdm(total=total, initial=done, unit="step", disable=hidden, dynamic_ncols=True)
+        self._quiet = quiet
         self._total = total
         self._first = self._step = done
         self._started = self._reported = time.monotonic()
@@ -33,6 +35,8 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A line that stays."""
+        if self._quiet:
+            return
         self._bar.write(text, file=sys.stderr)
         sys.stderr.flush()
 

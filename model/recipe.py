@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from model.augmentation import Shares
 from model.config import ModelConfig
+from model.corpus import Pair, read_aligned, read_tsv
 from model.errors import CheckpointError, RecipeError
+from model.glosses import with_first_gloss
 
 Direction = Annotated[str, Field(pattern=r"^[a-z]{2,3}-[a-z]{2,3}$")]
 """Source and target language, e.g. `zh-en`."""
+Share = Annotated[float, Field(ge=0, le=1)]
+"""Share of the readings of a text that are changed in some way."""
 
 
 def split_direction(direction: str) -> tuple[str, str]:
@@ -38,6 +44,8 @@ class ParallelFiles(_Section):
     columns: tuple[str, ...] = ()
     files: dict[str, str] = {}
     directions: tuple[Direction, ...] = Field(min_length=1)
+    glosses: bool = False
+    """Whether the target column lists several meanings, as a dictionary does; the first short one is taken."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> ParallelFiles:
@@ -60,12 +68,24 @@ class TrainingFiles(ParallelFiles):
     """A training text and how often an epoch sees it."""
 
     passes: float = Field(1.0, gt=0)
-    """Times the text is read in one epoch, e.g. 0.5: a new random half each time."""
-    unmarked: float = Field(0.0, ge=0, le=1)
-    concatenated: float = Field(0.0, ge=0, le=2)
-    lowered: float = Field(0.0, ge=0, le=1)
-    misspelt: float = Field(0.0, ge=0, le=2)
-    renumbered: float = Field(0.0, ge=0, le=100)
+    """Times the text is read in one epoch, e.g. 0.5: one half, then the other."""
+    keep_held_out: bool = False
+    """Whether pairs stay that a held-out text of the recipe has, such as "Yes."; such lines are then not scored."""
+    vocabulary_sentences: int | None = Field(None, ge=0)
+    """Most pairs of this text that the vocabulary learns from; None: `vocabulary.sentences_per_file`."""
+    concatenated: Share = 0.0
+    renumbered: Share = 0.0
+    unmarked: Share = 0.0
+    lowered: Share = 0.0
+    titled: Share = 0.0
+    capitals: Share = 0.0
+    misspelt: Share = 0.0
+    carried: Share = 0.0
+
+    @property
+    def shares(self) -> Shares:
+        """What is changed in how many readings."""
+        return Shares(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Shares)})
 
 
 class ValidationFiles(ParallelFiles):
@@ -75,11 +95,12 @@ class ValidationFiles(ParallelFiles):
 
 
 class VocabularySection(_Section):
-    """How the vocabulary is trained: pieces, coverage, and at most how many sentences of a file."""
+    """How the vocabulary is trained: pieces, coverage, at most how many sentences of a file, tags kept for later."""
 
     size: int = Field(10_000, ge=300)
     character_coverage: float = Field(0.9998, gt=0.9, le=1.0)
     sentences_per_file: int = Field(100_000, ge=1)
+    reserved_languages: tuple[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], ...] = ()
 
 
 class TrainingSection(_Section):
@@ -89,17 +110,26 @@ class TrainingSection(_Section):
     """Most padded tokens of a batch, on the longer side."""
     longest: int = Field(128, ge=4)
     """Pairs with a longer side, in tokens, are left out (and counted in the log)."""
+    optimizer: Literal["adam", "muon"] = "adam"
+    """Muon is for the matrices of the layers; the rest has Adam either way."""
     max_steps: int = Field(10_000, ge=1)
+    schedule: Literal["paper", "constant"] = "paper"
     warmup_steps: int = Field(1000, ge=1)
     cooldown_steps: int = Field(0, ge=0)
+    learning_rate: float = Field(2e-3, gt=0)
+    """The rate of schedule "constant"."""
     learning_rate_factor: float = Field(1.0, gt=0)
+    """Multiplies the rate of schedule "paper"."""
     label_smoothing: float = Field(0.1, ge=0, lt=1)
+    sampled_words: int = Field(0, ge=0)
+    """Words that are no label of the batch which the softmax of a step sees, drawn anew each time; 0: all."""
     gradient_clip: float = Field(1.0, gt=0)
     checkpoint_every: int = Field(250, ge=1)
     average_last: int = Field(5, ge=1)
     validate_every: int = Field(1000, ge=1)
     log_every: int = Field(20, ge=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile_loss: bool = True
 
     @model_validator(mode="after")
     def _longest_fits(self) -> TrainingSection:
@@ -118,6 +148,8 @@ class Recipe(_Section):
     training: TrainingSection = TrainingSection()
     data: tuple[TrainingFiles, ...] = Field(min_length=1)
     validation: tuple[ValidationFiles, ...] = ()
+    test: tuple[ParallelFiles, ...] = ()
+    """Texts that the model's card reports scores on, which no training text may hold."""
 
     @model_validator(mode="after")
     def _architecture_fits(self) -> Recipe:
@@ -175,3 +207,20 @@ def load_recipe(path: Path) -> Recipe:
         raise RecipeError(
             f"{path}: {where or 'recipe'}: {what}{found}; model/recipes/README.md lists the fields"
         ) from error
+
+
+def read_pairs(files: ParallelFiles, direction: str, root: Path) -> list[Pair]:
+    """(source, target) pairs of one direction.
+
+    Raises:
+        DataError: a file or line cannot be used.
+    """
+    pairs = _read_pairs(files, direction, root)
+    return list(with_first_gloss(pairs)) if files.glosses else pairs
+
+
+def _read_pairs(files: ParallelFiles, direction: str, root: Path) -> list[Pair]:
+    source, target = split_direction(direction)
+    if files.path is not None:
+        return read_tsv(root / files.path, files.columns.index(source), files.columns.index(target))
+    return read_aligned(root / files.files[source], root / files.files[target])

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from model.transformer import Transformer
-from model.vocabulary import BOS_ID, EOS_ID, PAD_ID, UNK_ID
-
-NEVER = (PAD_ID, UNK_ID, BOS_ID)
-"""Ids that no search may choose."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,32 +39,41 @@ def next_log_probs(
     An output has at least one token: after the start alone the end token is impossible. With a `shortlist` [L] of ids
     all others are.
     """
+    config = model.config
     states = model.decode(prefixes, memory, source_mask)[:, -1]
-    logits = model.embedding.project(states).float()
-    logits[:, NEVER] = -torch.inf
+    logits = model.project(states).float()
+    logits[:, list(config.excluded_ids)] = -torch.inf
     if shortlist is not None:
         logits += torch.full_like(logits[0], -torch.inf).index_fill_(0, shortlist, 0.0)
     log_probs = logits.log_softmax(dim=-1)
+    log_probs[:, list(config.suppressed_ids)] = -torch.inf
     if prefixes.shape[1] == 1:
-        log_probs[:, EOS_ID] = -torch.inf
+        log_probs[:, config.eos_id] = -torch.inf
     return log_probs
 
 
 @torch.inference_mode()
 def greedy_search(
-    model: Transformer, source_ids: Tensor, source_mask: Tensor, max_output_tokens: int
+    model: Transformer,
+    source_ids: Tensor,
+    source_mask: Tensor,
+    max_output_tokens: int,
+    prefix: Sequence[int] = (),
 ) -> list[list[int]]:
-    """The most probable token at every step, for a batch [B, S] at once; ids without the end token."""
+    """The most probable token at every step after the start and `prefix`, for a batch [B, S] at once; ids without
+    these and the end token."""
+    start, end, padding = model.config.start_id, model.config.eos_id, model.config.pad_id
     memory = model.encode(source_ids, source_mask)
-    prefixes = torch.full((len(source_ids), 1), BOS_ID, dtype=torch.int64, device=source_ids.device)
+    begin = torch.tensor([start, *prefix], dtype=torch.int64, device=source_ids.device)
+    prefixes = begin.repeat(len(source_ids), 1)
     ended = torch.zeros(len(source_ids), dtype=torch.bool, device=source_ids.device)
     for _ in range(max_output_tokens):
         best = next_log_probs(model, prefixes, memory, source_mask).argmax(dim=-1)
-        prefixes = torch.cat([prefixes, best.masked_fill(ended, PAD_ID)[:, None]], dim=1)
-        ended |= best == EOS_ID
+        prefixes = torch.cat([prefixes, best.masked_fill(ended, padding)[:, None]], dim=1)
+        ended |= best == end
         if ended.all():
             break
-    return [[i for i in row if i not in (PAD_ID, EOS_ID)] for row in prefixes[:, 1:].tolist()]
+    return [[i for i in row if i not in (padding, end)] for row in prefixes[:, len(begin) :].tolist()]
 
 
 @torch.inference_mode()
@@ -83,7 +89,7 @@ def beam_search(
     """The best hypotheses of one source [S], best first; ties keep the earlier beam and the smaller id."""
     source_mask = torch.ones(1, len(source_ids), dtype=torch.bool, device=source_ids.device)
     memory = model.encode(source_ids[None], source_mask)
-    beams: list[tuple[float, tuple[int, ...]]] = [(0.0, (BOS_ID,))]
+    beams: list[tuple[float, tuple[int, ...]]] = [(0.0, (model.config.start_id,))]
     done: list[ReferenceHypothesis] = []
     for length in range(1, max_output_tokens + 1):
         prefixes = torch.tensor([ids for _, ids in beams], device=source_ids.device)
@@ -98,7 +104,7 @@ def beam_search(
                 break  # only impossible tokens are left, which a tiny vocabulary reaches
             origin, token = divmod(place, log_probs.shape[1])
             ids = previous[origin][1]
-            if token != EOS_ID:
+            if token != model.config.eos_id:
                 beams.append((total, (*ids, token)))
             elif rank < beam_size:
                 done.append(ReferenceHypothesis(ids[1:], total, total / length**length_penalty, True))

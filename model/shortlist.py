@@ -51,6 +51,7 @@ class Shortlist:
             always[lexicon.frequent] = True
             self._always[vocabulary.tag_id(language)] = always
         self._size = len(vocabulary)
+        self._carriers = list(vocabulary.carrier_ids)
         self._never = [PAD_ID, UNK_ID, BOS_ID, *map(vocabulary.tag_id, vocabulary.languages)]
 
     def of(self, source_ids: Sequence[int]) -> IntArray:
@@ -60,9 +61,11 @@ class Shortlist:
         if tag in self._always:
             wanted = self._always[tag].copy()
             wanted[self._likely[tag][np.asarray(source_ids)]] = True
-            wanted[list(source_ids)] = True
         else:
             wanted = np.ones(self._size, np.bool_)
+        # Carriers are copied, never made up.
+        wanted[self._carriers] = False
+        wanted[list(source_ids)] = True
         wanted[EOS_ID] = True
         wanted[self._never] = False
         return np.flatnonzero(wanted)

@@ -7,18 +7,18 @@ Masks are True where attention may look.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from model.attention import MultiHeadAttention, causal_mask
-from model.config import ModelConfig
+from model.config import Activation, ModelConfig
 from model.dropout import Dropout
 from model.positions import LearnedPositions, SinusoidalPositions
-from model.vocabulary import PAD_ID
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -30,11 +30,21 @@ class Attention:
     cross: tuple[Tensor, ...]  # L x [B, H, T, S]
 
 
-class FeedForward(nn.Module):
-    """Two linear maps with a ReLU between, the same at every position (section 3.3)."""
+_ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "relu": functional.relu,
+    "gelu": functional.gelu,
+    "gelu_tanh": functools.partial(functional.gelu, approximate="tanh"),
+    "gelu_sigmoid": lambda x: x * torch.sigmoid(1.702 * x),
+    "swish": functional.silu,
+}
 
-    def __init__(self, d_model: int, d_ff: int) -> None:
+
+class FeedForward(nn.Module):
+    """Two linear maps with a ReLU, or another activation, between; the same at every position (section 3.3)."""
+
+    def __init__(self, d_model: int, d_ff: int, activation: Activation = "relu") -> None:
         super().__init__()
+        self.activation = activation
         self.inner = nn.Linear(d_model, d_ff)
         self.outer = nn.Linear(d_ff, d_model)
         for projection in (self.inner, self.outer):
@@ -43,8 +53,13 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, D] -> [B, T, D]."""
-        y: Tensor = self.outer(functional.relu(self.inner(x)))
+        y: Tensor = self.outer(_ACTIVATIONS[self.activation](self.inner(x)))
         return y
+
+
+def _norm(config: ModelConfig) -> nn.Module:
+    kind = nn.LayerNorm if config.norm_kind == "layer" else nn.RMSNorm
+    return kind(config.d_model, eps=config.norm_epsilon)
 
 
 class Residual(nn.Module):
@@ -56,7 +71,7 @@ class Residual(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(config.d_model)
+        self.norm = _norm(config)
         self.dropout = Dropout(config.dropout)
         self.pre = config.norm == "pre"
 
@@ -74,7 +89,7 @@ class EncoderLayer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.self_attention = MultiHeadAttention(config.d_model, config.num_heads)
-        self.feed_forward = FeedForward(config.d_model, config.d_ff)
+        self.feed_forward = FeedForward(config.d_model, config.d_ff, config.activation)
         self.residuals = nn.ModuleList(Residual(config) for _ in range(2))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -95,9 +110,9 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.self_attention = MultiHeadAttention(config.d_model, config.num_heads)
-        self.cross_attention = MultiHeadAttention(config.d_model, config.num_heads)
-        self.feed_forward = FeedForward(config.d_model, config.d_ff)
+        self.self_attention = MultiHeadAttention(config.d_model, config.heads_of_decoder)
+        self.cross_attention = MultiHeadAttention(config.d_model, config.heads_of_decoder)
+        self.feed_forward = FeedForward(config.d_model, config.d_ff_of_decoder, config.activation)
         self.residuals = nn.ModuleList(Residual(config) for _ in range(3))
 
     def forward(self, x: Tensor, memory: Tensor, mask: Tensor, memory_mask: Tensor) -> Tensor:
@@ -131,40 +146,73 @@ def _recording(
 
 
 class Embedding(nn.Module):
-    """Tokens and positions as vectors; the same matrix projects the decoder's output (section 3.4)."""
+    """Tokens and positions as vectors; the same matrix may project the decoder's output (section 3.4)."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, vocabulary_size: int) -> None:
         super().__init__()
-        self.tokens = nn.Embedding(config.vocabulary_size, config.d_model, padding_idx=PAD_ID)
+        padding = config.pad_id if config.pad_id < vocabulary_size else None
+        self.tokens = nn.Embedding(vocabulary_size, config.d_model, padding_idx=padding)
         nn.init.normal_(self.tokens.weight, std=config.d_model**-0.5)
-        positions = SinusoidalPositions if config.positions == "sinusoidal" else LearnedPositions
-        self.positions = positions(config.max_positions, config.d_model)
+        rows = config.position_offset + config.max_positions
+        if config.positions == "sinusoidal":
+            self.positions: nn.Module = SinusoidalPositions(rows, config.d_model, config.position_layout)
+        else:
+            self.positions = LearnedPositions(rows, config.d_model)
+        self.offset = config.position_offset
+        self.norm = _norm(config) if config.embedding_norm else nn.Identity()
         self.dropout = Dropout(config.dropout)
-        self.scale = math.sqrt(config.d_model)
+        self.scale = math.sqrt(config.d_model) if config.scale_embedding else 1.0
 
     def forward(self, ids: Tensor, positions: Tensor) -> Tensor:
         """ids [B, T], positions broadcastable to [B, T] -> [B, T, D]."""
-        vectors: Tensor = self.dropout(self.tokens(ids) * self.scale + self.positions(positions))
+        tokens = self.tokens(ids) if self.scale == 1.0 else self.tokens(ids) * self.scale
+        places = positions if self.offset == 0 else positions + self.offset
+        vectors: Tensor = self.dropout(self.norm(tokens + self.positions(places)))
         return vectors
 
-    def project(self, states: Tensor) -> Tensor:
-        """states [..., D] -> logits [..., V]."""
-        return functional.linear(states, self.tokens.weight)
+
+class Output(nn.Module):
+    """The output projection where it is not just the target embedding's matrix."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.weight = None if config.tied_output else nn.Parameter(torch.zeros(config.output_size, config.d_model))
+        self.bias = nn.Parameter(torch.zeros(config.output_size)) if config.output_bias else None
 
 
 class Transformer(nn.Module):
-    """Source ids to memory to target logits. One embedding matrix serves source, target and output projection."""
+    """Source ids to memory to target logits.
+
+    In the paper, and in our own networks, one embedding matrix serves source, target and output projection; in others
+    (`model.config`) each may have its own, and tokens a bias.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = Embedding(config)
+        self.embedding = Embedding(config, config.vocabulary_size)
+        self.own_target_embedding = None if config.shared_embedding else Embedding(config, config.output_size)
+        self.output = Output(config)
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_layers))
         self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
         # Pre-norm leaves the sum of residuals unnormalised: one norm closes each stack.
-        closing = nn.LayerNorm if config.norm == "pre" else nn.Identity
-        self.encoder_norm = closing(config.d_model)
-        self.decoder_norm = closing(config.d_model)
+        closes = config.norm == "pre"
+        self.encoder_norm = _norm(config) if closes else nn.Identity()
+        self.decoder_norm = _norm(config) if closes else nn.Identity()
+
+    @property
+    def target_embedding(self) -> Embedding:
+        """Embedding of the tokens the decoder reads."""
+        return self.own_target_embedding or self.embedding
+
+    @property
+    def output_weight(self) -> Tensor:
+        """The output projection's matrix [V, D]."""
+        return self.target_embedding.tokens.weight if self.output.weight is None else self.output.weight
+
+    def project(self, states: Tensor) -> Tensor:
+        """states [..., D] -> logits [..., V]."""
+        return functional.linear(states, self.output_weight, self.output.bias)
 
     def encode(self, source_ids: Tensor, source_mask: Tensor) -> Tensor:
         """source_ids [B, S], source_mask [B, S] -> memory [B, S, D]."""
@@ -176,7 +224,7 @@ class Transformer(nn.Module):
 
     def decode(self, target_ids: Tensor, memory: Tensor, source_mask: Tensor) -> Tensor:
         """target_ids [B, T] (starting with BOS) -> states [B, T, D]; row t has seen target_ids[:, :t+1]."""
-        x = self.embedding(target_ids, _positions(target_ids))
+        x = self.target_embedding(target_ids, _positions(target_ids))
         mask = causal_mask(target_ids.shape[1], target_ids.device)
         for layer in self.decoder:
             x = layer(x, memory, mask, source_mask[:, None, :])
@@ -186,24 +234,45 @@ class Transformer(nn.Module):
     def forward(self, source_ids: Tensor, source_mask: Tensor, target_ids: Tensor) -> Tensor:
         """Teacher-forced logits [B, T, V]; target_ids [B, T] starts with BOS."""
         memory = self.encode(source_ids, source_mask)
-        return self.embedding.project(self.decode(target_ids, memory, source_mask))
+        return self.project(self.decode(target_ids, memory, source_mask))
 
     def with_attention(self, source_ids: Tensor, source_mask: Tensor, target_ids: Tensor) -> tuple[Tensor, Attention]:
         """`forward`, and every attention weight."""
+        states, attention = self.states_with_attention(source_ids, source_mask, target_ids)
+        return self.project(states), attention
+
+    def states_with_attention(
+        self, source_ids: Tensor, source_mask: Tensor, target_ids: Tensor
+    ) -> tuple[Tensor, Attention]:
+        """What `project` makes logits of [B, T, D], and every attention weight."""
         encoder_weights, decoder_weights, cross_weights = [], [], []
         memory = self.embedding(source_ids, _positions(source_ids))
         for layer in self.encoder:
             memory, weights = layer.with_weights(memory, source_mask[:, None, :])
             encoder_weights.append(weights)
         memory = self.encoder_norm(memory)
-        x = self.embedding(target_ids, _positions(target_ids))
+        x = self.target_embedding(target_ids, _positions(target_ids))
         mask = causal_mask(target_ids.shape[1], target_ids.device)
         for layer in self.decoder:
             x, weights, cross = layer.with_weights(x, memory, mask, source_mask[:, None, :])
             decoder_weights.append(weights)
             cross_weights.append(cross)
-        logits = self.embedding.project(self.decoder_norm(x))
-        return logits, Attention(tuple(encoder_weights), tuple(decoder_weights), tuple(cross_weights))
+        return self.decoder_norm(x), Attention(tuple(encoder_weights), tuple(decoder_weights), tuple(cross_weights))
+
+    @classmethod
+    def from_weights(cls, config: ModelConfig, weights: Mapping[str, Tensor]) -> Transformer:
+        """A network in evaluation mode that holds these very tensors: nothing is copied, nor made up first.
+
+        Raises:
+            RuntimeError: names or shapes differ from the config's; the message lists them.
+        """
+        with torch.device("meta"):
+            model = cls(config)
+        model.load_state_dict(dict(weights), assign=True)
+        for module in model.modules():
+            if isinstance(module, SinusoidalPositions):
+                module.make_table()
+        return model.eval()
 
     def num_parameters(self) -> int:
         """Trainable numbers; the shared embedding counts once."""

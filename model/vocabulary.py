@@ -6,6 +6,8 @@ own mark of a space, comes back as a space, and half a surrogate pair, which UTF
 
 A direction is chosen by one tag, the target language, in front of the source: `<2en> ▁Je ▁suis ▁étudiant . </s>`. Text
 cannot contain a tag: "<2en>" in a text is five characters like any others.
+
+The carriers of `model.carriers` are pieces of their own, with no space added or lost beside them.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 
 import sentencepiece
 
+from model.carriers import CARRIERS
 from model.errors import VocabularyError
 
 PAD_ID = 0
@@ -67,6 +70,12 @@ class Vocabulary:
         """Languages that have a tag, in alphabetical order."""
         return tuple(sorted(self._tags))
 
+    @property
+    def carrier_ids(self) -> tuple[int, ...]:
+        """Ids of the pieces that are carriers, in the order of `CARRIERS`; none in a vocabulary made without them."""
+        found = (self._processor.PieceToId(carrier) for carrier in CARRIERS)
+        return tuple(int(index) for index in found if index != UNK_ID)
+
     def tag_id(self, language: str) -> int:
         """Id of the tag for the target language.
 
@@ -82,19 +91,41 @@ class Vocabulary:
 
     def encode(self, text: str) -> list[int]:
         """Pieces of `text`, without any special token."""
-        ids: list[int] = self._processor.EncodeAsIds(_encodable(text))
+        ids: list[int] = self._processor.EncodeAsIds(as_encodable(text))
         return ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode` of many texts, in parallel."""
         ids: list[list[int]] = self._processor.Encode(
-            [_encodable(text) for text in texts], out_type=int, num_threads=os.cpu_count() or 1
+            [as_encodable(text) for text in texts], out_type=int, num_threads=os.cpu_count() or 1
         )
         return ids
 
     def encode_source(self, text: str, target_language: str) -> list[int]:
         """What the encoder reads: target-language tag, pieces, end token."""
         return [self.tag_id(target_language), *self.encode(text), EOS_ID]
+
+    @property
+    def source_size(self) -> int:
+        """Tokens a source may consist of."""
+        return len(self)
+
+    @property
+    def unknown_id(self) -> int:
+        """What stands for characters that have no piece; never in fact, for there are pieces for bytes."""
+        return UNK_ID
+
+    def encode_target(self, text: str) -> list[int]:
+        """Pieces of a target text: both sides share one vocabulary."""
+        return self.encode(text)
+
+    def source_frame(self, source: str, target: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Ids before and behind the pieces of a source: the target language's tag, and the end token."""
+        return (self.tag_id(target),), (EOS_ID,)
+
+    def target_prefix(self, target: str) -> tuple[int, ...]:
+        """Ids that an output begins with before its text: none."""
+        return ()
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`; special tokens and tags vanish, bytes that are not UTF-8 become U+FFFD."""
@@ -127,8 +158,12 @@ class Vocabulary:
         """The piece of each id as the model sees it, e.g. `▁suis`, `</s>`, `<2en>`."""
         return [str(self._processor.IdToPiece(int(i))) for i in ids]
 
+    def source_pieces(self, ids: Sequence[int]) -> list[str]:
+        """The same of source ids."""
+        return self.pieces(ids)
 
-def _encodable(text: str) -> str:
+
+def as_encodable(text: str) -> str:
     """`text` with U+FFFD in place of each half of a surrogate pair."""
     try:
         text.encode("utf-8")
@@ -178,6 +213,7 @@ def train_vocabulary(
             remove_extra_whitespaces=False,
             split_digits=True,
             control_symbols=[language_tag(language) for language in languages],
+            user_defined_symbols=list(CARRIERS),
             pad_id=PAD_ID,
             unk_id=UNK_ID,
             bos_id=BOS_ID,

@@ -36,7 +36,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     target_language = options.direction.partition("-")[2]
     search = SearchOptions(beam_size=options.beam, length_penalty=options.length_penalty)
     with BlockingEngine(EngineConfig(directory=options.bundle, threads=options.threads, max_rows=128)) as loaded:
-        reader = reader_for(options.direction, loaded.manifest.directions, loaded.vocabulary)
+        reader = reader_for(options.direction, loaded.manifest.pairs(), loaded.vocabulary)
         hypotheses = translate_lines(loaded, [source for source, _ in pairs], reader, target_language, search)
     texts = [loaded.vocabulary.decode(hypothesis.target_ids) for hypothesis in hypotheses]
     if options.output:

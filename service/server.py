@@ -7,6 +7,8 @@ import functools
 import json
 import logging
 import signal
+import socket
+import sys
 import time
 from types import FrameType
 from typing import Any, cast
@@ -23,6 +25,10 @@ _log = logging.getLogger("attend")
 
 _LAST_REPLIES_SECONDS = 2.0
 """After the time for requests under way is over: to tell those that are left."""
+BOTH = "::"
+"""The address that is every one of IPv4 and of IPv6."""
+UNIX = "unix:"
+"""What an address begins with that is the path of a Unix socket."""
 _MOST_HEAD_BYTES = 16_384
 """Of a request line and headers that do not end, beside what came first; the parser has no limit of its own."""
 
@@ -51,6 +57,22 @@ class Server(uvicorn.Server):
         # Only noted: it may have come while a lock is held that stopping needs.
         self._stopping = True
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; uvicorn by itself takes `::` for IPv6 alone."""
+        if sockets is None and self.config.host == BOTH:
+            sockets = [await self._listen_on_both()]
+        await super().startup(sockets)
+
+    async def _listen_on_both(self) -> socket.socket:
+        try:
+            return socket.create_server(
+                (BOTH, self.config.port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=self.config.backlog
+            )
+        except OSError as error:
+            _log.error("cannot listen on %s, port %d: %s", BOTH, self.config.port, error)
+            await self.lifespan.shutdown()
+            sys.exit(1)
+
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: whether to stop now."""
         if self._stopping and not self.should_exit:
@@ -75,30 +97,44 @@ def _config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         Connection,
         header_seconds=settings.header_timeout_ms / 1000,
         write_seconds=settings.write_timeout_ms / 1000,
+        idle_seconds=settings.keep_alive_ms / 1000,
     )
+    is_path = settings.host.startswith(UNIX)
     return uvicorn.Config(
         app,
-        host=settings.host,
+        host="" if is_path else settings.host,
         port=settings.port,
+        uds=settings.host.removeprefix(UNIX) if is_path else None,
         http=cast(type[asyncio.Protocol], connection),
         ws="none",
         lifespan="on",
         log_config=None,
         log_level=settings.log_level,
         access_log=False,
+        # Read by ourselves, for what they say of the address: see service/api/origin.py.
+        proxy_headers=False,
         # Connections that are still open when all is answered: they have clients that do not read.
         timeout_graceful_shutdown=int(_LAST_REPLIES_SECONDS),
     )
 
 
+_NEVER_SECONDS = 10**9
+
+
 class Connection(HttpToolsProtocol):
-    """uvicorn's connection, closed when a client takes too long with its headers or with the answer.
+    """uvicorn's connection, closed when a client takes too long with its headers or with the answer, or asks nothing
+    for a while.
 
     Bodies have their time limit where they are read.
     """
 
-    def __init__(self, *arguments: Any, header_seconds: float, write_seconds: float, **named: Any) -> None:
+    def __init__(
+        self, *arguments: Any, header_seconds: float, write_seconds: float, idle_seconds: float, **named: Any
+    ) -> None:
         super().__init__(*arguments, **named)
+        # There are timers of our own for what uvicorn's would be for.
+        self.timeout_keep_alive = _NEVER_SECONDS
+        self._idle_seconds = idle_seconds
         self._header_seconds = header_seconds
         self._write_seconds = write_seconds
         self._header_timer: asyncio.TimerHandle | None = None
@@ -109,7 +145,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The first request is expected."""
         super().connection_made(transport)
-        self._expect_headers()
+        self._expect_request()
 
     def data_received(self, data: bytes) -> None:
         """No matter how often something comes: until the headers are complete, time runs."""
@@ -126,8 +162,9 @@ class Connection(HttpToolsProtocol):
                 self.send_400_response(f"request line and headers must not be longer than {_MOST_HEAD_BYTES} bytes")
 
     def on_message_begin(self) -> None:
-        """The parser sees the first byte of a request."""
+        """The parser sees the first byte of a request: from now on its headers have their time."""
         self._in_head, self._head_bytes = True, 0
+        self._expect_headers()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -141,8 +178,10 @@ class Connection(HttpToolsProtocol):
         self._cancel_timers()
         if self.transport.get_write_buffer_size():
             self._write_timer = self.loop.call_later(self._write_seconds, self._give_up_writing)
-        if self.cycle.response_complete:  # not if the next request was there already
+        if self._in_head:
             self._expect_headers()
+        elif self.cycle.response_complete:  # not if the next request was there already
+            self._expect_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing to wait for."""
@@ -165,8 +204,16 @@ class Connection(HttpToolsProtocol):
             self.transport.write("\r\n".join(lines).encode() + body)
         self.transport.close()
 
+    def _expect_request(self) -> None:
+        self._expect(self._idle_seconds)
+
     def _expect_headers(self) -> None:
-        self._header_timer = self.loop.call_later(self._header_seconds, self.transport.abort)
+        self._expect(self._header_seconds)
+
+    def _expect(self, seconds: float) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+        self._header_timer = self.loop.call_later(seconds, self.transport.abort)
 
     def _give_up_writing(self) -> None:
         if self.transport.get_write_buffer_size():

@@ -29,7 +29,11 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
     bundle: Path = Field(Path("bundles/attend-zh-fr-en-int8"), description="Directory of the model to serve.")
-    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
+    host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address to listen on; `::`: every one of IPv4 and of IPv6; `unix:` and a path: a Unix socket.",
+    )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 lets the system choose.")
     device: Device = Field("auto", description="Where the model runs; auto: CUDA if it works.")
     sessions: int = Field(
@@ -71,7 +75,12 @@ class Settings(BaseSettings):
     max_json_depth: int = Field(16, ge=2, le=500, description="Arrays and objects inside one another in a body.")
     max_alternatives: int = Field(7, ge=0, le=7, description="Alternatives a request may ask for.")
     max_beam_size: int = Field(8, ge=1, le=8, description="Beam size a request may ask for.")
-    beam_size: int = Field(1, ge=1, le=8, description="Beam size of requests that name none; 1 is greedy.")
+    beam_size: int = Field(
+        4,
+        ge=1,
+        le=8,
+        description="Beam size of requests that name none, at most the one they may ask for; 1 is greedy.",
+    )
     strict_fields: bool = Field(False, description="Refuse unknown fields of `/translate`, which else are ignored.")
     cors_origins: str = Field(
         "*", description="Origins whose pages may call the service, separated by commas; `*`: all; `none`: no others."
@@ -84,10 +93,14 @@ class Settings(BaseSettings):
         description="Addresses of proxies whose `Forwarded` and `X-Forwarded-*` headers count, separated by commas.",
     )
     keep_alive_ms: int = Field(
-        75_000, ge=1, description="Time a connection may rest between two requests; more than proxies keep theirs."
+        75_000,
+        ge=1,
+        description="A connection on which no request begins for so long is closed; proxies keep theirs for less.",
     )
     header_timeout_ms: int = Field(
-        10_000, ge=1, description="A connection that has not sent the headers of a request after this time is closed."
+        10_000,
+        ge=1,
+        description="Time the headers of a request may take, from its first byte; then the connection is closed.",
     )
     body_timeout_ms: int = Field(10_000, ge=1, description="Time to receive the body of a request; longer is 408.")
     write_timeout_ms: int = Field(
@@ -107,11 +120,18 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _fit_together(self) -> Settings:
         for least, most in _ORDER:
-            if getattr(self, least) > getattr(self, most):
+            # A limit on beams alone also limits what requests get that name none.
+            chosen = least in self.model_fields_set or least != "beam_size"
+            if chosen and getattr(self, least) > getattr(self, most):
                 raise ValueError(f"{variable(least)} must not be larger than {variable(most)}")
         if self.max_alternatives >= self.max_beam_size:
             raise ValueError(f"{variable('max_alternatives')} must be smaller than {variable('max_beam_size')}")
         return self
+
+    @property
+    def usual_beam_size(self) -> int:
+        """Beam size of requests that name none."""
+        return min(self.beam_size, self.max_beam_size)
 
     def engine_config(self) -> EngineConfig:
         """What the engines need of it."""

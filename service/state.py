@@ -144,7 +144,7 @@ class ServiceState:
 
     def _make_model(self, loaded: LoadedEngine) -> Model:
         manifest = loaded.manifest
-        directions = Directions.parse(manifest.directions)
+        directions = Directions.parse(manifest.pairs())
         translator = Translator(
             pool=loaded.pool,
             vocabulary=loaded.vocabulary,

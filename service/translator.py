@@ -14,10 +14,10 @@ from typing import TypeVar
 import numpy as np
 
 from model.bundle import Limits
-from model.vocabulary import Vocabulary
+from model.tokenizers import Tokenizer
 from service.engine.pool import Pool
 from service.engine.types import Answer, Job
-from service.errors import InternalError, ServiceError, TextLimitError
+from service.errors import InternalError, InvalidFieldError, ServiceError, TextLimitError
 from service.explain.details import Answers, DetailOptions, Inspection, Side
 from service.explain.inspector import Inspector
 from service.failures import engine_errors, service_error
@@ -49,7 +49,6 @@ THREAD_CHARACTERS = 2000
 """Requests with more characters than this are split, tokenised and put together off the event loop."""
 FEWEST_BYTES, MOST_BYTES = 2, 12
 """Of JSON for a token: French has 3 to 11, Chinese 4, or 8 written as escapes. Digits in a row have fewer."""
-_TAG_AND_END = 2
 _TOO_MANY = 1_000_000
 
 _Result = TypeVar("_Result")
@@ -81,7 +80,7 @@ class Translator:
     """Translates texts with one engine; any number of requests at once."""
 
     pool: Pool
-    vocabulary: Vocabulary
+    vocabulary: Tokenizer
     directions: Directions
     readers: Mapping[str, Reader]
     """One for each of the sources of `directions`."""
@@ -133,7 +132,7 @@ class Translator:
             answers = await self._decode(
                 [each for plan in plans for each in plan.trials], deadline, characters, options
             )
-            words = await self._words(plans, reader.direction(target), deadline)
+            words = await self._words(plans, reader.pair(target), deadline)
             finish = functools.partial(self._finish, plans, words, source, target, options)
             translations = await _off_loop_if_long(characters, finish)
         timing = _timing(tokenize, answers)
@@ -143,7 +142,8 @@ class Translator:
         return TranslatedTexts(translations, timing)
 
     def _plan(self, texts: Sequence[str], reader: Reader, target: str, options: TranslationOptions) -> list[Plan]:
-        prefix = tuple(self.vocabulary.encode(options.target_prefix.strip()))
+        prefix = self._prefix(options.target_prefix.strip())
+        limit = self.limits.source_tokens - sum(map(len, reader.frame(target)))
         readings = _Readings(reader, target)
         plans, tokens = [], 0
         for text in texts:
@@ -151,7 +151,7 @@ class Translator:
                 text,
                 reader.language,
                 readings.count_tokens,
-                self.limits.source_tokens - _TAG_AND_END,
+                limit,
                 options.terms,
                 has_tags=options.has_tags,
             )
@@ -175,13 +175,20 @@ class Translator:
             raise TextLimitError(tokens, self.max_tokens, " tokens")
         return plans
 
+    def _prefix(self, text: str) -> tuple[int, ...]:
+        prefix = tuple(self.vocabulary.encode_target(text))
+        if self.vocabulary.unknown_id in prefix:
+            raise InvalidFieldError("target_prefix has characters that this model cannot write")
+        return prefix
+
     def _part(
         self, readings: _Readings, options: TranslationOptions, prefix: tuple[int, ...], place: Span, sentence: Sentence
     ) -> Part:
         ready = readings.of(sentence)
-        search = options.search(len(ready.source_ids), self.limits, prefix)
+        silent = self.vocabulary.target_prefix(ready.target)
+        search = options.search(len(ready.source_ids), self.limits, prefix, silent)
         if ready.required:
-            room = search.max_output_tokens - len(prefix) - 1
+            room = search.max_output_tokens - len(prefix) - len(silent) - 1
             search = dataclasses.replace(search, required=ready.required[:room], stops=ready.stops)
         forbidden = readings.reader.carriers.forbidden(ready.read.text, ready.required)
         if forbidden:
@@ -215,7 +222,7 @@ class Translator:
                 again.append(trials)
         return again
 
-    async def _words(self, plans: Sequence[Plan], direction: str, deadline: float) -> dict[int, Words]:
+    async def _words(self, plans: Sequence[Plan], pair: tuple[str, str], deadline: float) -> dict[int, Words]:
         """The words of parts of which something was set aside and of their translations, by `id` of the part."""
         parts = [
             part
@@ -225,7 +232,7 @@ class Translator:
         ]
         if not parts:
             return {}
-        inspections = [self._inspection(part, direction) for part in parts]
+        inspections = [self._inspection(part, pair) for part in parts]
         try:
             done = await self.inspector.run(inspections, deadline)
         except ServiceError as error:
@@ -234,12 +241,12 @@ class Translator:
             return {}
         return {id(part): _words_of(each) for part, each in zip(parts, done, strict=True)}
 
-    def _inspection(self, part: Part, direction: str) -> Inspection:
+    def _inspection(self, part: Part, pair: tuple[str, str]) -> Inspection:
         assert part.prepared is not None
         read, best = part.prepared.read.text, part.hypotheses[0]
-        source = Side(read, 0, part.prepared.source_ids[1:-1], tuple(self.vocabulary.encode_spans(read)))
+        source = Side(read, 0, part.prepared.pieces, tuple(self.vocabulary.encode_spans(read)))
         target = Side.of_target(best.target_ids, 0, self.vocabulary)
-        return self.inspector.of_sides(source, target, best, direction, DetailOptions(alignment=True))
+        return self.inspector.of_sides(source, target, best, pair, DetailOptions(alignment=True))
 
     def _finish(
         self,
@@ -250,7 +257,7 @@ class Translator:
         options: TranslationOptions,
     ) -> tuple[Translation | ServiceError, ...]:
         assembler = Assembler(
-            self.vocabulary, self.inspector, source, target, self.readers[source].direction(target), options
+            self.vocabulary, self.inspector, source, target, self.readers[source].pair(target), options
         )
         texts: list[Translation | ServiceError] = []
         for index, plan in enumerate(plans):
@@ -337,7 +344,7 @@ class _Readings:
     def count_tokens(self, sentence: Sentence) -> int:
         """Its pieces; more than any limit if there are not so many carriers."""
         ready = self.of(sentence)
-        return len(ready.source_ids) - _TAG_AND_END if len(ready.carried) == len(sentence.spans) else _TOO_MANY
+        return len(ready.pieces) if len(ready.carried) == len(sentence.spans) else _TOO_MANY
 
 
 async def _off_loop_if_long(characters: int, work: Callable[[], _Result]) -> _Result:

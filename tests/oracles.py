@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from types import SimpleNamespace
 
 import torch
 from torch import Tensor, nn
 
 from model.attention import MultiHeadAttention
-from model.reference_search import NEVER, ReferenceHypothesis
+from model.config import ModelConfig
+from model.reference_search import ReferenceHypothesis
 from model.transformer import DecoderLayer, EncoderLayer, FeedForward, Residual, Transformer
 from model.vocabulary import BOS_ID, EOS_ID, PAD_ID
 
@@ -34,7 +34,11 @@ class TableModel:
 
     def __init__(self, table: Tensor) -> None:
         self.table = table  # [T, V, V]
-        self.embedding = SimpleNamespace(project=lambda states: states.clone())
+        self.config = ModelConfig(vocabulary_size=table.shape[-1])
+
+    def project(self, states: Tensor) -> Tensor:
+        """The states are the logits."""
+        return states.clone()
 
     @classmethod
     def random(cls, seed: int, *, length: int, words: int) -> TableModel:
@@ -59,8 +63,8 @@ def log_prob_of(
     source_mask = torch.ones(1, len(source_ids), dtype=torch.bool)
     memory = model.encode(source_ids[None], source_mask)
     states = model.decode(torch.tensor([[BOS_ID, *forced[:-1]]]), memory, source_mask)
-    logits = model.embedding.project(states)[0]
-    logits[:, NEVER] = -torch.inf
+    logits = model.project(states)[0]
+    logits[:, list(model.config.excluded_ids)] = -torch.inf
     return float(logits.log_softmax(-1)[torch.arange(len(forced)), torch.tensor(forced)].double().sum())
 
 

@@ -93,7 +93,7 @@ def admitted(request: Request, state: ServiceState) -> Iterator[Model]:
 
 def default_options(settings: Settings) -> TranslationOptions:
     """How texts are translated whose contract leaves it to the service."""
-    return TranslationOptions(beam_size=settings.beam_size)
+    return TranslationOptions(beam_size=settings.usual_beam_size)
 
 
 async def answered(request: Request, settings: Settings, model: Model, wish: Wish, began: float) -> Answers:

@@ -309,7 +309,7 @@ def _options(body: TranslateRequest, state: ServiceState, model: Model) -> Trans
     _check_lengths(body, model.manifest.limits.target_tokens)
     alternatives = max(body.alternatives, 0)
     return TranslationOptions(
-        beam_size=max(body.beam_size or settings.beam_size, alternatives + 1),
+        beam_size=max(body.beam_size or settings.usual_beam_size, alternatives + 1),
         alternatives=alternatives,
         length_penalty=1.0 if body.length_penalty is None else body.length_penalty,
         repetition_penalty=body.repetition_penalty or 1.0,

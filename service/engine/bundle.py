@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from model.bundle import VOCABULARY_FILE, Manifest, read_manifest
+from model.bundle import Manifest, read_manifest
 from model.errors import BundleError
-from model.lexical import LexicalTable, lexical_tables
+from model.lexical import LEXICAL_FILE, LexicalTable, lexical_tables
 from model.shortlist import SHORTLIST_FILE, Shortlist, load_shortlist
+from model.tokenizers import Tokenizer, load_tokenizer
 from model.vocabulary import Vocabulary
 
 
@@ -18,7 +19,7 @@ class Bundle:
 
     directory: Path
     manifest: Manifest
-    vocabulary: Vocabulary
+    vocabulary: Tokenizer
 
     @classmethod
     def read(cls, directory: Path) -> Bundle:
@@ -29,19 +30,21 @@ class Bundle:
             VocabularyError: its vocabulary is.
         """
         manifest = read_manifest(directory)
-        vocabulary = Vocabulary.load(directory / VOCABULARY_FILE)
-        if len(vocabulary) != manifest.vocabulary_size:
-            raise BundleError(
-                f"{directory}: {len(vocabulary)} pieces in the vocabulary, not as many as the manifest says"
-            )
-        return cls(directory, manifest, vocabulary)
+        return cls(directory, manifest, load_tokenizer(directory, manifest))
 
     def shortlist(self) -> Shortlist | None:
         """Which tokens a sentence's output may have; None: all of the vocabulary."""
         if "columns" not in self.manifest.graphs:
             return None
-        return load_shortlist(self.directory / SHORTLIST_FILE, self.vocabulary)
+        return load_shortlist(self.directory / SHORTLIST_FILE, self._own_vocabulary("a shortlist"))
 
     def lexical_tables(self) -> dict[str, LexicalTable]:
         """How pieces translate each other, by direction, for those that are aligned by `hmm`."""
-        return dict(lexical_tables(self.directory, self.manifest, self.vocabulary))
+        if LEXICAL_FILE not in self.manifest.files:
+            return {}
+        return dict(lexical_tables(self.directory, self.manifest, self._own_vocabulary("lexical tables")))
+
+    def _own_vocabulary(self, what: str) -> Vocabulary:
+        if not isinstance(self.vocabulary, Vocabulary):
+            raise BundleError(f"{self.directory}: has {what}, which only our own tokeniser can have")
+        return self.vocabulary

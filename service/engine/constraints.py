@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from model.vocabulary import BOS_ID, EOS_ID
+from model.bundle import OWN_IDS, SpecialIds
 from service.engine.types import SearchOptions
 
 Change = tuple[float, float]
@@ -20,17 +20,16 @@ FORBIDDEN: Change = (1.0, -math.inf)
 # best before and as many more as were changed.
 
 
-def changes(target_ids: Sequence[int], options: SearchOptions) -> dict[int, Change]:
+def changes(target_ids: Sequence[int], options: SearchOptions, special: SpecialIds = OWN_IDS) -> dict[int, Change]:
     """What changes for the token after `target_ids` (without the starting token), by id."""
+    written = (special.bos, *target_ids)
     found: dict[int, Change] = {}
     if options.repetition_penalty != 1.0:
-        found.update(dict.fromkeys((BOS_ID, *target_ids), (options.repetition_penalty, 0.0)))
+        found.update(dict.fromkeys(written, (options.repetition_penalty, 0.0)))
     if options.no_repeat_ngram_size:
-        found.update(
-            dict.fromkeys(ends_of_repeated_ngrams((BOS_ID, *target_ids), options.no_repeat_ngram_size), FORBIDDEN)
-        )
+        found.update(dict.fromkeys(ends_of_repeated_ngrams(written, options.no_repeat_ngram_size), FORBIDDEN))
     if len(target_ids) < options.min_output_tokens:
-        found[EOS_ID] = FORBIDDEN
+        found[special.eos] = FORBIDDEN
     if options.required:
         found.update(dict.fromkeys(_written(target_ids, options), FORBIDDEN))
     if options.forbidden:
@@ -51,7 +50,8 @@ def _written(target_ids: Sequence[int], options: SearchOptions) -> Iterator[int]
 
 def forced_token(num_tokens: int, options: SearchOptions) -> int | None:
     """The only token possible after `num_tokens`, if the output is still within its prefix. Nothing else changes it."""
-    return options.target_prefix[num_tokens] if num_tokens < len(options.target_prefix) else None
+    place = num_tokens - len(options.silent_prefix)
+    return options.target_prefix[place] if 0 <= place < len(options.target_prefix) else None
 
 
 def ends_of_repeated_ngrams(ids: Sequence[int], size: int) -> set[int]:

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from model.vocabulary import EOS_ID
+from model.bundle import OWN_IDS, SpecialIds
 from service.arrays import Array
 from service.engine.job_queue import Entry, JobQueue
 from service.engine.scheduler import Capacity, Demand, Lane, admit, bulk_debt, lanes_to_step
@@ -23,6 +23,8 @@ from service.engine.types import Answer, EncodeRecord, Failure, Job, Report, Req
 
 _log = logging.getLogger(__name__)
 
+_ANY_ID = 3
+"""A token that every vocabulary has."""
 Group = BeamGroup[Entry[Job]]
 Key = tuple[int, int]
 """The beam size of a group, and 0, or a number of its own if it runs apart from the others."""
@@ -48,9 +50,14 @@ class Engine:
     """Decodes the sentences of all requests together."""
 
     def __init__(
-        self, decoder: Decoder, capacity: Capacity, device_memory: Callable[[], int | None] = lambda: None
+        self,
+        decoder: Decoder,
+        capacity: Capacity,
+        device_memory: Callable[[], int | None] = lambda: None,
+        special: SpecialIds = OWN_IDS,
     ) -> None:
-        """`device_memory`: bytes in use on the device."""
+        """`device_memory`: bytes in use on the device; `special`: ids that begin and end an output."""
+        self._special = special
         self._decoder = decoder
         self._capacity = capacity
         self._device_memory = device_memory
@@ -173,7 +180,7 @@ class Engine:
             entry.encoded = now
         groups = self._groups[lane]
         if key not in groups:
-            groups[key] = BeamGroup(self._decoder.open_slots(key[0]), key[0])
+            groups[key] = BeamGroup(self._decoder.open_slots(key[0]), key[0], self._special)
         groups[key].join(entries, [entry.job.options for entry in entries], memory)
 
     def _advance(self, lane: Lane) -> float:
@@ -217,9 +224,9 @@ class Engine:
 
     def _check(self, beam_size: int) -> None:
         """After a failure, decode a sentence that can only fail if everything does."""
-        group: BeamGroup[None] = BeamGroup(self._decoder.open_slots(beam_size), beam_size)
+        group: BeamGroup[None] = BeamGroup(self._decoder.open_slots(beam_size), beam_size, self._special)
         options = SearchOptions(beam_size=beam_size, max_output_tokens=1)
-        group.join([None], [options], self._decoder.encode([(EOS_ID,)]))
+        group.join([None], [options], self._decoder.encode([(_ANY_ID,)]))
         group.step()
 
 

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from model.bundle import Manifest
-from model.vocabulary import Vocabulary
+from model.tokenizers import Tokenizer
 from service.engine.bundle import Bundle
 from service.engine.link import ProcessLink, StartLink
 from service.engine.pool import Observer, Pool, PoolJob, result_of
@@ -36,7 +36,7 @@ class LoadedEngine:
     """Running engines and what their bundle says of itself."""
 
     manifest: Manifest
-    vocabulary: Vocabulary
+    vocabulary: Tokenizer
     pool: Pool
     """Translates."""
     scorer: Pool

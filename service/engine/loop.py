@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from service.engine.types import EngineKind, Message, Ready, Request, Setup, Steppable, Stop, Update, Withdraw
 from service.heap import keep_one_heap
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("service.engine.loop")
 
 REPORT_SECONDS = 0.25
 """Longest time between two updates while there is work."""
@@ -76,7 +76,9 @@ def main() -> int:
     except (EOFError, OSError):
         return 1
     assert isinstance(setup, Setup)
-    logging.basicConfig(level=setup.log_level, handlers=[ChannelHandler(channel)], force=True)
+    handler = ChannelHandler(channel)
+    handler.setFormatter(logging.Formatter())  # the service has the form of its lines
+    logging.basicConfig(level=setup.log_level, handlers=[handler], force=True)
     try:
         engine, ready = _open(setup)
     except Exception as error:

@@ -332,6 +332,7 @@ class Pool:
             self._lose(engine, f"it could not be started: {error}", hung=False)
         else:
             self._not_ended.add(engine)
+            self._all_ended.clear()
 
     async def _supervise(self) -> None:
         before = time.monotonic()

@@ -17,9 +17,10 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from model.bundle import OWN_IDS, SpecialIds
 from model.lexical import LexicalTable
 from model.shortlist import Shortlist
-from model.vocabulary import BOS_ID, EOS_ID, PAD_ID
+from model.vocabulary import PAD_ID
 from service.arrays import Array, round_up
 from service.engine.hmm import hmm_evidence
 from service.engine.job_queue import Entry, JobQueue
@@ -65,11 +66,18 @@ class ScoringJob:
     """Whether the probability is shared among the sentence's shortlist, as when it was decoded, and not among the whole
     vocabulary."""
     attention: tuple[AttentionKind, ...] = ()
+    silent_prefix: tuple[int, ...] = ()
+    """Tokens before the target, such as its language's, which are read and not scored."""
 
     @property
     def tokens(self) -> int:
         """Source and target tokens."""
-        return len(self.source_ids) + len(self.target_ids) + 1
+        return len(self.source_ids) + self.target_length
+
+    @property
+    def target_length(self) -> int:
+        """Target tokens, with the end token and what stands before the target."""
+        return len(self.silent_prefix) + len(self.target_ids) + 1
 
     @property
     def work(self) -> int:
@@ -132,12 +140,14 @@ class ScoringEngine:
         open_graph: Callable[[], Graph],
         shortlist: Shortlist | None = None,
         lexical: Mapping[str, LexicalTable] | None = None,
+        special: SpecialIds = OWN_IDS,
     ) -> None:
         """`open_graph` is called by the first job that needs the graph; `lexical` has a table for each direction."""
         self._open_graph = open_graph
         self._graph: Graph | None = None
         self._shortlist = shortlist
         self._lexical = lexical or {}
+        self._special = special
         self._queue: JobQueue[AnyScoringJob] = JobQueue()
         self._owed = 0.0
         self._answers: list[Answer] = []
@@ -234,7 +244,7 @@ class ScoringEngine:
         if self._graph is None:
             self._graph = self._open_graph()
         allowed = np.stack([self._allowed(job, self._graph.vocabulary_size) for job in jobs])
-        log_probs, attention = self._graph.score(_inputs(jobs, allowed), jobs[0].attention)
+        log_probs, attention = self._graph.score(_inputs(jobs, allowed, self._special), jobs[0].attention)
         return [_score_of(job, log_probs[row], attention, row) for row, job in enumerate(jobs)]
 
     def _allowed(self, job: ScoringJob, vocabulary_size: int) -> Array:
@@ -249,11 +259,11 @@ class ScoringEngine:
 
 
 def _shape(job: ScoringJob) -> _Shape:
-    source, target = len(job.source_ids), len(job.target_ids) + 1
+    source, target = len(job.source_ids), job.target_length
     return _Shape(round_up(source, LENGTH_MULTIPLE), round_up(target, LENGTH_MULTIPLE), job.attention)
 
 
-def _inputs(jobs: Sequence[ScoringJob], allowed: Array) -> dict[str, Array]:
+def _inputs(jobs: Sequence[ScoringJob], allowed: Array, special: SpecialIds) -> dict[str, Array]:
     """The graph's inputs for jobs of one shape."""
     shape = _shape(jobs[0])
     source_ids = np.full((len(jobs), shape.source_length), PAD_ID, np.int64)
@@ -263,15 +273,16 @@ def _inputs(jobs: Sequence[ScoringJob], allowed: Array) -> dict[str, Array]:
         source_ids[row, : len(job.source_ids)] = job.source_ids
         source_mask[row, : len(job.source_ids)] = True
         source_mask[row, list(job.hidden)] = False
-        target_ids[row, : len(job.target_ids) + 1] = (BOS_ID, *job.target_ids)
-        labels[row, : len(job.target_ids) + 1] = (*job.target_ids, EOS_ID)
+        written = (*job.silent_prefix, *job.target_ids)
+        target_ids[row, : job.target_length] = (special.bos, *written)
+        labels[row, : job.target_length] = (*written, special.eos)
     source = {"source_ids": source_ids, "source_mask": source_mask}
     return {**source, "target_ids": target_ids, "labels": labels, "allowed": allowed}
 
 
 def _score_of(job: ScoringJob, log_probs: Array, attention: Mapping[str, Array], row: int) -> Score:
     """One job's part of a batch, copied: a view would keep the whole batch alive."""
-    source, target = len(job.source_ids), len(job.target_ids) + 1
-    sizes = {"encoder": (source, source), "decoder": (target, target), "cross": (target, source)}
-    kinds = {kind: attention[kind][row, :, :, : sizes[kind][0], : sizes[kind][1]].copy() for kind in job.attention}
-    return Score(log_probs[:target].copy(), kinds)
+    source, target = slice(len(job.source_ids)), slice(len(job.silent_prefix), job.target_length)
+    parts = {"encoder": (source, source), "decoder": (target, target), "cross": (target, source)}
+    kinds = {kind: attention[kind][(row, slice(None), slice(None), *parts[kind])].copy() for kind in job.attention}
+    return Score(log_probs[target].copy(), kinds)

@@ -18,7 +18,8 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from model.vocabulary import BOS_ID, EOS_ID, PAD_ID
+from model.bundle import OWN_IDS, SpecialIds
+from model.vocabulary import PAD_ID
 from service.arrays import Array, padded
 from service.engine.constraints import Change, changes, forced_token, missing
 from service.engine.types import FinishReason, Hypothesis, SearchOptions
@@ -66,6 +67,8 @@ class Sentence(Generic[Owner]):
         """Note one hypothesis that has ended, by its end token (which then counts in the length) or by the limit."""
         length = len(target_ids) + by_model
         score = log_prob / length**self.options.length_penalty
+        silent = len(self.options.silent_prefix)
+        target_ids, token_log_probs = target_ids[silent:], token_log_probs[silent:]
         reason: FinishReason = "eos" if by_model else "length"
         self.ended.append(Hypothesis(tuple(target_ids.tolist()), log_prob, score, reason, tuple(token_log_probs)))
 
@@ -101,8 +104,9 @@ class _Continuations:
 class BeamGroup(Generic[Owner]):
     """The running sentences of one beam size."""
 
-    def __init__(self, state: RunningState, beam_size: int) -> None:
+    def __init__(self, state: RunningState, beam_size: int, special: SpecialIds = OWN_IDS) -> None:
         self._state = state
+        self._special = special
         self._width = beam_size
         self._sentences: list[Sentence[Owner]] = []
         self._log_probs = np.zeros((0, beam_size), np.float32)  # of each beam so far; -inf for a beam that is none
@@ -112,6 +116,7 @@ class BeamGroup(Generic[Owner]):
         self._ended = np.zeros(0, np.int64)  # hypotheses that have ended
         self._constrained = 0  # sentences some of whose log-probabilities change
         self._requiring = 0  # sentences that must have certain tokens
+        self._beginning = False  # whether any sentence may be within its silent prefix
         self._row_numbers = np.zeros((0, 1), np.int64)
         self._no_origins = np.zeros((0, 2), np.int64)
 
@@ -136,12 +141,13 @@ class BeamGroup(Generic[Owner]):
         state.join(_with_prefixes(memory, options))
         self._sentences += [Sentence(owner, option) for owner, option in zip(owners, options, strict=True)]
         new = slice(before, len(self._sentences))
-        state.token_ids[new] = BOS_ID
+        state.token_ids[new] = self._special.bos
         alone = np.full((len(owners), self._width), -np.inf, np.float32)
         alone[:, 0] = 0.0  # all beams are equal at first: only one of them counts
         self._log_probs = np.concatenate([self._log_probs, alone])
         self._constrained += sum(option.is_constrained for option in options)
         self._requiring += sum(bool(option.required) for option in options)
+        self._beginning |= any(option.silent_prefix for option in options)
         self._grow_history(len(self._sentences), 1)
         self._limits[new] = [option.max_output_tokens for option in options]
         self._ended[new] = 0
@@ -158,7 +164,7 @@ class BeamGroup(Generic[Owner]):
         best = self._continuations()
         count, width = len(self._sentences), self._width
         lengths = self._state.lengths[:count, 0]
-        ends = best.token_ids == EOS_ID
+        ends = best.token_ids == self._special.eos
         some_end = bool(ends.any())
         if some_end:
             self._end_hypotheses(best, ends, lengths)
@@ -198,6 +204,8 @@ class BeamGroup(Generic[Owner]):
                 log_probs, ids = self._with_missing(log_probs, ids)
             for row, token in forced.items():
                 log_probs[row, ids[row] != token] = -np.inf
+        if self._beginning:
+            offered, log_probs, ids = self._begun(offered, log_probs, ids)
         totals = (log_probs.reshape(count, width, -1) + self._log_probs[..., None]).reshape(count, -1)
         ids, offered = ids.reshape(count, -1), offered.reshape(count, -1)
         if width == 1 and not changed and not forced:  # ranked already
@@ -208,6 +216,22 @@ class BeamGroup(Generic[Owner]):
         origins = order // log_probs.shape[-1]
         return _Continuations(totals[rows, order], origins, ids[rows, order], offered[rows, order])
 
+    def _begun(
+        self, offered: npt.NDArray[np.float32], log_probs: npt.NDArray[np.float32], ids: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """The candidates [R, C], with the next token of its silent prefix as the only one of a sentence within it."""
+        offered, log_probs, ids = offered.copy(), log_probs.copy(), ids.copy()
+        self._beginning = False
+        for slot, sentence in enumerate(self._sentences):
+            prefix, length = sentence.options.silent_prefix, int(self._state.lengths[slot, 0])
+            if length < len(prefix):
+                rows = slice(slot * self._width, (slot + 1) * self._width)
+                log_probs[rows] = -np.inf
+                log_probs[rows, 0] = offered[rows, 0] = 0.0
+                ids[rows, 0] = prefix[length]
+                self._beginning |= length + 1 < len(prefix)
+        return offered, log_probs, ids
+
     def _constraints(self) -> tuple[dict[int, dict[int, Change]], dict[int, int]]:
         """By row: what the options of its sentence forbid or make dearer, and the tokens that are without choice."""
         changed, forced = {}, {}
@@ -217,9 +241,9 @@ class BeamGroup(Generic[Owner]):
             length = int(self._state.lengths[slot, 0])
             token = forced_token(length, sentence.options)
             for beam in range(self._width):
-                row = slot * self._width + beam
+                row, written = slot * self._width + beam, self._tokens[slot, beam, :length]
                 if token is None:
-                    changed[row] = changes(self._tokens[slot, beam, :length].tolist(), sentence.options)
+                    changed[row] = changes(written.tolist(), sentence.options, self._special)
                 else:
                     forced[row] = token
         return changed, forced
@@ -231,14 +255,15 @@ class BeamGroup(Generic[Owner]):
         log_probs, ids = log_probs.copy(), ids.copy()
         for slot, sentence in enumerate(self._sentences):
             length = int(self._state.lengths[slot, 0])
-            if not sentence.options.required or length < len(sentence.options.target_prefix):
+            begun = len(sentence.options.silent_prefix) + len(sentence.options.target_prefix)
+            if not sentence.options.required or length < begun:
                 continue
             for beam in range(self._width):
                 row = slot * self._width + beam
                 left = missing(self._tokens[slot, beam, :length].tolist(), sentence.options)
                 if left:
                     places_left = sentence.options.max_output_tokens - length
-                    ends = (EOS_ID, *sentence.options.stops)
+                    ends = (self._special.eos, *sentence.options.stops)
                     _require(log_probs[row], ids[row], left, ends, must=places_left <= len(left))
         return log_probs, ids
 
@@ -247,8 +272,8 @@ class BeamGroup(Generic[Owner]):
     ) -> None:
         for slot, rank in zip(*map(np.ndarray.tolist, ends[:, : self._width].nonzero()), strict=True):
             log_prob, length = float(best.log_probs[slot, rank]), int(lengths[slot])
-            # An output has at least one token: an end token in the first place is as good as forbidden.
-            if length and log_prob > -np.inf:
+            # An output has at least one token: an end token in its first place is as good as forbidden.
+            if length > len(self._sentences[slot].options.silent_prefix) and log_prob > -np.inf:
                 beam = best.origins[slot, rank]
                 last = float(best.token_log_probs[slot, rank])
                 each = (*self._token_log_probs[slot, beam, :length].tolist(), last)

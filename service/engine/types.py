@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
-from model.vocabulary import BOS_ID, EOS_ID, PAD_ID, UNK_ID
 from service.engine.scheduler import Lane
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -71,6 +70,9 @@ class SearchOptions:
     """Tokens that end a sentence, such as a full stop."""
     forbidden: tuple[int, ...] = ()
     """Tokens that the output does not have."""
+    silent_prefix: tuple[int, ...] = ()
+    """Tokens before that, such as the target language's, which every output has without choice and at no cost. They
+    count as tokens wherever tokens are counted, and are no part of a hypothesis."""
 
     def __post_init__(self) -> None:
         counts = 1 <= self.num_hypotheses <= self.beam_size and 1 <= self.min_output_tokens <= self.max_output_tokens
@@ -79,7 +81,7 @@ class SearchOptions:
             or self.no_repeat_ngram_size < 0
             or not self.repetition_penalty >= 1
             or len(self.target_prefix) > self.max_output_tokens
-            or not set(self.target_prefix).isdisjoint((PAD_ID, UNK_ID, BOS_ID, EOS_ID))
+            or len(self.silent_prefix) >= self.max_output_tokens
             or not all(self.required)
             or len(self.required) >= self.max_output_tokens
         ):

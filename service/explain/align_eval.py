@@ -19,7 +19,6 @@ import numpy as np
 
 from model.bundle import AlignmentMethod, check_files
 from model.errors import DataError
-from model.vocabulary import EOS_ID
 from service.arrays import Array
 from service.engine.bundle import Bundle
 from service.engine.decoder.opening import open_scoring_engine
@@ -39,7 +38,7 @@ from service.explain.alignment import (
     shares,
 )
 from service.explain.attention import attention_stacks
-from service.explain.details import Side, places_of
+from service.explain.details import Side
 from service.text.edits import Span
 from service.text.languages import separates_sentences_with_spaces
 from service.text.reading import Reader
@@ -195,14 +194,16 @@ class Aligner:
             Side.of_source(text, 0, Reader(language, self._vocabulary))
             for text, language in ((source_text, source_language), (target_text, target_language))
         )
-        source_ids = (self._vocabulary.tag_id(target_language), *source.ids, EOS_ID)
-        hidden = [places_of(source.spans, word) for word in source_words]
+        source = source.framed(self._vocabulary.source_frame(source_language, target_language))
+        target = target.framed(((), (self.manifest.special_ids.eos,)))
+        silent = self._vocabulary.target_prefix(target_language)
+        hidden = [source.places_of(word) for word in source_words]
         jobs = [
-            ScoringJob(source_ids, target.ids, attention=("cross",)),
-            *(ScoringJob(source_ids, target.ids, some) for some in hidden),
+            ScoringJob(source.all_ids, target.ids, attention=("cross",), silent_prefix=silent),
+            *(ScoringJob(source.all_ids, target.ids, some, silent_prefix=silent) for some in hidden),
         ]
-        of_source = membership([(0, 0), *source.spans, (0, 0)], source_words)
-        of_target = membership([*target.spans, (0, 0)], target_words)
+        of_source = membership(source.all_spans, source_words)
+        of_target = membership(target.all_spans, target_words)
 
         table = self._lexical.get(f"{source_language}-{target_language}")
 

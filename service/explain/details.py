@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from model.bundle import AlignmentMethod, Manifest
-from model.vocabulary import EOS_ID, Vocabulary
+from model.tokenizers import Frame, Tokenizer
 from service.arrays import Array
 from service.engine.pool import result_of
 from service.engine.scoring import AlignmentJob, AnyScoringJob, AttentionKind, Score, ScoringJob
@@ -59,6 +59,9 @@ class Side:
     """Without tag and end token."""
     spans: tuple[Span, ...]
     """Of the pieces, in `text`, without the space before a word."""
+    before: tuple[int, ...] = ()
+    behind: tuple[int, ...] = ()
+    """What the model reads around the pieces: tags of languages, the end token."""
 
     @classmethod
     def of_source(cls, text: str, start: int, reader: Reader) -> Side:
@@ -67,7 +70,7 @@ class Side:
         return cls(text, start, tuple(reader.encode(text)), tuple(spans))
 
     @classmethod
-    def of_target(cls, ids: Sequence[int], start: int, vocabulary: Vocabulary) -> Side:
+    def of_target(cls, ids: Sequence[int], start: int, vocabulary: Tokenizer) -> Side:
         """A sentence as the model wrote it, without the whitespace around it, which is the document's."""
         decoded = vocabulary.decode(ids)
         first, last = trim(decoded, 0, len(decoded))
@@ -92,11 +95,30 @@ class Side:
         """`words` in the text it is part of."""
         return tuple(self.placed(word) for word in self.words())
 
-    def placed_tokens(self, *, tagged: bool) -> tuple[Span, ...]:
-        """Spans of the tokens in the text it is part of; empty for the end token and, if `tagged`, for the tag."""
-        tag = ((0, 0),) if tagged else ()
+    def framed(self, frame: Frame) -> Side:
+        """The same with the tokens before and behind its pieces."""
+        return dataclasses.replace(self, before=frame[0], behind=frame[1])
+
+    @property
+    def all_ids(self) -> tuple[int, ...]:
+        """The pieces, and what stands around them."""
+        return (*self.before, *self.ids, *self.behind)
+
+    @property
+    def all_spans(self) -> tuple[Span, ...]:
+        """Spans of `all_ids` in `text`; empty for what stands around the pieces."""
         end = len(self.text)
-        return tuple(self.placed(span) for span in (*tag, *self.spans, (end, end)))
+        return (*((0, 0) for _ in self.before), *self.spans, *((end, end) for _ in self.behind))
+
+    def placed_tokens(self) -> tuple[Span, ...]:
+        """`all_spans` in the text it is part of."""
+        return tuple(self.placed(span) for span in self.all_spans)
+
+    def places_of(self, word: Span) -> tuple[int, ...]:
+        """Places in `all_ids` of the pieces that have a character of the word."""
+        places = range(len(self.before), len(self.before) + len(self.spans))
+        spans = zip(places, self.spans, strict=True)
+        return tuple(place for place, (start, end) in spans if max(start, word[0]) < min(end, word[1]))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,8 +231,8 @@ class Inspection:
             log_prob=hypothesis.log_prob,
             score=hypothesis.score,
             token_log_probs=hypothesis.token_log_probs,
-            source_token_spans=self.source.placed_tokens(tagged=True),
-            target_token_spans=self.target.placed_tokens(tagged=False)[:shown],
+            source_token_spans=self.source.placed_tokens(),
+            target_token_spans=self.target.placed_tokens()[:shown],
             source_words=self.source.placed_words(),
             target_words=self.target.placed_words(),
             finish_reason=hypothesis.finish_reason,
@@ -248,10 +270,10 @@ class Inspection:
         """[target words, source words]."""
         if self.links is not None:
             return by_words(self.links, membership(self.source.spans, sources), membership(self.target.spans, targets))
-        target = membership([*self.target.spans, (0, 0)], targets)
+        target = membership(self.target.all_spans, targets)
         if self.method.evidence == "erasure":
             return erasure_evidence(np.stack([score.token_log_probs for score in self.scores]), target)
-        source = membership([(0, 0), *self.source.spans, (0, 0)], sources)
+        source = membership(self.source.all_spans, sources)
         return attention_evidence(self.scores[0].attention["cross"], source, target, self.method)
 
 
@@ -260,30 +282,32 @@ def inspect(
     target: Side,
     hypothesis: Hypothesis | None,
     *,
-    direction: str,
+    pair: tuple[str, str],
     wanted: DetailOptions,
     manifest: Manifest,
-    vocabulary: Vocabulary,
+    vocabulary: Tokenizer,
 ) -> Inspection:
-    """The jobs that tell what is wanted of one sentence and its translation; `direction` is e.g. `zh-en`.
+    """The jobs that tell what is wanted of one sentence and its translation; `pair` has the languages of both.
 
     The probability of what the engine found is shared among the tokens it decoded with. That of a translation from
     outside is shared among the whole vocabulary, which it is made of.
     """
+    direction = "-".join(pair)
     method = manifest.alignment.get(direction, UNMEASURED)
-    source_ids = (vocabulary.tag_id(direction.partition("-")[2]), *source.ids, EOS_ID)
+    source = source.framed(vocabulary.source_frame(*pair))
+    target = target.framed(((), (manifest.special_ids.eos,)))
     by_hmm = wanted.alignment and method.evidence == "hmm"
     is_known = hypothesis is not None and wanted.attention is None and (by_hmm or not wanted.alignment)
     is_ours = hypothesis is not None
     return Inspection(
         source=source,
         target=target,
-        source_tokens=tuple(vocabulary.pieces(source_ids)),
-        target_tokens=tuple(vocabulary.pieces((*target.ids, EOS_ID))),
+        source_tokens=tuple(vocabulary.source_pieces(source.all_ids)),
+        target_tokens=tuple(vocabulary.pieces(target.all_ids)),
         wanted=wanted,
         method=method,
         hypothesis=hypothesis,
-        jobs=() if is_known else _jobs(source, target, source_ids, wanted, method, is_shortlisted=is_ours),
+        jobs=() if is_known else _jobs(source, target, vocabulary.target_prefix(pair[1]), wanted, method, is_ours),
         alignment_job=AlignmentJob(source.ids, target.ids, direction) if by_hmm else None,
     )
 
@@ -291,18 +315,18 @@ def inspect(
 def _jobs(
     source: Side,
     target: Side,
-    source_ids: tuple[int, ...],
+    silent_prefix: tuple[int, ...],
     wanted: DetailOptions,
     method: AlignmentMethod,
-    *,
-    is_shortlisted: bool,
+    is_ours: bool,
 ) -> tuple[ScoringJob, ...]:
     """The sentence as it is, then, for alignment by erasure, without each of its words."""
     hidden: list[tuple[int, ...]] = [()]
     if wanted.alignment and method.evidence == "erasure":
-        hidden.extend(places_of(source.spans, word) for word in source.words())
+        hidden.extend(source.places_of(word) for word in source.words())
     kinds = _kinds(wanted, method)
-    return tuple(ScoringJob(source_ids, target.ids, some, is_shortlisted, () if some else kinds) for some in hidden)
+    ids = source.all_ids, target.ids
+    return tuple(ScoringJob(*ids, some, is_ours, () if some else kinds, silent_prefix) for some in hidden)
 
 
 def _kinds(wanted: DetailOptions, method: AlignmentMethod) -> tuple[AttentionKind, ...]:
@@ -311,11 +335,6 @@ def _kinds(wanted: DetailOptions, method: AlignmentMethod) -> tuple[AttentionKin
     if wanted.alignment and method.evidence == "attention":
         kinds["cross"] = None
     return tuple(sorted(kinds))
-
-
-def places_of(spans: Sequence[Span], word: Span) -> tuple[int, ...]:
-    """Places, in the source with its tag, of the pieces at `spans` that have a character of the word."""
-    return tuple(place for place, (start, end) in enumerate(spans, 1) if max(start, word[0]) < min(end, word[1]))
 
 
 def _forced(target_ids: tuple[int, ...], token_log_probs: Array) -> Hypothesis:

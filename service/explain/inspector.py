@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 from model.bundle import Manifest
-from model.vocabulary import Vocabulary
+from model.tokenizers import Tokenizer
 from service.engine.pool import Pool
 from service.engine.types import Hypothesis
 from service.errors import InvalidFieldError
@@ -24,13 +24,13 @@ class Inspector:
 
     scorer: Pool
     manifest: Manifest
-    vocabulary: Vocabulary
+    vocabulary: Tokenizer
 
     def of_sides(
-        self, source: Side, target: Side, hypothesis: Hypothesis, direction: str, wanted: DetailOptions
+        self, source: Side, target: Side, hypothesis: Hypothesis, pair: tuple[str, str], wanted: DetailOptions
     ) -> Inspection:
-        """Of a sentence and what the engine made of it, in the model's own direction, e.g. `zh-en`."""
-        return self._inspect(source, target, hypothesis, direction, wanted)
+        """Of a sentence and what the engine made of it, in the model's own pair of languages."""
+        return self._inspect(source, target, hypothesis, pair, wanted)
 
     def of_pair(self, text: str, translation: str, reader: Reader, target: str, wanted: DetailOptions) -> Inspection:
         """Of one sentence, as the model reads it, and a translation to the language `target` from anywhere.
@@ -40,27 +40,27 @@ class Inspector:
         """
         start, _ = trim(translation, 0, len(translation))
         side = Side.of_source(text, 0, reader)
-        other = Side.of_target(self.vocabulary.encode(translation), start, self.vocabulary)
+        other = Side.of_target(self.vocabulary.encode_target(translation), start, self.vocabulary)
         limits = self.manifest.limits
         for name, tokens, limit in (
-            ("q", len(side.ids) + 2, limits.source_tokens),
-            ("translation", len(other.ids) + 1, limits.target_tokens),
+            ("q", len(side.framed(reader.frame(target)).all_ids), limits.source_tokens),
+            ("translation", len(self.vocabulary.target_prefix(target)) + len(other.ids) + 1, limits.target_tokens),
         ):
             if tokens > limit:
                 raise InvalidFieldError(
                     f"a text of {name} has {tokens} tokens, more than {limit}, the limit of this model; "
                     "each is scored as one sentence"
                 )
-        return self._inspect(side, other, None, reader.direction(target), wanted)
+        return self._inspect(side, other, None, reader.pair(target), wanted)
 
     def _inspect(
-        self, source: Side, target: Side, hypothesis: Hypothesis | None, direction: str, wanted: DetailOptions
+        self, source: Side, target: Side, hypothesis: Hypothesis | None, pair: tuple[str, str], wanted: DetailOptions
     ) -> Inspection:
         return inspect(
             source,
             target,
             hypothesis,
-            direction=direction,
+            pair=pair,
             wanted=wanted,
             manifest=self.manifest,
             vocabulary=self.vocabulary,

@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
 from model.errors import DataError
-from model.vocabulary import EOS_ID
 from service.arrays import Array
 from service.engine.loading import BlockingEngine
 from service.engine.scoring import KINDS, AttentionKind
@@ -72,7 +71,7 @@ def add_attention_command(subparsers: argparse._SubParsersAction[argparse.Argume
 def _attention(options: argparse.Namespace) -> None:
     with BlockingEngine(EngineConfig(directory=options.bundle, sessions=1, max_rows=8)) as engine:
         loaded = engine.loaded
-        reader = reader_for(f"{options.source}-{options.target}", loaded.manifest.directions, loaded.vocabulary)
+        reader = reader_for(f"{options.source}-{options.target}", loaded.manifest.pairs(), loaded.vocabulary)
         inspection = _inspect(options, engine, reader)
         inspection = dataclasses.replace(inspection, scores=tuple(engine.score(inspection.jobs)))
     maps = _erasure_maps(inspection) if options.kind == "erasure" else _attention_maps(inspection, options)
@@ -87,19 +86,19 @@ def _attention(options: argparse.Namespace) -> None:
 
 def _inspect(options: argparse.Namespace, engine: BlockingEngine, reader: Reader) -> Inspection:
     """Translate the sentence, and make the jobs that show how."""
-    direction = reader.direction(options.target)
+    pair = reader.pair(options.target)
     source = Side.of_source(options.text, 0, reader)
     loaded = engine.loaded
-    hypothesis = _translate(source, options, engine)
+    hypothesis = _translate(source.framed(reader.frame(options.target)), options, engine)
     erasure = options.kind == "erasure"
     selection = None if erasure else AttentionSelection(kinds=(options.kind,))
     return inspect(
         source,
         Side.of_target(hypothesis.target_ids, 0, loaded.vocabulary),
         hypothesis,
-        direction=direction,
+        pair=pair,
         wanted=DetailOptions(alignment=erasure, attention=selection),
-        manifest=loaded.manifest.model_copy(update={"alignment": {direction: UNMEASURED}}),
+        manifest=loaded.manifest.model_copy(update={"alignment": {"-".join(pair): UNMEASURED}}),
         vocabulary=loaded.vocabulary,
     )
 
@@ -107,10 +106,11 @@ def _inspect(options: argparse.Namespace, engine: BlockingEngine, reader: Reader
 def _translate(source: Side, options: argparse.Namespace, engine: BlockingEngine) -> Hypothesis:
     loaded = engine.loaded
     limits = loaded.manifest.limits
-    ids = (loaded.vocabulary.tag_id(options.target), *source.ids, EOS_ID)
+    ids, silent = source.all_ids, loaded.vocabulary.target_prefix(options.target)
     if not source.ids or len(ids) > limits.source_tokens:
         raise DataError(f"the sentence has {len(ids)} tokens; from 3 to {limits.source_tokens} can be drawn")
-    search = SearchOptions(beam_size=options.beam, max_output_tokens=limits.output_tokens(len(ids)))
+    most = min(limits.output_tokens(len(ids)) + len(silent), limits.target_tokens)
+    search = SearchOptions(beam_size=options.beam, max_output_tokens=most, silent_prefix=silent)
     hypotheses: list[tuple[Hypothesis, ...]] = engine.run([Job(ids, search)])
     return hypotheses[0][0]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from model.vocabulary import Vocabulary
+from model.tokenizers import Tokenizer
 
 STAND_INS = "2345678"
 """For a model without carriers: it was trained on small numbers and writes them as they are. One is often a word."""
@@ -51,9 +51,9 @@ class Carriers:
 NO_CARRIERS = Carriers((), are_trained=False)
 
 
-def carriers_of(vocabulary: Vocabulary, trained_ids: Sequence[int] = ()) -> Carriers:
+def carriers_of(vocabulary: Tokenizer, trained_ids: Sequence[int] = ()) -> Carriers:
     """Those that the model was trained on, by their pieces; else digits that are pieces by themselves."""
-    stops = tuple({vocabulary.encode(f"a{stop}")[-1]: True for stop in ".!?。！？…"})
+    stops = tuple({vocabulary.encode_target(f"a{stop}")[-1]: True for stop in ".!?。！？…"})
     if trained_ids:
         trained = tuple(Carrier(vocabulary.decode([piece]).strip(), (piece,)) for piece in trained_ids)
         return Carriers(trained, are_trained=True, stops=stops)
@@ -62,7 +62,7 @@ def carriers_of(vocabulary: Vocabulary, trained_ids: Sequence[int] = ()) -> Carr
     return Carriers(stand_ins, are_trained=False, digits=digits, stops=stops)
 
 
-def _ids_of(digit: str, vocabulary: Vocabulary) -> tuple[int, ...]:
+def _ids_of(digit: str, vocabulary: Tokenizer) -> tuple[int, ...]:
     """The pieces that are this digit wherever it stands; none if it is written otherwise."""
-    ids = {vocabulary.encode(text)[-1]: True for text in (digit, f"a {digit}", f"a{digit}")}
+    ids = {vocabulary.encode_target(text)[-1]: True for text in (digit, f"a {digit}", f"a{digit}")}
     return tuple(ids) if all(vocabulary.decode([piece]).strip() == digit for piece in ids) else ()

@@ -24,7 +24,7 @@ _TAGS = {TRADITIONAL: "zh-Hant", "pb": "pt-BR"}
 """LibreTranslate's own codes as language tags."""
 _IN_PLACE_OF = {"pb": "pt", "pt": "pb", "nb": "no", "no": "nb"}
 """A code that serves where the model lacks the other."""
-_WITHOUT_SPACES = frozenset({"ja", "zh", "zt"})
+_WITHOUT_SPACES = frozenset({"ja", "yue", "zh", "zt"})
 _MOST_DISTANCE = 25
 """CLDR's distance between languages: what readers of one may understand."""
 _LONGEST_TAG = 35
@@ -104,7 +104,7 @@ def _near_tag(tag: str, codes: Iterable[str], distance: int) -> str | None:
 
 def separates_sentences_with_spaces(code: str) -> bool:
     """Whether a space stands between two sentences of this language."""
-    return code not in _WITHOUT_SPACES
+    return code.partition("-")[0] not in _WITHOUT_SPACES
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -120,16 +120,16 @@ class Directions:
     """The same, for looking up: there may be 40,000."""
 
     @classmethod
-    def parse(cls, directions: Iterable[str]) -> Directions:
-        """From the manifest's form, `zh-en`.
+    def parse(cls, directions: Iterable[str | tuple[str, str]]) -> Directions:
+        """From pairs of codes, or `zh-en`.
 
         A model of Simplified Chinese reads Traditional too: beside `zh-en` is `zt-en`, unless it has directions of its
         own from `zt`.
         """
-        split = [direction.partition("-") for direction in directions]
-        own_sources = frozenset(source for source, _, _ in split)
+        split = [each.partition("-")[::2] if isinstance(each, str) else each for each in directions]
+        own_sources = frozenset(source for source, _ in split)
         pairs: list[tuple[str, str]] = []
-        for source, _, target in split:
+        for source, target in split:
             pairs.append((source, target))
             if source == SIMPLIFIED and TRADITIONAL not in {*own_sources, target}:
                 pairs.append((TRADITIONAL, target))

@@ -14,7 +14,22 @@ from service.text.terms import NO_TERMS, Terms
 MOST_MARKS = 8
 """Kinds of marks that may stand around a line, one in another."""
 _CELLS = re.compile(r"[^\S\n]*(?:\t|[^\S\t]{2,}|[^\S\n]*\|[^\S\n]*|_{2,}|\.{4,}|-{3,}|={3,}|…{3,}|·{3,})\s*")
-_CELL_HINTS = ("\t", "  ", "|", "__", "....", "---", "===", "………", "···", "\u00a0", "\u3000", "\u2003", "\u202f", "\x1f")
+_CELL_HINTS = (
+    "\t",
+    "  ",
+    "|",
+    "__",
+    "....",
+    "---",
+    "===",
+    "………",
+    "···",
+    "\u00a0",
+    "\u3000",
+    "\u2003",
+    "\u202f",
+    "\x1f",
+)
 _FENCES = re.compile(r"^[ \t]*(```+|~~~+)[^\n]*\n.*?(?:^[ \t]*\1[^\n]*$|\Z)", re.MULTILINE | re.DOTALL)
 _RAW = re.compile(r"<(script|style|pre|textarea)\b[^>]*>.*?</\1\s*>|<!--.*?-->", re.DOTALL | re.IGNORECASE)
 _FRONT = re.compile(r"\A---[ \t]*\n.*?\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)

@@ -44,7 +44,10 @@ class Prepared:
     asides: tuple[Aside, ...]
     """With the spaces that belong to them, by their places in what is read."""
     roles: tuple[Role, ...]
+    pieces: tuple[int, ...]
+    """Of what is read."""
     source_ids: tuple[int, ...]
+    """With what stands before and behind the pieces."""
     stops: tuple[int, ...]
     """Pieces that end its translation; none where a full stop is part of it."""
 
@@ -70,12 +73,14 @@ def prepared(sentence: Sentence, reader: Reader, target: str) -> Prepared:
     if stop != sentence.stop:
         edits.append(Edit(len(base), len(base) + len(sentence.stop), stop))
     read = Edited.of(base + sentence.stop, [*edits, *removed]) if edits or removed else Edited(base + sentence.stop)
+    pieces, (before, behind) = tuple(reader.vocabulary.encode(read.text)), reader.frame(target)
     places = (read.new_span((place, place))[0] for place, _, _ in asides)
     return Prepared(
         sentence, target, reader.language, read, case, carried,
         tuple(Aside(place, text) for place, (_, text, _) in zip(places, asides, strict=True)),
         tuple(role for _, _, role in asides),
-        tuple(reader.encode_read(read.text, target)),
+        pieces,
+        (*before, *pieces, *behind),
         () if any(stop in base for stop in ".!?。！？") else reader.carriers.stops,
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from model.bundle import TokenizerSpec
 from model.errors import DataError
-from model.vocabulary import Vocabulary
+from model.tokenizers import Frame, Tokenizer
 from service.text.carrying import NO_CARRIERS, Carriers, carriers_of
 from service.text.case import in_sentence_case
 from service.text.characters import in_known_characters
@@ -23,16 +23,16 @@ class Reader:
 
     language: str
     """As the model's directions name it."""
-    vocabulary: Vocabulary
+    vocabulary: Tokenizer
     in_its_script: Callable[[str], str] = str
     """A text in the script that the model knows, of the same length."""
     carriers: Carriers = NO_CARRIERS
     folds_case: bool = True
     """Whether titles and capitals are read as sentences."""
 
-    def direction(self, target: str) -> str:
-        """The model's own direction from this language, e.g. `zh-en`."""
-        return f"{self.language}-{target}"
+    def pair(self, target: str) -> tuple[str, str]:
+        """The model's own pair from this language."""
+        return self.language, target
 
     def as_read(self, text: str) -> str:
         """`text` in as many code points, so that what stands where in one stands there in the other."""
@@ -47,16 +47,17 @@ class Reader:
         return self.vocabulary.encode_spans(self._in_known_case(text))
 
     def encode_source(self, text: str, target_language: str) -> list[int]:
-        """What the encoder reads: target-language tag, pieces, end token."""
-        return self.vocabulary.encode_source(self._in_known_case(text), target_language)
+        """What the encoder reads: the pieces, and what stands before and behind them."""
+        before, behind = self.frame(target_language)
+        return [*before, *self.encode(text), *behind]
 
     def _in_known_case(self, text: str) -> str:
         read = self.as_read(text)
         return in_sentence_case(read, self.language, self.count_pieces)[0] if self.folds_case else read
 
-    def encode_read(self, text: str, target_language: str) -> list[int]:
-        """`encode_source` of a text that is in the characters of training text already."""
-        return self.vocabulary.encode_source(text, target_language)
+    def frame(self, target_language: str) -> Frame:
+        """Ids before and behind the pieces of a source that is wanted in this language."""
+        return self.vocabulary.source_frame(self.language, target_language)
 
     def count_pieces(self, word: str) -> int:
         """How many pieces a word takes."""
@@ -64,27 +65,27 @@ class Reader:
 
 
 def readers_of(
-    directions: Directions, vocabulary: Vocabulary, tokenizer: TokenizerSpec = DEFAULT_TOKENIZER
+    directions: Directions, vocabulary: Tokenizer, tokenizer: TokenizerSpec = DEFAULT_TOKENIZER
 ) -> dict[str, Reader]:
     """A reader for every language that callers may name as the source."""
     carriers = carriers_of(vocabulary, tokenizer.carriers)
     return {code: _reader(code, directions.language(code), vocabulary, carriers) for code in directions.sources}
 
 
-def reader_for(direction: str, directions: Iterable[str], vocabulary: Vocabulary) -> Reader:
+def reader_for(direction: str, directions: Iterable[str | tuple[str, str]], vocabulary: Tokenizer) -> Reader:
     """What reads the sources of one direction, e.g. `zh-en`, of a model that has these.
 
     Raises:
         DataError: it does not have that one.
     """
     known = Directions.parse(directions)
-    source, _, target = direction.partition("-")
+    source, target = next((pair for pair in known.pairs if "-".join(pair) == direction), direction.partition("-")[::2])
     if (source, target) not in known.pairs:
         raise DataError(f"the bundle has no direction {direction}; it has {', '.join(map('-'.join, known.pairs))}")
     return _reader(source, known.language(source), vocabulary, carriers_of(vocabulary))
 
 
-def _reader(code: str, language: str, vocabulary: Vocabulary, carriers: Carriers) -> Reader:
+def _reader(code: str, language: str, vocabulary: Tokenizer, carriers: Carriers) -> Reader:
     if language != SIMPLIFIED:
         return Reader(language, vocabulary, carriers=carriers)
     # Whoever says that it is Traditional need not have it told by a character.

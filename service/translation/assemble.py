@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
-from model.vocabulary import Vocabulary
+from model.tokenizers import Tokenizer
 from service.alternatives import ranked_versions
 from service.engine.types import Hypothesis
 from service.errors import TruncatedError
@@ -108,7 +108,7 @@ class Version:
     hypothesis: Hypothesis
 
 
-def versions_of(part: Part, vocabulary: Vocabulary, words: Words | None) -> dict[str, Version]:
+def versions_of(part: Part, vocabulary: Tokenizer, words: Words | None) -> dict[str, Version]:
     """The translations of a part by their text, best first, each once: many token sequences spell the same.
 
     What a version lost, only the best may: it is warned of.
@@ -127,12 +127,12 @@ def versions_of(part: Part, vocabulary: Vocabulary, words: Words | None) -> dict
 class Assembler:
     """Puts texts together; one for each request."""
 
-    vocabulary: Vocabulary
+    vocabulary: Tokenizer
     inspector: Inspector
     source: str
     target: str
-    direction: str
-    """The model's own, e.g. `zh-en`."""
+    pair: tuple[str, str]
+    """The model's own."""
     options: TranslationOptions
 
     def translation(self, plan: Plan, words: Mapping[int, Words]) -> Translation:
@@ -173,13 +173,13 @@ class Assembler:
                     one = sentences[index][text]
                     side = target_side(one, start, self.vocabulary)
                     known[index, text] = self.inspector.of_sides(
-                        sources[index], side, one.hypothesis, self.direction, wanted
+                        sources[index], side, one.hypothesis, self.pair, wanted
                     )
                 version.append(known[index, text].at(start))
             yield tuple(version)
 
 
-def source_side(segment: Segment, document: Document, prepared: Prepared, vocabulary: Vocabulary) -> Side:
+def source_side(segment: Segment, document: Document, prepared: Prepared, vocabulary: Tokenizer) -> Side:
     """A sentence as its author wrote it, in the pieces that the model read."""
     first = segment.place[0]
     spans = []
@@ -187,10 +187,10 @@ def source_side(segment: Segment, document: Document, prepared: Prepared, vocabu
         old = prepared.read.old_span(_bare(prepared.read.text, start, end))
         sent = document.plain.old_span((first + old[0], first + old[1]))
         spans.append(_within(sent[0] - segment.start, sent[1] - segment.start, len(segment.text)))
-    return Side(segment.text, segment.start, prepared.source_ids[1:-1], tuple(spans))
+    return Side(segment.text, segment.start, prepared.pieces, tuple(spans))
 
 
-def target_side(version: Version, start: int, vocabulary: Vocabulary) -> Side:
+def target_side(version: Version, start: int, vocabulary: Tokenizer) -> Side:
     """A sentence as it stands in the translation, in the pieces that the model wrote."""
     ids, edited = version.hypothesis.target_ids, version.finished.edited
     decoded = vocabulary.decode(ids)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
-from model.vocabulary import Vocabulary
+from model.tokenizers import Tokenizer
 from service.engine.pool import result_of
 from service.engine.types import Answer, Hypothesis, Job
 from service.repetition import is_loop
@@ -108,7 +108,7 @@ class Attempt:
         )
         return Attempt(self.way, parts)
 
-    def problems(self, vocabulary: Vocabulary) -> Problems:
+    def problems(self, vocabulary: Tokenizer) -> Problems:
         """Those of all its parts."""
         each = [problems_of(part, vocabulary) for part in self.parts if part.prepared is not None]
         names = [field.name for field in dataclasses.fields(Problems) if field.name != "score"]
@@ -116,19 +116,19 @@ class Attempt:
         return Problems(**{name: any(getattr(one, name) for one in each) for name in names}, score=score)
 
 
-def text_of(part: Part, hypothesis: Hypothesis, vocabulary: Vocabulary) -> Finished:
+def text_of(part: Part, hypothesis: Hypothesis, vocabulary: Tokenizer) -> Finished:
     """What one hypothesis of the part says, without what was set aside."""
     assert part.prepared is not None
     return finished(part.prepared, vocabulary.decode(hypothesis.target_ids).strip())
 
 
-def problems_of(part: Part, vocabulary: Vocabulary) -> Problems:
+def problems_of(part: Part, vocabulary: Tokenizer) -> Problems:
     """What is wrong with the best hypothesis of a part."""
     if part.answer is None or part.job is None or part.answer.failure is not None:
         return Problems(failed=True)
     best = part.hypotheses[0]
     done = text_of(part, best, vocabulary)
-    tokens = len(part.job.source_ids) - 2
+    tokens = len(part.prepared.pieces) if part.prepared else 0
     mean = best.log_prob / max(len(best.token_log_probs), 1)
     return Problems(
         lost=done.lost,
@@ -160,7 +160,7 @@ class Trials:
     attempts: list[Attempt]
     found: list[Problems] = dataclasses.field(default_factory=list)
 
-    def judge(self, vocabulary: Vocabulary) -> None:
+    def judge(self, vocabulary: Tokenizer) -> None:
         """See what is wrong with the attempts that were answered."""
         for attempt in self.attempts[len(self.found) :]:
             self.found.append(attempt.problems(vocabulary))
@@ -180,7 +180,7 @@ class Trials:
         """Whether the first attempt did."""
         return self.found[0].loops
 
-    def next(self, vocabulary: Vocabulary) -> Attempt | None:
+    def next(self, vocabulary: Tokenizer) -> Attempt | None:
         """What is tried next; None if all is well or nothing is left to try."""
         problems, ways = self.left, {attempt.way for attempt in self.attempts}
         if self.found[0].failed or not problems.weight or len(self.attempts) >= MOST_ATTEMPTS:
@@ -230,7 +230,7 @@ class Trials:
         has_words = any(map(str.isalpha, part.text))
         return self.make((start, end), part) if has_words else Part((start, end), copy=part.text)
 
-    def _in_parts(self, vocabulary: Vocabulary) -> Attempt | None:
+    def _in_parts(self, vocabulary: Tokenizer) -> Attempt | None:
         """The best attempt with each part that has something wrong cut near its middle."""
         parts: list[Part] = []
         for part in self.best.parts:

@@ -47,14 +47,16 @@ class TranslationOptions:
         source_tokens: int,
         limits: Limits,
         prefix: tuple[int, ...] = (),
+        silent: tuple[int, ...] = (),
     ) -> SearchOptions:
-        """How a sentence of so many tokens is searched.
+        """How a sentence of so many tokens is searched; `silent` is what an output begins with before its text.
 
         Raises:
             InvalidFieldError: `target_prefix` leaves no room.
         """
+        limit = limits.target_tokens - len(silent)
         usual = max(limits.output_tokens(source_tokens), self.min_output_tokens)
-        most = self.max_output_tokens or min(usual + len(prefix), limits.target_tokens)
+        most = min(self.max_output_tokens or usual + len(prefix), limit)
         if len(prefix) >= most:
             raise InvalidFieldError(
                 f"target_prefix has {len(prefix)} tokens, which leaves none of the {most} that a sentence may have"
@@ -65,7 +67,9 @@ class TranslationOptions:
             length_penalty=self.length_penalty,
             repetition_penalty=self.repetition_penalty,
             no_repeat_ngram_size=self.no_repeat_ngram_size,
-            min_output_tokens=self.min_output_tokens,
-            max_output_tokens=most,
+            # Callers count the text's tokens only; one there is always.
+            min_output_tokens=self.min_output_tokens + (len(silent) if self.min_output_tokens > 1 else 0),
+            max_output_tokens=most + len(silent),
             target_prefix=prefix,
+            silent_prefix=silent,
         )

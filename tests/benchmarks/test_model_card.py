@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import model_card
-from benchmarks.model_card import sets_by_direction
+from benchmarks.model_card import digits_kept, sets_by_direction
 from model.errors import DataError
 from tests.benchmarks.data import write_test_set
 from tests.bundles import ROOT, SHIPPED_BUNDLE
@@ -68,6 +68,19 @@ def test_sentences_come_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert model_card.main([*arguments, "--file", str(sentences)]) == 0
     table = capsys.readouterr().out.splitlines()
     assert [line.split(" | ")[1] for line in table[2:]] == ["Je t'aime !", "Zoé rit."]
+
+
+def test_first_words_are_sixty_a_direction_and_no_two_alike() -> None:
+    lines = (ROOT / "benchmarks" / "first_words.tsv").read_text(encoding="utf-8").splitlines()
+    assert len(set(lines)) == len(lines)
+    counts = collections.Counter(line.split("\t")[0] for line in lines)
+    assert counts == {"zh-en": 60, "fr-en": 60, "en-fr": 60, "en-zh": 60}
+
+
+def test_digits_that_the_reference_keeps_are_counted() -> None:
+    pairs = [("En 1990, 3 fois 20 et 20", "In 1990, three times 20 and 20"), ("Le 5 mai", "5 May"), ("rien", "1")]
+    assert digits_kept(pairs, ["In 1990 it was 20", "On 6 May", ""]) == 2 / 4
+    assert digits_kept(pairs[2:], ["1"]) is None
 
 
 def test_everyday_sentences_are_fifty_a_direction_and_no_two_alike() -> None:

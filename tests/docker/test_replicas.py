@@ -130,6 +130,43 @@ def test_no_request_fails_when_a_replica_is_killed_another_stopped_and_one_added
     asyncio.run(scenario())
 
 
+def test_a_translated_file_is_fetched_through_the_proxy() -> None:
+    """Each replica keeps its own files, so the caller has to come back to the one that has it."""
+
+    async def scenario() -> None:
+        binary = program("haproxy", "haproxy")
+        ports = [free_port() for _ in range(4)]
+        async with contextlib.AsyncExitStack() as stack:
+            for port in ports[:2]:
+                await stack.enter_async_context(service(port))
+            front, status = await stack.enter_async_context(haproxy(binary, ports))
+            await asyncio.gather(*map(ready, ports[:2]))
+            await until(lambda: are_up(status, 2))
+            for number in range(4):
+                address = (await exchange(front, upload(f"{number}.\nLe chat dort."))).json()["translatedFileUrl"]
+                # The proxy hands on by what name it was called.
+                assert address.startswith("http://front.example/download_file/")
+                path = address.removeprefix("http://front.example")
+                reply = await exchange(front, get(path))
+                assert (reply.status, reply.body.decode().partition(".\n")[0]) == (200, str(number))
+            kept = [(await exchange(port, get(path))).status for port in ports[:2]]
+            assert sorted(kept) == [200, 404]
+
+    asyncio.run(scenario())
+
+
+def upload(text: str) -> bytes:
+    """A request of a file to translate, as a form."""
+    parts = {"source": "fr", "target": "en", 'file"; filename="a.txt': text}
+    body = "".join(
+        f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in parts.items()
+    )
+    content = f"{body}--b--\r\n".encode()
+    lines = ("POST /translate_file HTTP/1.1", "Host: front.example", "Connection: close",
+             "Content-Type: multipart/form-data; boundary=b", f"Content-Length: {len(content)}", "", "")  # fmt: skip
+    return "\r\n".join(lines).encode() + content
+
+
 async def are_up(status: int, count: int) -> bool:
     return await up(status) == count
 

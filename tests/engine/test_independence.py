@@ -28,7 +28,7 @@ MEAN_ROWS = 16
 
 
 def open_engine(bundle: Path) -> Engine:
-    return open_one(EngineConfig(directory=bundle, device="cpu", threads=1, max_rows=128))[0]
+    return open_one(EngineConfig(directory=bundle, device="cpu", threads=1, max_rows=256))[0]
 
 
 @pytest.fixture(params=["int8", "fp32"])

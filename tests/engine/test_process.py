@@ -308,6 +308,7 @@ def test_an_engine_that_fails_for_good_is_lost_and_says_why(caplog: pytest.LogCa
     async def scenario(loaded: LoadedEngine) -> None:
         with pytest.raises(EngineLostError):
             await loaded.pool.run([Job((300, 3), impossible)])
+        await until(loaded.pool.is_ready)
         assert await loaded.pool.run(jobs_of(2))
 
     play(scenario)

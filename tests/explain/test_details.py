@@ -65,7 +65,7 @@ class Asker:
             Side.of_source(source, starts[0], Reader("fr", self.vocabulary)),
             Side.of_target(ids, starts[1], self.vocabulary),
             hypothesis,
-            direction="fr-en",
+            pair=("fr", "en"),
             wanted=wanted,
             manifest=self.manifest.model_copy(update={"alignment": {"fr-en": method} if method else {}}),
             vocabulary=self.vocabulary,

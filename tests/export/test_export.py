@@ -13,9 +13,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export import write
 from export.__main__ import main
-from export.calibrate import input_peaks
-from export.graphs import graph_exports
+from export.calibrate import made_up_calibration
+from export.contracts import graph_exports
 from export.quantize import quantize, quantize_columns
+from export.scaling import Scaling
 from export.verify import verify_bundle
 from model.bundle import Limits, Manifest, check_files, read_manifest
 from model.checkpoint import load_checkpoint
@@ -206,7 +207,7 @@ def test_every_export_names_its_inputs_like_its_signature(tiny_checkpoint: Path)
     for graph in [
         *graph_exports(model, "float32", with_shortlist=False),
         *graph_exports(model, "float32", with_shortlist=True),
-        *graph_exports(model, "float32", with_shortlist=True, peaks=input_peaks(model)),
+        *graph_exports(model, "float32", with_shortlist=True, scalings=made_up_calibration(model).scalings),
     ]:
         flat = [value for part in graph.example for value in (part if isinstance(part, list) else [part])]
         assert len(flat) == len(graph.inputs)
@@ -243,7 +244,7 @@ def test_int8_rows_do_not_depend_on_their_neighbours() -> None:
     rng = np.random.default_rng(1)
     weight = rng.normal(size=(64, 48)).astype(np.float32)
     rows = rng.normal(size=(9, 64)).astype(np.float32)
-    model = quantize(_matmul_model(weight), {"w": float(np.abs(rows).max())})
+    model = quantize(_matmul_model(weight), {"w": Scaling(float(np.abs(rows).max()))})
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     exact = rows @ weight
     # One neighbour a million times larger: a scale for the whole batch would leave the others nothing.
@@ -340,6 +341,6 @@ def test_a_constant_that_follows_no_product_is_still_added() -> None:
     rows = rng.normal(size=(9, 16)).astype(np.float32)
     product = np.maximum(rows + before, 0) @ weight
     expected = np.maximum(product, 0) + between + product + after
-    quantised = quantize(model, {"w": 6.0, "after": 6.0, "between": 6.0, "before": 6.0})
+    quantised = quantize(model, dict.fromkeys(constants, Scaling(6.0)))
     session = onnxruntime.InferenceSession(quantised.SerializeToString(), providers=["CPUExecutionProvider"])
     assert np.abs(session.run(None, {"x": rows})[0] - expected).max() < 0.05 * np.abs(expected).max()

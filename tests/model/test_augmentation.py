@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.augmentation import augmented, lower_cased, with_other_numbers, with_typo, without_final_mark
-from model.corpus import sentence_separator
+from model.augmentation import (
+    Shares,
+    lower_cased,
+    read_pairs_anew,
+    title_cased,
+    with_other_numbers,
+    with_typo,
+    without_final_mark,
+)
+from model.carriers import CARRIERS
 
 
 @pytest.mark.parametrize(
     ("pair", "expected"),
     [
         (("我爱你。", "I love you."), ("我爱你", "I love you")),
-        (("Tu viens ?", "Are you coming?"), ("Tu viens ", "Are you coming?")),
+        (("Tu viens ?", "Are you coming?"), ("Tu viens", "Are you coming?")),
         (("Non!", "No."), ("Non", "No.")),
         (("Oui", "Yes."), None),
         ((".", "."), None),
@@ -28,29 +38,57 @@ def test_without_final_mark(pair: tuple[str, str], expected: tuple[str, str] | N
     assert without_final_mark(pair) == expected
 
 
-def test_augmentation_appends_and_depends_on_the_seed_alone() -> None:
+def test_a_reading_without_changes_is_the_text() -> None:
     pairs = [(f"源{i}。", f"source {i}.") for i in range(100)]
-    options = {"unmarked": 0.2, "concatenated": 0.1, "separators": (sentence_separator("zh"), sentence_separator("en"))}
-    first = augmented(pairs, **options, seed=1)
-    assert first[:100] == pairs
-    assert len(first) == 100 + 20 + 10
-    assert all(not source.endswith("。") and not target.endswith(".") for source, target in first[100:120])
-    for source, target in first[120:]:
-        assert target.count("source") == source.count("源") in (2, 3, 4)
-        assert " " not in source
-        assert ". source" in target
-    assert first == augmented(pairs, **options, seed=1) != augmented(pairs, **options, seed=2)
+    rows = [5, 5, 99, 0]
+    assert read_pairs_anew(pairs, rows, ("zh", "en"), Shares(), random.Random(1)) == [pairs[row] for row in rows]
 
 
-def test_shares_of_each_kind_come_one_after_the_other() -> None:
-    pairs = [(f"Monsieur {i} part.", f"Mister {i} leaves.") for i in range(2, 42)]
-    more = augmented(pairs, lowered=0.5, misspelt=0.25, renumbered=2.0, separators=(" ", " "), seed=1)
-    lowered, misspelt, renumbered = more[40:60], more[60:70], more[70:]
-    assert all(source == source.lower() and target.startswith("Mister") for source, target in lowered)
-    assert all((source, target) not in pairs and target in dict(pairs).values() for source, target in misspelt)
-    assert 70 <= len(renumbered) <= 80
-    for source, target in renumbered:
-        assert re.findall("[0-9]+", source) == re.findall("[0-9]+", target)
+def test_readings_depend_on_what_they_are_drawn_from_alone() -> None:
+    pairs = [(f"Monsieur {i} part.", f"Mister {i} leaves.") for i in range(20, 220)]
+    shares = Shares(**{field.name: 0.4 for field in dataclasses.fields(Shares)})
+    first, again, other = (
+        read_pairs_anew(pairs, range(200), ("fr", "en"), shares, random.Random(seed)) for seed in (1, 1, 2)
+    )
+    assert first == again != other
+
+
+@pytest.mark.parametrize(
+    ("change", "holds"),
+    [
+        ("lowered", lambda source, target: source == source.lower() and target.startswith("Mister")),
+        ("titled", lambda source, target: source.split()[2] == "Part." and target.endswith("leaves.")),
+        ("capitals", lambda source, target: source.isupper() and target.isupper()),
+        ("unmarked", lambda source, target: source.endswith("part") and target.endswith("leaves")),
+        ("misspelt", lambda source, target: not source.startswith("Monsieur ") or not source.endswith(" part.")),
+        ("renumbered", lambda source, target: re.findall("[0-9]+", source) == re.findall("[0-9]+", target)),
+        ("concatenated", lambda source, target: source.count("part.") == target.count("leaves.") in (2, 3, 4)),
+        ("carried", lambda source, target: set(CARRIERS) & set(source) == set(CARRIERS) & set(target) != set()),
+    ],
+)
+def test_a_share_of_the_readings_is_changed(change: str, holds: Callable[[str, str], bool]) -> None:
+    pairs = [(f"Monsieur {i} part.", f"Mister {i} leaves.") for i in range(200, 600)]
+    for share in (0.25, 1.0):
+        read = read_pairs_anew(pairs, range(400), ("fr", "en"), Shares(**{change: share}), random.Random(3))
+        changed = [pair for pair, before in zip(read, pairs, strict=True) if pair != before]
+        assert abs(len(changed) / 400 - share) < 0.1
+        assert all(holds(*pair) for pair in changed)
+
+
+def test_joined_chinese_has_no_spaces_between_sentences() -> None:
+    pairs = [(f"源{i}。", f"source {i}.") for i in range(100)]
+    read = read_pairs_anew(pairs, range(100), ("zh", "en"), Shares(concatenated=1.0), random.Random(1))
+    assert all(" " not in source and ". source" in target for source, target in read)
+
+
+@given(st.text("aé ÉZ'我.", max_size=20), st.text("bÉ我", max_size=5))
+def test_title_case_begins_words_and_changes_nothing_else(source: str, target: str) -> None:
+    pair = title_cased((source, target))
+    if pair is None:
+        return
+    assert pair[1] == target
+    assert pair[0].lower() == source.lower()
+    assert title_cased(pair) is None
 
 
 def test_what_is_in_small_letters_is_not_repeated() -> None:

@@ -62,3 +62,16 @@ def test_the_shipped_shortlist_has_what_the_seeds_sentences_need() -> None:
 def test_without_a_lexicon_everything_but_special_tokens_may_be_needed() -> None:
     found = Shortlist({}, VOCABULARY).of([VOCABULARY.tag_id("en"), EOS_ID])
     assert len(found) == len(VOCABULARY) - 3 - len(VOCABULARY.languages)
+
+
+def test_a_carrier_is_needed_only_where_the_source_has_it(vocabulary: Vocabulary) -> None:
+    carriers = set(vocabulary.carrier_ids)
+    likely = np.full((len(vocabulary), 2), EOS_ID)
+    likely[30] = [min(carriers), 40]
+    lexicon = Lexicon(likely, np.array(sorted(carriers)))
+    first, second, *_ = sorted(carriers)
+    tag = vocabulary.tag_id("en")
+    for shortlist in (Shortlist({"en": lexicon}, vocabulary), Shortlist({}, vocabulary)):
+        assert not carriers & set(shortlist.of([tag, 30, EOS_ID]).tolist())
+        assert carriers & set(shortlist.of([tag, second, 30, EOS_ID]).tolist()) == {second}
+    assert first != second

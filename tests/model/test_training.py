@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,6 +44,7 @@ average_last = 3
 validate_every = 20
 log_every = 4
 precision = "fp32"
+compile_loss = false
 [[data]]
 path = "{DEMO_DATA.name}/tatoeba.tsv.gz"
 columns = ["en", "fr"]
@@ -58,10 +60,13 @@ limit = 5
 """An epoch of this is about 20 batches, so a run crosses epochs, and 4, 10 and 20 fall on different steps."""
 
 
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+MUON = RECIPE.replace("[training]\n", '[training]\noptimizer = "muon"\nschedule = "constant"\nlearning_rate = 0.01\n')
+
+
+@pytest.fixture(scope="module", params=[RECIPE, MUON], ids=["adam", "muon"])
+def recipe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
-    path.write_text(RECIPE, encoding="utf-8")
+    path.write_text(request.param, encoding="utf-8")
     return path
 
 
@@ -215,6 +220,64 @@ def test_a_killed_run_resumes_and_ends_bitwise_the_same(
     assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
 
 
+def test_another_mixture_begins_with_an_epoch_of_its_own(
+    finished: Path, recipe: Path, vocabulary_path: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    changed = tmp_path / "changed.toml"
+    text = recipe.read_text(encoding="utf-8")
+    changed.write_text(text.replace("max_steps = 50", "max_steps = 54").replace("passes = 0.1", "passes = 0.3"))
+    before = torch.load(run / "state.pt", weights_only=True)["position"]
+    assert main(arguments(changed, vocabulary_path, run)) == 0
+    after = torch.load(run / "state.pt", weights_only=True)["position"]
+    assert after["epoch"] == before["epoch"] + 1
+    assert after["batch"] == 4
+    epochs = log_of(run, "epoch")
+    assert epochs[-1]["step"] == 50
+    assert epochs[-1]["batches"] > 2 * epochs[0]["batches"]
+
+
+def test_a_branch_cools_down_and_leaves_its_run_alone(
+    finished: Path, recipe: Path, vocabulary_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (finished / "state.pt").read_bytes()
+    out = tmp_path / "branch"
+    assert main(["branch", str(finished), "--steps", "8", "--out", str(out)]) == 0
+    assert main(arguments(recipe, vocabulary_path, out)) == 0
+    assert (finished / "state.pt").read_bytes() == before
+    rates = [row["learning_rate"] for row in log_of(out, "train") if row["step"] > 50]
+    assert [row["step"] for row in log_of(out, "train")][-2:] == [52, 56]
+    assert rates == sorted(rates, reverse=True)
+    assert load_checkpoint(out / "checkpoint").directions == ("fr-en",)
+    assert main(["branch", str(finished), "--steps", "8", "--out", str(out)]) == 2
+    assert main(["branch", str(tmp_path), "--steps", "8", "--out", str(tmp_path / "other")]) == 2
+    assert "the run has saved nothing yet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("recipe", [MUON], indirect=True)
+def test_processes_train_together_and_resume(recipe: Path, vocabulary_path: Path, tmp_path: Path) -> None:
+    """Two processes do what one does, but for the order of sums; stopped, they go on."""
+    text = recipe.read_text(encoding="utf-8").replace("dropout = 0.1", "dropout = 0.0")
+    text = text.replace("cooldown_steps = 10", "").split("[[validation]]")[0]
+    short, whole = tmp_path / "short.toml", tmp_path / "whole.toml"
+    short.write_text(text.replace("max_steps = 50", "max_steps = 10"))
+    whole.write_text(text.replace("max_steps = 50", "max_steps = 20"))
+
+    def train(recipe: Path, processes: int) -> Path:
+        run = tmp_path / "together"
+        command = [*arguments(recipe, vocabulary_path, run), "--processes", str(processes)]
+        subprocess.run([sys.executable, "-m", "model", *command], check=True, capture_output=True, timeout=300)
+        return run
+
+    assert main(arguments(whole, vocabulary_path, tmp_path / "alone")) == 0
+    train(short, 2)
+    together = train(whole, 2)
+    ours, theirs = ([row["loss"] for row in log_of(run, "train")] for run in (together, tmp_path / "alone"))
+    assert ours == pytest.approx(theirs, rel=1e-2)
+    assert len(ours) == 5
+
+
 def test_starting_a_finished_run_again_changes_nothing(
     finished: Path, recipe: Path, vocabulary_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -226,17 +289,20 @@ def test_starting_a_finished_run_again_changes_nothing(
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
+        ("[training]", '[training]\noptimizer = "OTHER"', "the run began with another training.optimizer"),
         ("seed = 3", "seed = 4", "the run began with seed 3, the recipe says 4"),
         ("d_model = 32", "d_model = 40", "the recipe describes another model; choose another --out: size mismatch"),
         ("encoder_layers = 1", "encoder_layers = 2", "the recipe describes another model"),
     ],
 )
 def test_a_run_is_not_resumed_with_another_recipe(
-    finished: Path, vocabulary_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], old: str, new: str,
-    message: str,
+    finished: Path, recipe: Path, vocabulary_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], old: str,
+    new: str, message: str,
 ) -> None:  # fmt: skip
+    text = recipe.read_text(encoding="utf-8")
+    new = new.replace("OTHER", "adam" if text == MUON else "muon")
     changed = tmp_path / "changed.toml"
-    changed.write_text(RECIPE.replace(old, new), encoding="utf-8")
+    changed.write_text(text.replace('optimizer = "muon"\n', "").replace(old, new), encoding="utf-8")
     run = tmp_path / "run"
     run.mkdir()
     (run / "state.pt").write_bytes((finished / "state.pt").read_bytes())

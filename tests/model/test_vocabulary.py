@@ -93,7 +93,7 @@ def test_unknown_language_names_those_there_are(vocabulary: Vocabulary) -> None:
 def test_training_twice_gives_the_same_file(demo_pairs: list[tuple[str, str]], tmp_path: Path) -> None:
     sentences = [french for french, _ in demo_pairs[:300]]
     for name in ("one", "two"):
-        train_vocabulary(iter(sentences), tmp_path / name, size=320, languages=["en"])
+        train_vocabulary(iter(sentences), tmp_path / name, size=340, languages=["en"])
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"], "no scratch files stay"
 

@@ -32,7 +32,8 @@ async def listening(app: FastAPI, settings: Settings) -> AsyncIterator[tuple[Ser
     task = asyncio.create_task(server._serve())
     while not (server.started and app.state.service.is_started):
         await asyncio.sleep(0.001)
-    port = server.servers[0].sockets[0].getsockname()[1]
+    address = server.servers[0].sockets[0].getsockname()
+    port = 0 if isinstance(address, str) else address[1]  # a string: the path of a Unix socket
     try:
         yield server, port, task
     finally:

@@ -97,13 +97,24 @@ def test_without_alternatives_the_reply_has_no_such_field(app: FastAPI, none: An
 
 
 def test_alternatives_of_one_sentence_are_its_n_best(loader: FakeLoader) -> None:
-    text = "The weather is nice today."
+    text = "I love you."
     reply = translate(make_app(loader), {"q": text, "alternatives": 2, "source": "en", "target": "fr"}).json()
     (job,) = loader.engine.submitted
     best, second, third = (loader.vocabulary.decode(found.target_ids).strip() for found in echo(job))
     # Both are given the stop of the source.
     assert reply == {"translatedText": best, "alternatives": [second + ".", third + "."]}
-    assert (job.options.beam_size, job.options.num_hypotheses) == (3, 3)
+    assert (job.options.beam_size, job.options.num_hypotheses) == (4, 3)
+
+
+@pytest.mark.parametrize(("alternatives", "beam_size"), [(0, 4), (3, 4), (4, 5)])
+def test_the_beam_is_4_and_wider_than_the_alternatives(loader: FakeLoader, alternatives: int, beam_size: int) -> None:
+    translate(make_app(loader), {"q": "好！", "alternatives": alternatives, **ZH})
+    assert loader.engine.submitted[0].options.beam_size == beam_size
+
+
+def test_a_limit_on_beams_limits_the_usual_beam(loader: FakeLoader) -> None:
+    translate(make_app(loader, max_beam_size=2, max_alternatives=1), {"q": "好！", **ZH})
+    assert loader.engine.submitted[0].options.beam_size == 2
 
 
 def test_alternatives_of_several_sentences_change_the_least_sure_one_first(vocabulary: Any) -> None:

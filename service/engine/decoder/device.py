@@ -110,7 +110,9 @@ class DeviceGraphs:
         for row, source in enumerate(sources):
             source_ids[row, : len(source)] = source
         source_ids[len(sources) :] = source_ids[0]
-        mask = source_ids != PAD_ID
+        lengths = [len(source) for source in sources]
+        lengths += lengths[:1] * (len(source_ids) - len(sources))
+        mask = np.arange(length) < np.array(lengths)[:, None]
         sizes = {"N": len(source_ids), "S": length}
         memory = {
             state.output: self.empty(resolved(state.shape, sizes), state.dtype)

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 
 from model.shortlist import Shortlist
-from model.vocabulary import EOS_ID, PAD_ID, Vocabulary
+from model.vocabulary import PAD_ID
 from service.arrays import Array, next_power_of_two, padded, round_up
 from service.engine.bundle import Bundle
 from service.engine.core import Engine
@@ -73,11 +73,12 @@ def open_engine(config: EngineConfig) -> tuple[Engine, Ready]:
         config.directory, device=config.device, threads=config.threads, cuda_graphs=config.cuda_graphs
     )
     decoder = OnnxDecoder(runtime, bundle.shortlist(), config.max_rows)
-    _warm_up(decoder, bundle.vocabulary)
+    _warm_up(decoder, bundle)
     check_self_tests(decoder, bundle.manifest)
     on_cuda = runtime.provider == CUDA
     capacity = capacity_for(config.max_rows, _CUDA_ENCODE_TOKENS if on_cuda else _ENCODE_TOKENS)
-    engine = Engine(decoder, capacity, device_memory) if on_cuda else Engine(decoder, capacity)
+    memory = device_memory if on_cuda else lambda: None
+    engine = Engine(decoder, capacity, memory, bundle.manifest.special_ids)
     return engine, Ready(runtime.provider, runtime.fallback)
 
 
@@ -92,7 +93,8 @@ def open_scoring_engine(config: EngineConfig) -> tuple[ScoringEngine, Ready]:
     open_graph = functools.partial(
         ScorerGraph, config.directory, bundle.manifest, device=config.device, threads=config.threads
     )
-    return ScoringEngine(open_graph, bundle.shortlist(), bundle.lexical_tables()), Ready(CPU)
+    special = bundle.manifest.special_ids
+    return ScoringEngine(open_graph, bundle.shortlist(), bundle.lexical_tables(), special), Ready(CPU)
 
 
 def capacity_for(max_rows: int, encode_tokens: int) -> Capacity:
@@ -102,11 +104,12 @@ def capacity_for(max_rows: int, encode_tokens: int) -> Capacity:
     )
 
 
-def _warm_up(decoder: OnnxDecoder, vocabulary: Vocabulary) -> None:
+def _warm_up(decoder: OnnxDecoder, bundle: Bundle) -> None:
     """First runs allocate and choose kernels: better now than under the first request."""
+    before, behind = bundle.vocabulary.source_frame(*next(bundle.manifest.pairs()))
+    source = (*before, *behind * 7)
     for beam_size in (1, 4):
-        group: BeamGroup[None] = BeamGroup(decoder.open_slots(beam_size), beam_size)
-        source = (vocabulary.tag_id(vocabulary.languages[0]), *[EOS_ID] * 7)
+        group: BeamGroup[None] = BeamGroup(decoder.open_slots(beam_size), beam_size, bundle.manifest.special_ids)
         group.join([None], [SearchOptions(beam_size=beam_size, max_output_tokens=4)], decoder.encode([source]))
         while group.rows:
             group.step()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from model.bundle import Manifest, SelfTest
+from model.bundle import Manifest, SelfTest, SpecialIds
 from model.errors import BundleError
 from service.engine.core import Decoder
 from service.engine.search import BeamGroup
@@ -19,7 +19,7 @@ def check_self_tests(decoder: Decoder, manifest: Manifest) -> None:
         BundleError: other tokens, or another log-probability; one sentence for a person.
     """
     for test in manifest.self_tests:
-        found = _translate(decoder, test, manifest.limits.target_tokens)
+        found = _translate(decoder, test, manifest.limits.target_tokens, manifest.special_ids)
         if found is None or found.target_ids != test.target_ids or not abs(found.log_prob - test.log_prob) <= TOLERANCE:
             raise BundleError(
                 f"{manifest.name}: the self-test of this bundle fails, it gives {_shown(found)} instead of "
@@ -27,10 +27,10 @@ def check_self_tests(decoder: Decoder, manifest: Manifest) -> None:
             )
 
 
-def _translate(decoder: Decoder, test: SelfTest, max_output_tokens: int) -> Hypothesis | None:
+def _translate(decoder: Decoder, test: SelfTest, max_output_tokens: int, special: SpecialIds) -> Hypothesis | None:
     """The greedy translation; None if there were no usable scores."""
-    group: BeamGroup[None] = BeamGroup(decoder.open_slots(1), 1)
-    options = SearchOptions(max_output_tokens=max_output_tokens)
+    group: BeamGroup[None] = BeamGroup(decoder.open_slots(1), 1, special)
+    options = SearchOptions(max_output_tokens=max_output_tokens, silent_prefix=test.target_prefix)
     group.join([None], [options], decoder.encode([test.source_ids]))
     while group.rows:
         result = group.step()
