@@ -235,7 +235,7 @@ class Translator:
         inspections = [self._inspection(part, pair) for part in parts]
         try:
             done = await self.inspector.run(inspections, deadline)
-        except ServiceError as error:
+        except Exception as error:
             # Without alignments they are placed by position: no reason to fail.
             _log.warning("tags are placed without alignments: %s", error)
             return {}

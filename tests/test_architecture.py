@@ -23,7 +23,7 @@ ONLY_IN = {
     "uvicorn": ("service/server.py",),
     "prometheus_client": ("service/metrics.py",),
     "torch": ("model/", "export/"),
-    "sentencepiece": ("model/vocabulary.py",),
+    "sentencepiece": ("model/vocabulary.py", "model/tokenizers.py"),
     "sacrebleu": ("model/evaluation.py",),
     "matplotlib": ("model/curves.py", "service/explain/picture.py"),
 }
@@ -31,6 +31,7 @@ ONLY_IN = {
 
 SHARED_WITH_SERVICE = {
     "bundle", "vocabulary", "config", "errors", "evaluation", "corpus", "lexical", "shortlist", "spans",
+    "tokenizers",
 }  # fmt: skip
 """Modules of `model` that `service` may import."""
 

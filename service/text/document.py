@@ -132,8 +132,10 @@ class Document:
             parts = [place] if sentence is None else list(_parts(sentence, place, count_tokens, limit))
             split += len(parts) > 1
             for part in parts:
-                first = part[0] - place[0]
-                inner = sentence and (sentence if part == place else sentence.part(first, part[1] - place[0]))
+                inner = sentence
+                if sentence is not None and part != place:
+                    first, last = part[0] - place[0], part[1] - place[0]
+                    inner = sentence.part(first, min(last, len(sentence.text)))
                 segments.append(_segment(plain, part, inner if inner and _has_words(inner) else None))
         return cls(plain, tuple(segments), split)
 
