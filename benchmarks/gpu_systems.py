@@ -39,7 +39,6 @@ from model.batches import pad
 from model.bundle import Limits, read_manifest
 from model.checkpoint import VOCABULARY_FILE, load_checkpoint, save_checkpoint
 from model.config import ModelConfig
-from model.reference_search import NEVER
 from model.transformer import Transformer
 from model.vocabulary import EOS_ID, PAD_ID
 from service.engine.core import Engine
@@ -266,7 +265,7 @@ class SdpaDecoder:
             x = layer.residuals[1](x, cross_attention)
             x = layer.residuals[2](x, layer.feed_forward)
         logits: Tensor = model.project(model.decoder_norm(x))[:, -1]
-        logits[:, list(NEVER)] = -torch.inf
+        logits[:, list(model.config.excluded_ids)] = -torch.inf
         return logits
 
 

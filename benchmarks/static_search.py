@@ -22,7 +22,6 @@ from export.verify import encode
 from model.attention import MultiHeadAttention, attend
 from model.batches import pad
 from model.bundle import read_manifest
-from model.reference_search import NEVER
 from model.transformer import DecoderLayer, Transformer
 from model.vocabulary import BOS_ID, EOS_ID, PAD_ID
 
@@ -104,7 +103,7 @@ class TorchDecoder:
             present.append(cache)
         self._past, self._length = present, self._length + 1
         logits = self.model.project(self.model.decoder_norm(x))[:, -1]
-        logits[:, list(NEVER)] = -torch.inf
+        logits[:, list(self.model.config.excluded_ids)] = -torch.inf
         totals = logits.log_softmax(-1).view(count, beams, -1) + torch.from_numpy(log_probs)[..., None]
         best = totals.flatten(1).topk(2 * beams)
         return best.values.numpy(), best.indices.numpy()

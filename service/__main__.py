@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from model.bundle import read_manifest
 from model.errors import ModelError
 from service.app import create_app
+from service.engine.types import DeviceError, EngineLostError
 from service.heap import keep_one_heap
 from service.logs import configure_logging
 from service.metrics import Metrics
@@ -23,9 +24,12 @@ def main(arguments: Sequence[str]) -> int:
     try:
         options = _parser(arguments).parse_args(arguments)
         options.run_command(options)
-    except (ModelError, SettingsError) as error:
+    except (ModelError, SettingsError, DeviceError) as error:
         print(error, file=sys.stderr)
         return EXIT_BAD_INPUT
+    except EngineLostError as error:
+        print(error, file=sys.stderr)
+        return EXIT_FAILED
     except ModuleNotFoundError as error:
         print(f"this needs {error.name}, which serving does not install: pip install '.[train]'", file=sys.stderr)
         return EXIT_BAD_INPUT

@@ -155,7 +155,7 @@ class Connection(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             # Its task has not run yet: under load much lies between the two.
             cast(dict[str, Any], self.cycle.scope).setdefault(ARRIVED, arrived)
-            self._cancel_timers()
+            _cancel(self._header_timer)
         if began_before and self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > _MOST_HEAD_BYTES and not self.transport.is_closing():
@@ -175,9 +175,9 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """The answer should be taken, and the next request may come."""
         super().on_response_complete()
-        self._cancel_timers()
-        if self.transport.get_write_buffer_size():
-            self._write_timer = self.loop.call_later(self._write_seconds, self._give_up_writing)
+        _cancel(self._header_timer)
+        if self.transport.get_write_buffer_size() and not self.flow.write_paused:
+            self._expect_reading()
         if self._in_head:
             self._expect_headers()
         elif self.cycle.response_complete:  # not if the next request was there already
@@ -185,7 +185,8 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing to wait for."""
-        self._cancel_timers()
+        _cancel(self._header_timer)
+        _cancel(self._write_timer)
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
@@ -211,15 +212,28 @@ class Connection(HttpToolsProtocol):
         self._expect(self._header_seconds)
 
     def _expect(self, seconds: float) -> None:
-        if self._header_timer is not None:
-            self._header_timer.cancel()
+        _cancel(self._header_timer)
         self._header_timer = self.loop.call_later(seconds, self.transport.abort)
+
+    def pause_writing(self) -> None:
+        """The client does not take what there is; whatever it sends meanwhile, time runs until it does."""
+        super().pause_writing()
+        self._expect_reading()
+
+    def resume_writing(self) -> None:
+        """The client has taken most of it."""
+        _cancel(self._write_timer)
+        super().resume_writing()
+
+    def _expect_reading(self) -> None:
+        _cancel(self._write_timer)
+        self._write_timer = self.loop.call_later(self._write_seconds, self._give_up_writing)
 
     def _give_up_writing(self) -> None:
         if self.transport.get_write_buffer_size():
             self.transport.abort()
 
-    def _cancel_timers(self) -> None:
-        for timer in (self._header_timer, self._write_timer):
-            if timer is not None:
-                timer.cancel()
+
+def _cancel(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()

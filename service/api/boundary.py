@@ -108,7 +108,7 @@ class Boundary:
         began = scope.get(ARRIVED, time.monotonic())
         # A copy: the server goes on to read its own.
         scope = {**scope, "path": _plain_path(scope["path"], self._root_path)}
-        cors = self._cors.headers(Headers(scope=scope).get("origin"))
+        cors = self._cors.headers(Headers(scope=scope))
         reply = _Reply(send, began, cors, without_body=scope["method"] == "HEAD")
         known = request_id.set(_request_id(scope))
         try:

@@ -6,36 +6,26 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from fastapi import Request
 
 from service.api.bodies import check_texts, check_timeout, language_of, language_pair, no_such_pair
 from service.api.requests import declared_length, unless_disconnected
+from service.api.units import Decision, Note, Unit, decided, joined, line_by_line, marked_up, notes_of
 from service.errors import ServiceError, UnsupportedPairError
 from service.settings import Settings
 from service.state import Model, ServiceState
-from service.text.detection import NOTHING, Guess, is_in_target_already, source_of
+from service.text.detection import NOTHING, Guess, source_of
 from service.text.languages import AUTO, Directions, language_name
 from service.text.markup.formats import PLAIN, FormatOptions
 from service.text.markup.units import MarkedText
-from service.translator import SentenceWarning, Timing, Translation, TranslationOptions, WarningKind
+from service.translator import Timing, Translation, TranslationOptions
 
 _Result = TypeVar("_Result")
 
 THREAD_CHARACTERS = 2000
 """Languages of more characters than this are detected off the event loop."""
-
-NoteKind = WarningKind | Literal["already_in_target", "language_not_available"]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Note:
-    """Something a caller should know about `text[start:end]`, in code points."""
-
-    start: int
-    end: int
-    warning: NoteKind
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,67 +104,67 @@ async def _answered(model: Model, wish: Wish, deadline: float) -> Answers:
     directions = model.translator.directions
     target, source = _languages(wish, directions)
     if wish.is_one_text and source is None:
-        source = await off_loop_if_long(
-            wish.texts, lambda: _of_whole([wish.format.words_of(text) for text in wish.texts], directions, target)
-        )
+        source = await off_loop_if_long(wish.texts, lambda: _of_whole(wish, directions, target))
     plans = await off_loop_if_long(wish.texts, lambda: list(_plans(wish, source, directions, target)))
+    # Units, all in a row, that are translated, by their source.
+    units = [unit for plan in plans for unit in plan.units]
     groups: dict[str, list[int]] = {}
-    for index, plan in enumerate(plans):
-        if plan.translation is None:
-            groups.setdefault(plan.source, []).append(index)
-    done = await _all([_group(model, wish, places, source, target, deadline) for source, places in groups.items()])
-    found = {index: text for texts, _ in done for index, text in texts.items()}
-    answers = (plan.answer(found.get(index)) for index, plan in enumerate(plans))
-    return Answers(tuple(answers), target, _timing([timing for _, timing in done]))
-
-
-async def _group(
-    model: Model, wish: Wish, places: Sequence[int], source: str, target: str, deadline: float
-) -> tuple[dict[int, Translation | ServiceError], Timing]:
-    """The texts at these places, which are in one language, and how long they took."""
-    texts = [wish.texts[index] for index in places]
-    parsed = await off_loop_if_long(texts, lambda: [wish.format.parse(text) for text in texts])
-    units = [piece for text, each in zip(texts, parsed, strict=True) for piece in (each.texts if each else [text])]
+    for number, unit in enumerate(units):
+        if not unit.decision.is_copied:
+            groups.setdefault(unit.decision.source, []).append(number)
+    translate = model.translator.translate
     options = dataclasses.replace(wish.options, has_tags=True) if wish.format.has_tags else wish.options
-    done = await model.translator.translate(units, source, target, options, deadline)
-    remaining = iter(done.texts)
-    whole = [_together(each, [next(remaining) for _ in each.texts]) if each else next(remaining) for each in parsed]
-    return dict(zip(places, whole, strict=True)), done.timing
-
-
-def _together(parsed: MarkedText, units: Sequence[Translation | ServiceError]) -> Translation | ServiceError:
-    """A text with mark-up again, of the translations of its units; or what one of them failed with."""
-    texts: list[str] = []
-    warnings: list[SentenceWarning] = []
-    for unit, found in zip(parsed.units, units, strict=True):
-        if isinstance(found, ServiceError):
-            return found
-        texts.append(found.text)
-        for each in found.warnings:
-            start, end = unit.text.old_span((each.start, each.end))
-            warnings.append(dataclasses.replace(each, start=unit.start + start, end=unit.start + end))
-    return Translation(parsed.assembled(texts), (), tuple(warnings))
+    done = await _all(
+        [
+            translate([units[number].text for number in numbers], source, target, options, deadline)
+            for source, numbers in groups.items()
+        ]
+    )
+    results: list[Translation | ServiceError | None] = [None] * len(units)
+    for numbers, found in zip(groups.values(), done, strict=True):
+        for number, text in zip(numbers, found.texts, strict=True):
+            results[number] = text
+    remaining = iter(results)
+    answers = [plan.answer([next(remaining) for _ in plan.units]) for plan in plans]
+    return Answers(tuple(answers), target, _timing([found.timing for found in done]))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Plan:
-    """Where a text is translated from, or what it is without a translation."""
+    """What is done with one text."""
 
-    source: str
-    guess: Guess | None
-    translation: Translation | ServiceError | None
-    note: Note | None = None
+    whole: Decision
+    units: Sequence[Unit]
+    problem: ServiceError | None = None
+    """Why there is nothing to do."""
+    marked: MarkedText | None = None
+    """With mark-up: what the units are parts of."""
 
-    def answer(self, translated: Translation | ServiceError | None) -> Answer:
-        translation = self.translation if translated is None else translated
-        assert translation is not None  # one of the two is there, always
-        notes = tuple(_notes(translation)) + ((self.note,) if self.note else ())
-        return Answer(translation, self.source, self.guess, notes)
+    def answer(self, results: Sequence[Translation | ServiceError | None]) -> Answer:
+        if self.marked is not None:
+            translation = marked_up(self.marked, results)
+            return Answer(translation, self.whole.source, self.whole.guess, tuple(notes_of((), translation)))
+        translation = self.problem or joined(self.units, results)
+        notes = tuple(notes_of(self.units, translation))
+        return Answer(translation, self.whole.source, self.whole.guess, notes)
 
 
-def _notes(translation: Translation | ServiceError) -> Iterator[Note]:
-    if isinstance(translation, Translation):
-        yield from (Note(each.start, each.end, each.warning) for each in translation.warnings)
+def _plans(wish: Wish, source: str | None, directions: Directions, target: str) -> Iterator[_Plan]:
+    options = wish.options
+    # Alternatives and details are of a text in one piece.
+    is_split = not (wish.is_one_text or options.alternatives or options.details)
+    for index, text in enumerate(wish.texts):
+        if index in wish.unusable:
+            yield _Plan(Decision(source or NOTHING), (), wish.unusable[index])
+            continue
+        whole = decided(wish.format.words_of(text), source, target, directions)
+        marked = None if whole.is_copied else wish.format.parse(text)
+        if marked is not None:
+            yield _Plan(whole, [Unit(each, whole) for each in marked.texts], marked=marked)
+        elif is_split and "\n" in text and source != target:
+            yield _Plan(whole, line_by_line(text, whole, source, target, directions))
+        else:
+            yield _Plan(whole, (Unit(text, whole),))
 
 
 def _languages(wish: Wish, directions: Directions) -> tuple[str, str | None]:
@@ -188,53 +178,19 @@ def _languages(wish: Wish, directions: Directions) -> tuple[str, str | None]:
     return target, None
 
 
-def _of_whole(texts: Sequence[str], directions: Directions, target: str) -> str:
+def _of_whole(wish: Wish, directions: Directions, target: str) -> str:
     """The language of a document.
 
     Raises:
         UnsupportedPairError: it is in one that is not translated.
     """
-    guess = source_of("\n".join(texts), directions, target)
+    guess = source_of("\n".join(map(wish.format.words_of, wish.texts)), directions, target)
     code = directions.find(guess.language) or guess.language
     if guess.probability == 0:
         return target
     if code != target and not directions.translates(code, target):
         raise no_such_pair(code, target, directions)
     return code
-
-
-def _plans(wish: Wish, source: str | None, directions: Directions, target: str) -> Iterator[_Plan]:
-    for index, text in enumerate(wish.texts):
-        if index in wish.unusable:
-            yield _Plan(source or NOTHING, None, wish.unusable[index])
-        elif source is None:
-            yield _detected(text, wish.format.words_of(text), directions, target)
-        else:
-            yield _said(text, wish.format.words_of(text), source, directions, target)
-
-
-def _said(text: str, words: str, source: str, directions: Directions, target: str) -> _Plan:
-    """Of a text whose language the caller says."""
-    if source == target:
-        return _Plan(source, None, _copy(text))
-    if is_in_target_already(words, directions, target):
-        return _Plan(source, None, _copy(text), Note(0, len(text), "already_in_target"))
-    return _Plan(source, None, None)
-
-
-def _detected(text: str, words: str, directions: Directions, target: str) -> _Plan:
-    guess = source_of(words, directions, target)
-    code = directions.find(guess.language)
-    if guess.probability == 0 or code == target:
-        return _Plan(code or guess.language, guess, _copy(text))
-    if code is None or not directions.translates(code, target):
-        return _Plan(code or guess.language, guess, _copy(text), Note(0, len(text), "language_not_available"))
-    return _Plan(code, guess, None)
-
-
-def _copy(text: str) -> Translation:
-    """The text itself, without a sentence that was translated."""
-    return Translation(text, (), (), ((),))
 
 
 async def _all(work: Sequence[Coroutine[Any, Any, _Result]]) -> list[_Result]:

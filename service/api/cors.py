@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from starlette.datastructures import Headers
+
 HeaderPairs = Sequence[tuple[bytes, bytes]]
 
 _ALLOWED = (
@@ -21,16 +23,16 @@ class Cors:
     def __init__(self, origins: str) -> None:
         """`origins` as the setting has them: `*`, `none`, or some separated by commas."""
         named = {origin.strip().rstrip("/").lower() for origin in origins.split(",")}
-        self._all = "*" in named
+        self._for_all = ((b"access-control-allow-origin", b"*"), *_ALLOWED) if "*" in named else None
         self._named = frozenset(named - {"none", ""})
 
-    def headers(self, origin: str | None) -> HeaderPairs:
-        """Of a reply to a page of `origin`; None: to no page, or one of our own."""
-        if self._all:
-            return ((b"access-control-allow-origin", b"*"), *_ALLOWED)
+    def headers(self, request: Headers) -> HeaderPairs:
+        """Of the reply to a request with these headers."""
+        if self._for_all is not None:
+            return self._for_all
         if not self._named:
             return ()
-        vary = (b"vary", b"Origin")
+        origin, vary = request.get("origin"), (b"vary", b"Origin")
         if origin is None or origin.lower() not in self._named:
             return (vary,)
         allowed = (b"access-control-allow-origin", origin.encode("latin-1"))

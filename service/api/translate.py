@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, 
 from service.api import extensions
 from service.api.bodies import WHOLE, PairRequest, Text, TimeoutMs, described_body, validate
 from service.api.boundary import server_timing
-from service.api.core import Answer, Answers, NoteKind, Wish, admitted, answered
+from service.api.core import Answer, Answers, Wish, admitted, answered
 from service.api.dependencies import State
 from service.api.details import (
     WANTED_FIELDS,
@@ -27,6 +27,7 @@ from service.api.details import (
 from service.api.fields import Fields, read_fields, typed
 from service.api.problems import Problem, problems
 from service.api.texts import unusable_items
+from service.api.units import NoteKind
 from service.api.unknown import UnknownField, unknown_fields
 from service.errors import InvalidFieldError, InvalidRequestError, ServiceError, UnsupportedFormatError
 from service.settings import Settings

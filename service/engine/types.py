@@ -297,6 +297,10 @@ class Steppable(Protocol):
         """What was done since the last report."""
 
 
+class DeviceError(RuntimeError):
+    """The device that was asked for cannot run this bundle; the text is one sentence for the operator."""
+
+
 class EngineClosedError(RuntimeError):
     """The engines take no more jobs, or were stopped before they came to this one."""
 

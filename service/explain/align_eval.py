@@ -19,6 +19,7 @@ import numpy as np
 
 from model.bundle import AlignmentMethod, check_files
 from model.errors import DataError
+from service.arguments import not_negative
 from service.arrays import Array
 from service.engine.bundle import Bundle
 from service.engine.decoder.opening import open_scoring_engine
@@ -309,7 +310,7 @@ def add_align_eval_command(subparsers: argparse._SubParsersAction[argparse.Argum
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--gold", type=Path, required=True, help="folder of xx-yy.NAME.{xx,yy,xx-yy.talp}")
     parser.add_argument("--direction", action="append", help="only this one, e.g. zh-en; may be repeated")
-    parser.add_argument("--threads", type=int, default=0, help="0: one a core")
+    parser.add_argument("--threads", type=not_negative, default=0, help="0: one a core")
     parser.add_argument("--out", type=Path, help="write the choice, for `python -m export --alignment`")
     parser.set_defaults(run_command=_align_eval)
 

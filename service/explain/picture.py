@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
 from model.errors import DataError
+from service.arguments import positive
 from service.arrays import Array
 from service.engine.loading import BlockingEngine
 from service.engine.scoring import KINDS, AttentionKind
@@ -63,7 +64,7 @@ def add_attention_command(subparsers: argparse._SubParsersAction[argparse.Argume
     )
     parser.add_argument("--layer", type=int, default=-1, help="from 0; default: the last")
     parser.add_argument("--heads", choices=("mean", "all"), default="mean", help="all: a small map for each head")
-    parser.add_argument("--beam", type=int, default=4, help="beam size (default 4)")
+    parser.add_argument("--beam", type=positive, default=4, help="beam size (default 4)")
     parser.add_argument("--font", type=Path, help="font file for the labels; default: one that has every character")
     parser.set_defaults(run_command=_attention)
 

@@ -32,6 +32,7 @@ in one that the model does translate, if that is at least a `LEAST_SHARE` as pro
 LEAST_SHARE = 0.2
 FEWEST_WORDS, SURELY = 4, 0.95
 """What a text must have to be taken for one in the target language though the caller names another as its source."""
+_UNSPACED = re.compile("[\u3040-\u9fff]+")
 _UNSPACED_WORD = 2
 """Characters of a word where no spaces stand between words."""
 
@@ -192,9 +193,9 @@ def _is_served(guess: Guess, directions: Directions, target: str | None) -> bool
 def is_in_target_already(text: str, directions: Directions, target: str) -> bool:
     """Whether `text`, said to be in another language, is surely in the target's: each of its lines that is long
     enough, and together they are."""
-    if _words(text) < FEWEST_WORDS:
+    if not has_enough_words(text):
         return False
-    lines = [line for line in text.splitlines() if _words(line) >= FEWEST_WORDS]
+    lines = [line for line in text.splitlines() if has_enough_words(line)]
     return all(_is_surely(each, directions, target) for each in dict.fromkeys((text, *lines)))
 
 
@@ -203,6 +204,13 @@ def _is_surely(text: str, directions: Directions, target: str) -> bool:
     return best.probability >= SURELY and directions.find(best.language) == target
 
 
+def has_enough_words(text: str) -> bool:
+    """Whether it can be told surely which language it is in."""
+    return _words(text) >= FEWEST_WORDS
+
+
 def _words(text: str) -> int:
-    unspaced = sum("\u3040" <= character <= "\u9fff" for character in text)
-    return len(text.split()) + unspaced // _UNSPACED_WORD
+    spaced = len(text.split())
+    if text.isascii():
+        return spaced
+    return spaced + sum(map(len, _UNSPACED.findall(text))) // _UNSPACED_WORD

@@ -34,6 +34,7 @@ from model.errors import BundleError
 from model.reference_search import beam_search
 from model.vocabulary import BOS_ID, EOS_ID, Vocabulary
 from service.app import create_app
+from service.engine.bundle import Bundle
 from service.engine.core import Engine
 from service.engine.decoder import opening
 from service.engine.decoder.opening import open_engine
@@ -318,11 +319,9 @@ print([thread.name for thread in threading.enumerate()])
 def test_a_bundle_of_format_2_is_served_as_before() -> None:
     old = ROOT / "tests" / "data" / "bundle-format-2"
     assert json.loads((old / MANIFEST_FILE).read_text())["format"] == 2
-    loaded = load(old)  # tries its eight sentences
-    try:
-        assert len(loaded.manifest.self_tests) == 8
-        job = Job(tuple(loaded.vocabulary.encode_source("Je suis fatigué.", "en")), SearchOptions(beam_size=4))
-        loaded.engine.submit([job])
-        assert loaded.vocabulary.decode(job.future.result(30)[0].target_ids) == "I am happy."
-    finally:
-        loaded.engine.close()
+    bundle = Bundle.read(old)
+    assert len(bundle.manifest.self_tests) == 8
+    engine, _ = load(old)  # tries its eight sentences
+    job = Job(tuple(bundle.vocabulary.encode_source("Je suis fatigué.", "en")), SearchOptions(beam_size=4))
+    (hypotheses,) = run_here(engine, [job])
+    assert bundle.vocabulary.decode(hypotheses[0].target_ids) == "I am happy."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from model.bundle import SpecialIds
 from model.vocabulary import EOS_ID
 from service.engine.search import BeamGroup
 from service.engine.types import Hypothesis, SearchOptions
@@ -149,3 +150,43 @@ def test_a_score_that_is_no_number_fails_its_sentence_alone() -> None:
 def test_impossible_options_are_refused(values: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="impossible"):
         SearchOptions(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_a_silent_prefix_costs_nothing_and_is_no_part_of_the_output(width: int) -> None:
+    decoder = TableDecoder(seed=31)
+    decoder.table[:, 2, ..., EOS_ID] = -np.inf  # an output has a token of its own; the other prefix is token enough
+    sentences = list(range(12))
+    # With no penalty for length, tokens that every output begins with change no order.
+    usual = {"beam_size": width, "num_hypotheses": width, "length_penalty": 0.0, "max_output_tokens": 7}
+    silent = search(decoder, sentences, [SearchOptions(**usual, silent_prefix=(5, 4))] * 12, joins=2)
+    spoken = search(decoder, sentences, [SearchOptions(**usual, target_prefix=(5, 4))] * 12, joins=2)
+    for sentence, pair in enumerate(zip(silent, spoken, strict=True)):
+        cost = decoder.log_prob(sentence, (5, 4))
+        for one, other in zip(*pair, strict=True):
+            assert (5, 4, *one.target_ids) == other.target_ids
+            assert one.log_prob + cost == pytest.approx(other.log_prob, abs=1e-5)
+            assert one.token_log_probs == pytest.approx(other.token_log_probs[2:], abs=1e-6)
+
+
+def test_a_silent_prefix_counts_in_lengths() -> None:
+    decoder = TableDecoder(seed=32)
+    options = SearchOptions(beam_size=4, max_output_tokens=5, silent_prefix=(4,), length_penalty=1.0)
+    for found in search(decoder, list(range(8)), [options] * 8, joins=3):
+        [best] = found
+        ended = best.finish_reason == "eos"
+        assert 1 <= len(best.target_ids) <= 4
+        assert best.score == pytest.approx(best.log_prob / (1 + len(best.target_ids) + ended), abs=1e-6)
+
+
+def test_other_ids_may_begin_and_end_an_output() -> None:
+    decoder = TableDecoder(seed=33)
+    special = SpecialIds(pad=0, unk=1, bos=6, eos=5)
+    group: BeamGroup[int] = BeamGroup(decoder.open_slots(2), 2, special)
+    group.join([0], [SearchOptions(beam_size=2, max_output_tokens=6)], decoder.encode([[4, EOS_ID]]))
+    assert group._state.token_ids[0].tolist() == [6, 6]  # type: ignore[attr-defined]
+    found = []
+    while group.rows:
+        found += group.step().finished
+    [(_, (hypothesis,))] = found
+    assert 5 not in hypothesis.target_ids

@@ -127,9 +127,9 @@ def test_a_prefix_of_the_free_output_changes_nothing() -> None:
     assert run_here(engine, [Job(source, SearchOptions(max_output_tokens=40, target_prefix=prefix))]) == [expected]
 
 
-def test_a_prefix_cannot_hold_special_tokens_or_exceed_the_limit() -> None:
+def test_a_prefix_cannot_exceed_the_limit() -> None:
     with pytest.raises(ValueError, match="impossible search"):
-        SearchOptions(target_prefix=(2,))
+        SearchOptions(silent_prefix=(5, 6), max_output_tokens=2)
     with pytest.raises(ValueError, match="impossible search"):
         SearchOptions(target_prefix=(300, 301), max_output_tokens=1)
 

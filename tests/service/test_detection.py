@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from fastapi import FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.api.units import decided, line_by_line
 from service.text.detection import detector, is_in_target_already, source_of
 from service.text.languages import Directions
 from tests.service.fakes import FakeLoader, ask, make_app, running, translate
@@ -133,6 +135,58 @@ def test_with_a_source_what_is_surely_in_the_target_language_comes_back_with_a_w
     assert body["warnings"] == [{"index": 0, "start": 0, "end": 20, "warning": "already_in_target"}]
     assert "detectedLanguage" not in body
     assert len(loader.engine.submitted) == 2
+
+
+MIXED = (
+    "The weather is nice today, my friends.\nIl fait beau aujourd'hui, mes amis.\nOui.\n\n"
+    "The children are playing in the garden with their dog.\n"
+)
+LINES = [*MIXED.splitlines(), "", "  ", "12", "今天天气很好，我们去公园吧。", "Tom"]
+
+
+def sent(loader: FakeLoader) -> str:
+    """What the engine was given, all of it."""
+    return " ".join(loader.vocabulary.decode(job.source_ids) for job in loader.engine.submitted)
+
+
+@pytest.mark.parametrize("source", ["auto", "fr"])
+def test_of_a_text_of_several_languages_only_lines_that_are_in_another_are_translated(
+    loader: FakeLoader, source: str
+) -> None:
+    body = translate(make_app(loader), {"q": MIXED, "source": source, "target": "en"}).json()
+    assert body["translatedText"] == MIXED  # the engine gives back what it read
+    assert "amis" in sent(loader)
+    assert "Oui" in sent(loader)
+    assert "weather" not in sent(loader)
+    assert "children" not in sent(loader)
+    already = [each for each in body.get("warnings", ()) if each["warning"] == "already_in_target"]
+    lines = [MIXED[each["start"] : each["end"]].strip() for each in already]
+    assert lines == ([] if source == "auto" else [MIXED.splitlines()[0], MIXED.splitlines()[-1]])
+
+
+def test_lines_in_a_language_that_is_not_translated_come_back_among_others(loader: FakeLoader) -> None:
+    text = "Il fait beau aujourd'hui, mes amis.\nGuten Morgen, wie geht es dir heute?\nJ'aime le café et le thé."
+    body = translate(make_app(loader), {"q": text, "source": "auto", "target": "en"}).json()
+    assert body["translatedText"] == text
+    assert "Morgen" not in sent(loader)
+    (note,) = body["warnings"]
+    assert (text[note["start"] : note["end"]].strip(), note["warning"]) == (
+        text.splitlines()[1], "language_not_available",
+    )  # fmt: skip
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    lines=st.lists(st.sampled_from(LINES), max_size=8),
+    line_break=st.sampled_from(["\n", "\r\n"]),
+    source=st.sampled_from([None, "fr"]),
+)
+def test_units_are_the_text_in_order(lines: list[str], line_break: str, source: str | None) -> None:
+    text = line_break.join(lines)
+    whole = decided(text, source, "en", DIRECTIONS)
+    units = line_by_line(text, whole, source, "en", DIRECTIONS)
+    assert "".join(unit.text + unit.tail for unit in units) == text
+    assert all(one.decision != other.decision for one, other in itertools.pairwise(units))
 
 
 def test_auto_needs_a_target_that_something_is_translated_into(app: FastAPI) -> None:

@@ -90,6 +90,7 @@ def test_lines_of_a_cue_are_translated_together_and_broken_again() -> None:
     assert encoded(file.written(["Hi"], "en")).decode().endswith("\nHi\n")
 
 
+TIMES = re.compile(r"^00:00:0.*$", re.MULTILINE)
 CUES = st.lists(
     st.lists(
         st.text("abc é我.-<i>{}", min_size=1, max_size=12).filter(lambda line: line.strip()), min_size=1, max_size=3
@@ -110,9 +111,7 @@ def test_whatever_is_written_in_cues_only_texts_change(cues: list[list[str]], li
     same = encoded(file.written(file.texts, "en")).decode()
     # Where a cue was broken in another place than where lines are equally long, it may be broken there now.
     assert re.sub(r"\s+", "", same) == re.sub(r"\s+", "", source)
-    assert [line for line in same.splitlines() if "-->" in line] == [
-        line for line in source.splitlines() if "-->" in line
-    ]
+    assert TIMES.findall(same) == TIMES.findall(source)
     letters = [re.sub("<[^<>]*>", "", line_break.join(cue)) for cue in cues]
     assert len(file.texts) >= sum(any(map(str.isalpha, cue)) for cue in letters)
 

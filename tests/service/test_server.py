@@ -358,6 +358,30 @@ def test_a_client_that_never_reads_its_answer_is_hung_up_on(loader: FakeLoader) 
     asyncio.run(scenario())
 
 
+def test_a_client_that_reads_nothing_of_a_response_in_parts_is_hung_up_on_though_it_asks_for_more(
+    loader: FakeLoader,
+) -> None:
+    file = next(path for path in (ROOT / "service" / "web").rglob("*.js") if path.stat().st_size > 500_000)
+    request = f"GET /web/{file.relative_to(ROOT / 'service' / 'web').as_posix()} HTTP/1.1\r\nHost: attend\r\n\r\n"
+
+    async def scenario() -> None:
+        async with serving(loader, write_timeout_ms=100, keep_alive_ms=3_600_000) as (server, port, _):
+            server.servers[0].sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            with socket.socket() as deaf:
+                deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+                deaf.setblocking(False)
+                loop = asyncio.get_running_loop()
+                await loop.sock_connect(deaf, ("127.0.0.1", port))
+                await loop.sock_sendall(deaf, request.encode() * 6)
+                await until(lambda: server.server_state.total_requests)
+                with contextlib.suppress(ConnectionError):  # it goes on asking
+                    while server.server_state.connections:
+                        await loop.sock_sendall(deaf, request.encode())
+                        await asyncio.sleep(0.02)
+
+    asyncio.run(scenario())
+
+
 def test_a_client_that_hangs_up_takes_its_sentences_along(vocabulary: Vocabulary) -> None:
     async def scenario() -> dict[str, float]:
         gated = Gated(vocabulary)

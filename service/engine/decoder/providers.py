@@ -19,15 +19,11 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the import: a thre
 import onnxruntime
 
 from model.bundle import Precision
-from service.engine.types import Device
+from service.engine.types import Device, DeviceError
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _BUILDS = ("onnxruntime", "onnxruntime-gpu")
 _DRIVER = "libcuda.so.1"
-
-
-class DeviceError(RuntimeError):
-    """The device that was asked for cannot run this bundle; the text is one sentence for the operator."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -25,9 +25,9 @@ from service.engine.decoder.batches import of_one_length, packs
 from service.engine.decoder.columns import ShortlistColumns
 from service.engine.decoder.cpu import int8_saturates
 from service.engine.decoder.device import MOVES, DeviceGraphs
-from service.engine.decoder.providers import CPU, CUDA, DeviceError, wanted_providers
+from service.engine.decoder.providers import CPU, CUDA, wanted_providers
 from service.engine.decoder.slots import padded_length
-from service.engine.types import Device
+from service.engine.types import Device, DeviceError
 
 _log = logging.getLogger(__name__)
 
