@@ -24,7 +24,7 @@ TARGETS = {"en": "fr", "fr": "en", "zh": "en"}
 VERBATIM = (
     "https://example.org/a?b=1", "anna@example.org", "{{order.id}}", "%1$s", "%(file)s", "{0}", "${name}", "notes.txt",
     "D:\\Data\\Music", "/etc/hosts", "#music", "@anna", ":smile:", "7d1f0c2a-4b6e-4f80-9a3c-5e2d1b0f8a77", "foo_bar",
-"Ctrl+Alt+K", "`npm start`", "10.20.30.40", "MP3", "Спасибо", "こんにちは", "&amp;", "❤️", "👩‍👩‍👧",
+    "Ctrl+Alt+K", "`npm start`", "10.20.30.40", "MP3", "Спасибо", "こんにちは", "&amp;", "❤️", "👩‍👩‍👧",
     "menu.file.open", "<br/>", "[3]", "v2.3.1", "+33 1 23 45 67 89", "LibreOffice",
 )  # fmt: skip
 NUMBERS = ("19.95", "318,640", "2031-04-09", "19:45", "€7.40", "12.5%", "1999", "3,000", "42", "7")
