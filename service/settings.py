@@ -65,6 +65,9 @@ class Settings(BaseSettings):
     max_characters: int = Field(100_000, ge=1, description="Characters of one request, all its texts together.")
     max_tokens: int = Field(131_072, ge=1, description="Source tokens of one request, all its sentences together.")
     max_body_bytes: int = Field(2 * 1024 * 1024, ge=1024, description="Size of one request body.")
+    glossaries: Path | None = Field(
+        None, description="Directory of glossaries: NAME.tsv, in each line a term, a tab, and its translation."
+    )
     files: Path | None = Field(None, description="Directory for translated files; else they are kept in memory.")
     max_files_bytes: int = Field(
         64 * 1024 * 1024, ge=0, description="Size of all translated files that are kept; 0: files are not translated."

@@ -61,7 +61,12 @@ async def translate_file(request: Request, state: State, store: Store) -> Transl
         name, content, source, target = _checked(fields)
         parsed, encoded = await asyncio.to_thread(translated_by, name, content)
         wish = Wish(
-            texts=parsed.texts, source=source, target=target, options=default_options(state.settings), is_one_text=True
+            texts=parsed.texts,
+            source=source,
+            target=target,
+            options=default_options(state.settings),
+            is_one_text=True,
+            format=parsed.format,
         )
         done = await answered(request, state.settings, model, wish, began)
         written = await asyncio.to_thread(

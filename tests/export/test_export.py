@@ -185,7 +185,7 @@ def test_a_failed_export_leaves_the_old_bundle_and_no_half_one(
         raise BundleError("exported graphs do not agree with PyTorch")
 
     monkeypatch.setattr(write, "verify_bundle", refuse)
-    monkeypatch.setattr(write, "_trace", lambda graph: _empty_model())
+    monkeypatch.setattr(write, "_trace", lambda graph: (_empty_model(), {}))
     monkeypatch.setattr(write, "_name_axes", lambda proto, graph: None)
     assert main([str(tiny_checkpoint), str(destination), "--precision", "fp32"]) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
