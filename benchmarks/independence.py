@@ -14,9 +14,7 @@ from pathlib import Path
 from model.corpus import read_tsv
 from model.vocabulary import Vocabulary
 from service.engine.loading import run_here
-from service.engine.pool import result_of
-from service.engine.scheduler import Lane
-from service.engine.types import Answer, Hypothesis, Job, Request, SearchOptions, Steppable
+from service.engine.types import Answer, Hypothesis, Job, Lane, Request, SearchOptions, Steppable, result_of
 
 SAMPLE = Path(__file__).parents[1] / "model" / "recipes" / "demo-data" / "tatoeba.tsv.gz"
 CHINESE = (

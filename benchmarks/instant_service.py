@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import sys
 import time
+import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from service.app import create_app
 from service.engine.bundle import Bundle
-from service.engine.loading import LoadedEngine, Observers
-from service.engine.types import Answer, EngineConfig, Hypothesis, Job, Ready, Times
+from service.engine.loading import LoadedEngine
+from service.engine.types import Answer, EngineConfig, Hypothesis, Job, Observers, Ready, Times
 from service.logs import configure_logging
 from service.server import Server
 from service.settings import load_settings
@@ -35,8 +36,9 @@ class InstantPool:
     def running_rows(self) -> int:
         return 0
 
-    def pids(self) -> list[int]:
-        return []
+    @property
+    def processes(self) -> Any:
+        return types.SimpleNamespace(pids=list)
 
     def is_ready(self) -> bool:
         return True

@@ -30,14 +30,35 @@ from service.api import (
 from service.api.boundary import Boundary
 from service.api.openapi import describe, operation_id
 from service.api.shapes import shape_of
-from service.engine.loading import load_engine
+from service.engine.loading import LoadedEngine, load_engine
 from service.errors import InternalError, InvalidRequestError, MethodNotAllowedError, NotFoundError, ServiceError, shown
+from service.explain.inspector import Inspector
 from service.files.store import FileStore
 from service.logs import request_id
+from service.metrics import Metrics
 from service.settings import Settings
 from service.state import EngineFactory, ServiceState
+from service.text.languages import Directions
+from service.text.reading import readers_of
+from service.translator import Translator
 
 _log = logging.getLogger("attend")
+
+
+def make_translator(loaded: LoadedEngine, settings: Settings, metrics: Metrics) -> Translator:
+    """The translator on top of loaded engines."""
+    manifest = loaded.manifest
+    directions = Directions.parse(manifest.pairs())
+    return Translator(
+        pool=loaded.pool,
+        vocabulary=loaded.vocabulary,
+        directions=directions,
+        readers=readers_of(directions, loaded.vocabulary, manifest.tokenizer),
+        limits=manifest.limits,
+        metrics=metrics,
+        max_tokens=settings.max_tokens,
+        inspector=Inspector(loaded.scorer, manifest, loaded.vocabulary),
+    )
 
 
 def create_app(
@@ -47,7 +68,7 @@ def create_app(
 
     Its `state.service` is the `ServiceState`, for whoever runs the app.
     """
-    state = ServiceState(settings, engine_factory, on_failure)
+    state = ServiceState(settings, engine_factory, make_translator, on_failure)
     app = FastAPI(
         title="Attend",
         version=__version__,

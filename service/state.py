@@ -5,25 +5,29 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, TypeAlias
 
 from model.bundle import Manifest
 from service.admission import Door
-from service.engine.loading import LoadedEngine, Observers
-from service.engine.types import EngineConfig
-from service.errors import UnavailableError
-from service.explain.inspector import Inspector
+from service.engine.types import EngineConfig, Observers
+from service.errors import InvalidFieldError, UnavailableError, shown
+from service.glossaries import read_glossaries
 from service.metrics import Metrics
 from service.settings import Settings
-from service.text.languages import Directions
-from service.text.reading import readers_of
-from service.translator import Translator
+
+if TYPE_CHECKING:  # `app` puts them together; nothing here calls them
+    from service.engine.loading import LoadedEngine
+    from service.translator import Translator
 
 _log = logging.getLogger("attend")
 
-EngineFactory = Callable[[EngineConfig, Observers, Callable[[], None]], Awaitable[LoadedEngine]]
+EngineFactory: TypeAlias = "Callable[[EngineConfig, Observers, Callable[[], None]], Awaitable[LoadedEngine]]"
 """Loads a bundle, see `service.engine.loading.load_engine`; may take long and may raise anything that says what is
 wrong."""
+
+
+TranslatorFactory: TypeAlias = "Callable[[LoadedEngine, Settings, Metrics], Translator]"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,13 +49,21 @@ class Model:
 class ServiceState:
     """One app's model, from nothing over loading to ready or failed. Only the event loop uses it."""
 
-    def __init__(self, settings: Settings, factory: EngineFactory, on_failure: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        factory: EngineFactory,
+        make_translator: TranslatorFactory,
+        on_failure: Callable[[], None],
+    ) -> None:
         """`on_failure` is called when the model cannot be loaded, or its engines cannot be started again."""
         self.settings = settings
         self.metrics = Metrics()
         self.door = Door(settings.max_requests)
         self.failure: str | None = None
+        self._glossaries = read_glossaries(settings.glossaries) if settings.glossaries else {}
         self._factory = factory
+        self._make_translator = make_translator
         self._on_failure = on_failure
         self._model: Model | None = None
         self._loaded: LoadedEngine | None = None
@@ -74,6 +86,18 @@ class ServiceState:
         self.failure = "the engines cannot be started again"
         self.metrics.set_ready(False)
         self._on_failure()
+
+    def glossary(self, name: str) -> Mapping[str, str]:
+        """The terms of a glossary of this service.
+
+        Raises:
+            InvalidFieldError: there is none of this name.
+        """
+        try:
+            return self._glossaries[name]
+        except KeyError:
+            known = ", ".join(sorted(self._glossaries)) or "none"
+            raise InvalidFieldError(f"there is no glossary '{shown(name)}'; there is {known}") from None
 
     def drain(self) -> None:
         """Refuse new requests; those under way go on."""
@@ -129,20 +153,9 @@ class ServiceState:
         return self.failure is None
 
     def _make_model(self, loaded: LoadedEngine) -> Model:
-        manifest = loaded.manifest
-        directions = Directions.parse(manifest.pairs())
-        translator = Translator(
-            pool=loaded.pool,
-            vocabulary=loaded.vocabulary,
-            directions=directions,
-            readers=readers_of(directions, loaded.vocabulary),
-            limits=manifest.limits,
-            metrics=self.metrics,
-            max_tokens=self.settings.max_tokens,
-            inspector=Inspector(loaded.scorer, manifest, loaded.vocabulary),
-        )
         self.metrics.watch_processes(loaded.pids)
-        model = Model(manifest, loaded.ready.provider, translator, loaded.ready.fallback)
+        translator = self._make_translator(loaded, self.settings, self.metrics)
+        model = Model(loaded.manifest, loaded.ready.provider, translator, loaded.ready.fallback)
         if model.device == "cuda":
             self.metrics.watch_device_memory(loaded.pool.device_memory)
         return model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,13 +24,16 @@ ONLY_IN = {
     "uvicorn": ("service/server.py",),
     "prometheus_client": ("service/metrics.py",),
     "torch": ("model/", "export/"),
-    "sentencepiece": ("model/vocabulary.py",),
+    "sentencepiece": ("model/vocabulary.py", "model/tokenizers.py"),
     "sacrebleu": ("model/evaluation.py",),
     "matplotlib": ("model/curves.py", "service/explain/picture.py"),
 }
 """Package -> the only places that import it: an exchange of the package then is a change of these alone."""
 
-SHARED_WITH_SERVICE = {"bundle", "vocabulary", "config", "errors", "evaluation", "corpus", "lexical", "shortlist"}
+SHARED_WITH_SERVICE = {
+    "bundle", "vocabulary", "config", "errors", "evaluation", "corpus", "lexical", "shortlist", "spans",
+    "tokenizers",
+}  # fmt: skip
 """Modules of `model` that `service` may import."""
 
 
@@ -39,12 +43,41 @@ def sources() -> list[Path]:
 
 def imports(path: Path) -> Iterator[str]:
     """Dotted names of everything a file imports, inside functions too."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    yield from names_in(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def names_in(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+MOST_DEPTH = 9
+"""Modules in the longest chain of imports from `python -m service` on, its own and those of `model`; with a chain twice
+as long nobody sees what is below."""
+
+
+def imports_when_run(path: Path) -> Iterator[str]:
+    """The same, without what is imported for type checkers alone."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in list(ast.walk(tree)):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            node.body = [ast.Pass()]
+    yield from names_in(tree)
+
+
+def test_the_longest_chain_of_imports_is_short() -> None:
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sources()}
+    graph = {name: {other for other in imports_when_run(path) if other in modules} for name, path in modules.items()}
+
+    @functools.cache
+    def chain(name: str) -> tuple[str, ...]:
+        return (name, *max((chain(other) for other in graph[name] - {name}), key=len, default=()))
+
+    assert len(chain("service.__main__")) <= MOST_DEPTH, " > ".join(chain("service.__main__"))
 
 
 def test_import_contracts() -> None:

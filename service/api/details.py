@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from service.api.bodies import WHOLE
-from service.engine.scoring import KINDS, AttentionKind
+from service.engine.scores import KINDS, AttentionKind
 from service.engine.types import FinishReason
 from service.explain.attention import AttentionSelection
 from service.explain.details import DetailOptions, Inspection

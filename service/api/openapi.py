@@ -47,7 +47,7 @@ REASONS: Mapping[str, tuple[str, ...]] = {
         "Invalid request: file format not supported",
         "Invalid request: empty file",
         "Invalid request: the file is ...",
-        "html format is not supported",
+        "... format is not supported",
         "input '...' has ... elements, but its shape says ...",
         "... must be a language code, as an input or a parameter",
         "input '...' must have one element",

@@ -17,9 +17,20 @@ from typing import Protocol
 from model.bundle import OWN_IDS, SpecialIds
 from service.arrays import Array
 from service.engine.job_queue import Entry, JobQueue
-from service.engine.scheduler import Capacity, Demand, Lane, admit, bulk_debt, lanes_to_step
+from service.engine.scheduler import Capacity, Demand, admit, bulk_debt, lanes_to_step
 from service.engine.search import BeamGroup, RunningState
-from service.engine.types import Answer, EncodeRecord, Failure, Job, Report, Request, SearchOptions, StepRecord, Waiting
+from service.engine.types import (
+    Answer,
+    EncodeRecord,
+    Failure,
+    Job,
+    Lane,
+    Report,
+    Request,
+    SearchOptions,
+    StepRecord,
+    Waiting,
+)
 
 _log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Generic, Protocol, TypeVar
 
-from service.engine.scheduler import Lane, is_held, smoothed_pace
-from service.engine.types import Answer, Failure, Request, Stage, Times, Waiting
+from service.engine.scheduler import is_held, smoothed_pace
+from service.engine.types import Answer, Failure, Lane, Request, Stage, Times, Waiting
 
 PACE_SECONDS = 0.25
 """Time for which a lane is watched to know how fast it empties."""

@@ -17,16 +17,30 @@ from model.bundle import Manifest
 from model.tokenizers import Tokenizer
 from service.engine.bundle import Bundle
 from service.engine.link import ProcessLink, StartLink
-from service.engine.pool import Observer, Pool, PoolJob, result_of
-from service.engine.scheduler import Bounds, Lane
-from service.engine.scoring import SCORING_BOUNDS
-from service.engine.types import Answer, EngineConfig, EngineKind, Ready, Report, Request, Setup, Steppable
+from service.engine.pool import Pool, PoolJob
+from service.engine.scheduler import Bounds
+from service.engine.types import (
+    Answer,
+    EngineConfig,
+    EngineKind,
+    Lane,
+    Observer,
+    Observers,
+    Ready,
+    Report,
+    Request,
+    Setup,
+    Steppable,
+    result_of,
+)
 
 _log = logging.getLogger(__name__)
 
 MOST_SESSIONS = 8
 """Engines hold the weights once each: on many cores they get several threads instead."""
 INTERACTIVE_TOKENS = 512
+SCORING_BOUNDS = Bounds(interactive_tokens=4096, waiting_tokens=100_000, bulk_waiting_tokens=400_000)
+"""Source and target tokens: 400,000 are about half a minute of two cores with the shipped model."""
 _FEWEST_ROWS = 8
 _CUDA = "CUDAExecutionProvider"
 
@@ -45,7 +59,7 @@ class LoadedEngine:
 
     def pids(self) -> list[int]:
         """All processes of the engines."""
-        return [*self.pool.pids(), *self.scorer.pids()]
+        return [*self.pool.processes.pids(), *self.scorer.processes.pids()]
 
     def abort(self) -> None:
         """Fail what is under way and end the processes; returns at once."""
@@ -55,14 +69,6 @@ class LoadedEngine:
     async def close(self) -> None:
         """Finish what was accepted and end the processes."""
         await asyncio.gather(self.pool.close(), self.scorer.close())
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Observers:
-    """Who is told how things go with each kind of engine."""
-
-    pool: Observer
-    scorer: Observer
 
 
 async def load_engine(

@@ -9,9 +9,10 @@ however many single sentences come.
 from __future__ import annotations
 
 import dataclasses
-import enum
 import sys
 from collections.abc import Iterable, Mapping
+
+from service.engine.types import Lane
 
 REOPENING_SHARE = 7 / 8
 """A queue that was full takes nothing until it is emptier than this: then there is space for more than one request, and
@@ -21,13 +22,6 @@ COMPANY_SHARE = 1 / 4
 until those that wait are such a share of those that run."""
 MOST_STEPS_HELD = 4
 """A sentence waits no longer for company than this."""
-
-
-class Lane(enum.Enum):
-    """Two queues that share the machine."""
-
-    INTERACTIVE = "interactive"
-    BULK = "bulk"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import dataclasses
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -24,88 +24,15 @@ from model.vocabulary import PAD_ID
 from service.arrays import Array, round_up
 from service.engine.hmm import hmm_evidence
 from service.engine.job_queue import Entry, JobQueue
-from service.engine.scheduler import Bounds, Lane, bulk_debt, lanes_to_step
-from service.engine.types import Answer, Failure, Report, Request, Waiting
-
-AttentionKind = Literal["encoder", "decoder", "cross"]
-"""encoder: source tokens at source tokens. decoder: target tokens at those before them and themselves. cross: target
-tokens at source tokens."""
-KINDS: tuple[AttentionKind, ...] = ("encoder", "decoder", "cross")
+from service.engine.scheduler import bulk_debt, lanes_to_step
+from service.engine.scores import AlignmentJob, AnyScoringJob, AttentionKind, Score, ScoringJob
+from service.engine.types import Answer, Failure, Lane, Report, Request, Waiting
 
 LENGTH_MULTIPLE = 16
 """Sources and targets are padded to multiples of this, so that similar sentences have one shape. Only equal shapes
 share a batch: then no neighbour changes a bit."""
-SCORING_BOUNDS = Bounds(interactive_tokens=4096, waiting_tokens=100_000, bulk_waiting_tokens=400_000)
-"""Source and target tokens: 400,000 are about half a minute of two cores with the shipped model."""
 BATCH_NUMBERS = 16 * 2**20
 """Numbers in the outputs of one batch, at most, unless a single row has more: 64 MiB."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Score:
-    """What the model thinks of one target."""
-
-    token_log_probs: Array
-    """[T], natural logarithms."""
-    attention: Mapping[AttentionKind, Array]
-    """The kinds that were asked for: encoder [Le, H, S, S], decoder [L, H, T, T], cross [L, H, T, S]. Row t of the
-    last two is the one that predicts token t."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class ScoringJob:
-    """One target to score; the result is a `Score`."""
-
-    source_ids: tuple[int, ...]
-    """Target-language tag, pieces, end token."""
-    target_ids: tuple[int, ...]
-    """Without the end token, which is always scored."""
-    hidden: tuple[int, ...] = ()
-    """Places of the source that no token may look at, as if they were padding."""
-    is_shortlisted: bool = False
-    """Whether the probability is shared among the sentence's shortlist, as when it was decoded, and not among the whole
-    vocabulary."""
-    attention: tuple[AttentionKind, ...] = ()
-    silent_prefix: tuple[int, ...] = ()
-    """Tokens before the target, such as its language's, which are read and not scored."""
-
-    @property
-    def tokens(self) -> int:
-        """Source and target tokens."""
-        return len(self.source_ids) + self.target_length
-
-    @property
-    def target_length(self) -> int:
-        """Target tokens, with the end token and what stands before the target."""
-        return len(self.silent_prefix) + len(self.target_ids) + 1
-
-    @property
-    def work(self) -> int:
-        """How much there is to do, compared with other jobs."""
-        return self.tokens
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class AlignmentJob:
-    """Two sentences to align by what the bundle knows of its pieces; the result is [J, I], see `hmm_evidence`."""
-
-    source_ids: tuple[int, ...]
-    """Without tag and end token."""
-    target_ids: tuple[int, ...]
-    direction: str
-
-    @property
-    def tokens(self) -> int:
-        """Source and target tokens."""
-        return len(self.source_ids) + len(self.target_ids)
-
-    @property
-    def work(self) -> int:
-        """How much there is to do, compared with other jobs."""
-        return self.tokens
-
-
-AnyScoringJob = ScoringJob | AlignmentJob
 
 
 class Graph(Protocol):

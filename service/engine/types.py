@@ -12,14 +12,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
-from service.engine.scheduler import Lane
-
 Device = Literal["auto", "cpu", "cuda"]
 FinishReason = Literal["eos", "length"]
 Outcome = Literal["eos", "length", "cancelled", "deadline", "error"]
 """How the work on a sentence ended."""
 Stage = Literal["queue", "decode"]
 """Where a sentence was when nobody waited for it any more."""
+
+
+class Lane(enum.IntEnum):
+    """Two queues that share the machine."""
+
+    INTERACTIVE = 0
+    BULK = 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +68,13 @@ class SearchOptions:
     """No run of so many tokens occurs twice; 0 allows it."""
     target_prefix: tuple[int, ...] = ()
     """What the output begins with; its log-probability counts."""
+    required: tuple[tuple[int, ...], ...] = ()
+    """Of each group of tokens the output has exactly one. While one is missing the end token stands for it, and so do
+    `stops`."""
+    stops: tuple[int, ...] = ()
+    """Tokens that end a sentence, such as a full stop."""
+    forbidden: tuple[int, ...] = ()
+    """Tokens that the output does not have."""
     silent_prefix: tuple[int, ...] = ()
     """Tokens before that, such as the target language's, which every output has without choice and at no cost. They
     count as tokens wherever tokens are counted, and are no part of a hypothesis."""
@@ -75,6 +87,8 @@ class SearchOptions:
             or not self.repetition_penalty >= 1
             or len(self.target_prefix) > self.max_output_tokens
             or len(self.silent_prefix) >= self.max_output_tokens
+            or not all(self.required)
+            or len(self.required) >= self.max_output_tokens
         ):
             raise ValueError(f"impossible search: {self}")
 
@@ -86,6 +100,8 @@ class SearchOptions:
             or self.repetition_penalty != 1.0
             or self.no_repeat_ngram_size > 0
             or bool(self.target_prefix)
+            or bool(self.required)
+            or bool(self.forbidden)
         )
 
 
@@ -286,6 +302,27 @@ class Steppable(Protocol):
         """What was done since the last report."""
 
 
+class Observer(Protocol):
+    """What is told how things go; publishing it is its business."""
+
+    def observe_report(self, report: Report) -> None:
+        """Count what an engine did since its last report."""
+
+    def observe_answer(self, answer: Answer) -> None:
+        """Count how a job ended."""
+
+    def count_lost_process(self, *, hung: bool) -> None:
+        """Count a process that died, or was killed since it hung."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Observers:
+    """Who is told how things go with each kind of engine."""
+
+    pool: Observer
+    scorer: Observer
+
+
 class DeviceError(RuntimeError):
     """The device that was asked for cannot run this bundle; the text is one sentence for the operator."""
 
@@ -313,3 +350,30 @@ class QueueFullError(LoadError):
 
 class DeadlineError(LoadError):
     """A deadline has passed, or could not be met."""
+
+
+class RemoteError(Exception):
+    """The traceback of an error in another process, as the cause of its copy here."""
+
+
+def error_of(failure: Failure) -> Exception:
+    """The exception that says what a failure says."""
+    match failure.kind:
+        case "deadline":
+            return DeadlineError("the deadline has passed")
+        case "lost":
+            return EngineLostError(failure.message)
+        case "closed":
+            return EngineClosedError(failure.message)
+        case "cancelled":
+            return EngineClosedError("nobody waits for it any more")
+    error = RuntimeError(failure.message)
+    error.__cause__ = RemoteError(f"\n{failure.traceback}") if failure.traceback else None
+    return error
+
+
+def result_of(answer: Answer) -> Any:
+    """The result of a job; raises what it failed with."""
+    if answer.failure is not None:
+        raise error_of(answer.failure)
+    return answer.result

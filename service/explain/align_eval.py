@@ -25,7 +25,7 @@ from service.engine.bundle import Bundle
 from service.engine.decoder.opening import open_scoring_engine
 from service.engine.hmm import hmm_evidence
 from service.engine.loading import run_here, share_of
-from service.engine.scoring import Score, ScoringJob
+from service.engine.scores import Score, ScoringJob
 from service.engine.types import EngineConfig
 from service.explain.alignment import (
     GoldAlignment,
@@ -40,9 +40,9 @@ from service.explain.alignment import (
 )
 from service.explain.attention import attention_stacks
 from service.explain.details import Side
+from service.text.edits import Span
 from service.text.languages import separates_sentences_with_spaces
 from service.text.reading import Reader
-from service.text.sentences import Span
 
 Row = Literal["predicts", "consumes"]
 Symmetrisation = Literal["target", "source", "intersection", "union", "grow-diag"]

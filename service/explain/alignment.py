@@ -9,18 +9,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.bundle import AlignmentMethod
 from service.arrays import Array
-from service.text.sentences import Span
+from service.text.edits import Span
+
+if TYPE_CHECKING:
+    from model.bundle import AlignmentMethod
 
 Link = tuple[int, int]
 """(source word, target word)."""
-
-UNMEASURED = AlignmentMethod(evidence="erasure")
-"""For a direction that the bundle says nothing of."""
 
 _NEIGHBOURS = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 import base64
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from model.bundle import Manifest
 from service.arrays import Array
-from service.engine.scoring import KINDS, AttentionKind
+from service.engine.scores import KINDS, AttentionKind
 from service.errors import InvalidFieldError
+
+if TYPE_CHECKING:
+    from model.bundle import Manifest
 
 _DECIMALS = 6
 

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from model.bundle import AlignmentMethod, Manifest
-from model.tokenizers import Frame, Tokenizer
 from service.arrays import Array
-from service.engine.pool import result_of
-from service.engine.scoring import AlignmentJob, AnyScoringJob, AttentionKind, Score, ScoringJob
-from service.engine.types import Answer, FinishReason, Hypothesis
+from service.engine.scores import AlignmentJob, AnyScoringJob, AttentionKind, Score, ScoringJob
+from service.engine.types import Answer, FinishReason, Hypothesis, result_of
 from service.errors import InvalidFieldError
 from service.explain.alignment import (
-    UNMEASURED,
     attention_evidence,
     by_words,
     erasure_evidence,
@@ -30,12 +27,19 @@ from service.explain.alignment import (
     shares,
 )
 from service.explain.attention import AttentionSelection, attention_stacks, select, to_json
-from service.text.reading import Reader
-from service.text.sentences import Span, trim
+from service.text.edits import Span
+from service.text.sentences import trim
 from service.text.words import word_spans
+
+if TYPE_CHECKING:
+    from model.tokenizers import Frame, Tokenizer
+    from service.text.reading import Reader
 
 Answers = Mapping[AnyScoringJob, Answer]
 """What became of the jobs of inspections."""
+
+UNMEASURED = AlignmentMethod(evidence="erasure")
+"""For a direction that the bundle says nothing of."""
 
 MAX_SCORED_TOKENS = 200_000
 """Source and target tokens that one request may have scored, each source word's erasure counting as a sentence of its

@@ -18,11 +18,10 @@ from model.errors import DataError
 from service.arguments import positive
 from service.arrays import Array
 from service.engine.loading import BlockingEngine
-from service.engine.scoring import KINDS, AttentionKind
+from service.engine.scores import KINDS, AttentionKind
 from service.engine.types import EngineConfig, Hypothesis, Job, SearchOptions
-from service.explain.alignment import UNMEASURED
 from service.explain.attention import AttentionSelection, select
-from service.explain.details import DetailOptions, Inspection, Side, inspect
+from service.explain.details import UNMEASURED, DetailOptions, Inspection, Side, inspect
 from service.settings import Settings
 from service.text.reading import Reader, reader_for
 

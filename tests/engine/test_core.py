@@ -15,8 +15,8 @@ from model.vocabulary import EOS_ID
 from service.engine import job_queue
 from service.engine.core import Engine
 from service.engine.loading import run_here
-from service.engine.scheduler import MOST_STEPS_HELD, Capacity, Lane
-from service.engine.types import Answer, Job, Request, SearchOptions
+from service.engine.scheduler import MOST_STEPS_HELD, Capacity
+from service.engine.types import Answer, Job, Lane, Request, SearchOptions
 from tests.engine.fakes import Array, TableDecoder, TableSlots
 
 FAST, BULK = Lane.INTERACTIVE, Lane.BULK

@@ -21,8 +21,9 @@ from model.errors import BundleError
 from model.vocabulary import EOS_ID
 from service.engine.core import Engine
 from service.engine.link import Said
-from service.engine.pool import BUSY_HANG_SHARE, JOBS_AT_ONCE, MOST_FAILED_STARTS, Pool, result_of
-from service.engine.scheduler import Bounds, Capacity, Lane
+from service.engine.pool import JOBS_AT_ONCE, Pool
+from service.engine.processes import BUSY_HANG_SHARE, MOST_FAILED_STARTS
+from service.engine.scheduler import Bounds, Capacity
 from service.engine.types import (
     Answer,
     DeadlineError,
@@ -33,6 +34,7 @@ from service.engine.types import (
     Failure,
     Hypothesis,
     Job,
+    Lane,
     Message,
     QueueFullError,
     Ready,
@@ -45,6 +47,7 @@ from service.engine.types import (
     Update,
     Waiting,
     Withdraw,
+    result_of,
 )
 from tests.engine.fakes import TableDecoder
 from tests.engine.links import in_thread
@@ -156,8 +159,8 @@ def play(scenario: Scenario, count: int = 2, *, starts: bool = True, **bounds: i
         bench = Bench(count, starts, **bounds)
         starting = asyncio.create_task(bench.pool.start())
         await settle()
-        assert bench.pool._supervisor is not None
-        bench.pool._supervisor.cancel()  # the tests look after the processes
+        assert bench.pool.processes._supervisor is not None
+        bench.pool.processes._supervisor.cancel()  # the tests look after the processes
         await scenario(bench)
         bench.pool.abort()
         for link in bench.links:
@@ -424,7 +427,7 @@ def test_a_process_that_dies_is_started_again_and_its_jobs_find_another(caplog: 
         first.end("SIGKILL")
         assert bench.pool.is_ready()
         assert second.jobs() == 2
-        bench.pool.check_processes(0.5)
+        bench.pool.processes.check(0.5)
         await settle()
         assert len(bench.links) == 3
         second.answer(*second.requests)
@@ -446,7 +449,7 @@ def test_what_was_answered_before_a_process_died_is_not_asked_again() -> None:
         (request,) = first.requests
         first.say(update(request.number, Answer(request.number, 0, FOUND, None, Times())))
         first.end("SIGKILL")
-        bench.pool.check_processes(0.5)
+        bench.pool.processes.check(0.5)
         await settle()
         (again,) = bench.links[1].requests
         assert list(again.jobs) == [job(4)]
@@ -467,7 +470,7 @@ def test_a_request_that_brings_two_processes_down_is_not_tried_a_third_time() ->
         bench.links[1].end("SIGSEGV")
         with pytest.raises(EngineLostError, match="SIGSEGV"):
             await asking
-        bench.pool.check_processes(0.5)
+        bench.pool.processes.check(0.5)
         await settle()
         third = bench.links[2]
         assert [each for request in third.requests for each in request.jobs] == [job(1)]
@@ -486,7 +489,7 @@ def test_without_any_engine_new_requests_are_refused_and_those_accepted_wait_for
         with pytest.raises(EngineLostError, match="started again"):
             await bench.pool.run([job()])
         assert bench.pool.waiting_tokens() == 4
-        bench.pool.check_processes(0.5)
+        bench.pool.processes.check(0.5)
         await settle()
         assert bench.pool.is_ready()
         bench.links[1].answer(*bench.links[1].requests)
@@ -515,10 +518,10 @@ def test_a_process_that_neither_speaks_nor_works_is_killed(caplog: pytest.LogCap
         asking = bench.ask(job())
         await settle()
         for _ in range(19):
-            bench.pool.check_processes(0.5)
+            bench.pool.processes.check(0.5)
         assert not hung.is_killed
         for _ in range(2):
-            bench.pool.check_processes(0.5)
+            bench.pool.processes.check(0.5)
         assert hung.is_killed
         assert not other.is_killed  # it has no work: it need not say anything
         await settle()
@@ -539,12 +542,12 @@ def test_a_process_that_speaks_or_works_does_not_hang() -> None:
         for turn in range(100):
             speaking.say(update(0))
             working.cpu = float(turn)
-            bench.pool.check_processes(0.5)
+            bench.pool.processes.check(0.5)
         assert not speaking.is_killed
         assert not working.is_killed
         for turn in range(int(2 * BUSY_HANG_SHARE * HANG)):
             working.cpu = 1000.0 + turn
-            bench.pool.check_processes(0.5)
+            bench.pool.processes.check(0.5)
         assert working.is_killed
 
     play(scenario)
@@ -557,7 +560,7 @@ def test_where_nobody_knows_the_processor_time_silence_must_be_longer() -> None:
         bench.ask(job())
         await settle()
         for _ in range(int(2 * HANG) + 10):
-            bench.pool.check_processes(0.5)
+            bench.pool.processes.check(0.5)
         assert not link.is_killed
 
     play(scenario, 1)
@@ -567,7 +570,7 @@ def test_a_process_that_hangs_while_it_loads_is_killed_and_started_again() -> No
     async def scenario(bench: Bench) -> None:
         assert not bench.pool.is_ready()
         for _ in range(22):
-            bench.pool.check_processes(0.5)
+            bench.pool.processes.check(0.5)
         assert bench.links[0].is_killed
         assert len(bench.links) == 2
         bench.links[1].say(Ready("CPU"))
@@ -585,7 +588,7 @@ def test_restarts_are_tried_ever_less_often_until_one_has_answered() -> None:
             seconds = 0.0
             before = len(bench.links)
             while len(bench.links) == before:
-                bench.pool.check_processes(0.5)
+                bench.pool.processes.check(0.5)
                 seconds += 0.5
             started.append(seconds)
             await settle()
@@ -595,7 +598,7 @@ def test_restarts_are_tried_ever_less_often_until_one_has_answered() -> None:
         bench.links[-1].answer(*bench.links[-1].requests)
         bench.links[-1].end("SIGKILL")
         before = len(bench.links)
-        bench.pool.check_processes(0.5)
+        bench.pool.processes.check(0.5)
         assert len(bench.links) == before + 1
 
     play(scenario, 1)
@@ -611,7 +614,7 @@ def test_processes_that_cannot_be_started_again_end_it_all() -> None:
             assert bench.failed == []
             before = len(bench.links)
             while len(bench.links) == before:
-                bench.pool.check_processes(10.0)
+                bench.pool.processes.check(10.0)
             bench.links[-1].end("exit status 1")
         assert bench.failed == [True]
         assert "exit status 1" in str(bench.pool.failure)
@@ -628,7 +631,7 @@ def test_one_engine_that_cannot_be_started_again_does_not_end_the_others() -> No
         bench.links[0].end("SIGKILL")
         bench.refuses = True
         for _ in range(20):
-            bench.pool.check_processes(30.0)
+            bench.pool.processes.check(30.0)
         assert bench.failed == []
         assert bench.pool.is_ready()
 
@@ -656,7 +659,7 @@ def test_an_engine_that_dies_while_it_loads_is_tried_again() -> None:
     async def scenario(bench: Bench) -> None:
         for _ in range(MOST_FAILED_STARTS - 1):
             bench.links[-1].end("SIGKILL")
-            bench.pool.check_processes(30.0)
+            bench.pool.processes.check(30.0)
         bench.links[-1].say(Ready("CPU"))
         assert await bench.pool.start() == Ready("CPU")
         assert bench.failed == []
@@ -692,6 +695,25 @@ def test_a_pool_without_an_owner_to_tell_tries_again_when_it_is_asked() -> None:
         await closing
 
     asyncio.run(scenario())
+
+
+def test_a_deadline_is_kept_while_processes_start() -> None:
+    async def scenario(bench: Bench) -> None:
+        with pytest.raises(DeadlineError):
+            await bench.pool.run([job()], deadline=time.monotonic() + 0.05)
+
+    play(scenario, starts=False)
+
+
+def test_who_waits_for_processes_to_start_is_told_when_they_are_stopped() -> None:
+    async def scenario(bench: Bench) -> None:
+        asking = bench.ask(job())
+        await settle()
+        bench.pool.abort()
+        with pytest.raises(EngineClosedError):
+            await asking
+
+    play(scenario, starts=False)
 
 
 def test_closing_finishes_what_was_accepted_and_refuses_the_rest() -> None:

@@ -23,7 +23,7 @@ from model.vocabulary import Vocabulary
 from service.engine.decoder.opening import open_engine
 from service.engine.link import ProcessLink
 from service.engine.loading import SILENT, BlockingEngine, LoadedEngine, load_engine, run_here
-from service.engine.scoring import AlignmentJob, ScoringJob
+from service.engine.scores import AlignmentJob, ScoringJob
 from service.engine.types import (
     Answer,
     DeadlineError,
@@ -129,7 +129,7 @@ def test_a_process_that_is_killed_costs_no_answer_and_is_replaced() -> None:
         await asyncio.sleep(0)
         os.kill(min(before), signal.SIGKILL)
         assert [len(answer.result[0].target_ids) for answer in await asking] == [200] * 8
-        await until(lambda: len(children() - before) == 1 and all(each.is_ready for each in loaded.pool._engines))
+        await until(lambda: len(children() - before) == 1 and len(loaded.pool.processes.ready()) == 2)
 
     play(scenario)
 
@@ -202,7 +202,7 @@ def test_abort_fails_what_runs_though_a_process_hangs() -> None:
 
 def test_the_scorer_has_a_process_of_its_own_once_it_is_wanted() -> None:
     async def scenario(loaded: LoadedEngine) -> None:
-        assert loaded.scorer.pids() == []
+        assert loaded.scorer.processes.pids() == []
         source = tuple(VOCABULARY.encode_source("Je suis étudiant.", "en"))
         target = tuple(VOCABULARY.encode("I'm a student."))
         scored, aligned = await loaded.scorer.run(
@@ -211,7 +211,7 @@ def test_the_scorer_has_a_process_of_its_own_once_it_is_wanted() -> None:
         assert scored.result.token_log_probs.shape == (len(target) + 1,)
         assert scored.result.attention["cross"].shape[2:] == (len(target) + 1, len(source))
         assert aligned.result.shape == (len(target), len(source) - 2)
-        assert set(loaded.scorer.pids()) == children() - set(loaded.pool.pids())
+        assert set(loaded.scorer.processes.pids()) == children() - set(loaded.pool.processes.pids())
 
     play(scenario)
 
@@ -317,7 +317,7 @@ def test_an_engine_that_fails_for_good_is_lost_and_says_why(caplog: pytest.LogCa
 
 def test_an_unknown_message_number_is_ignored_by_the_process() -> None:
     async def scenario(loaded: LoadedEngine) -> None:
-        link = loaded.pool._engines[0].link
+        link = loaded.pool.processes.engines[0].link
         assert link is not None
         link.send(Request(10**6, next(iter(loaded.pool._unsent)), 0.0, 0.0, []))
         assert await loaded.pool.run(jobs_of(2))

@@ -14,7 +14,6 @@ from service.engine.scheduler import (
     Bounds,
     Capacity,
     Demand,
-    Lane,
     QueueLimit,
     admit,
     bulk_debt,
@@ -25,6 +24,7 @@ from service.engine.scheduler import (
     queue_limit,
     smoothed_pace,
 )
+from service.engine.types import Lane
 
 FAST, BULK = Lane.INTERACTIVE, Lane.BULK
 CAPACITY = Capacity(max_rows=16, interactive_rows=4, bulk_rows=2, encode_tokens=100)

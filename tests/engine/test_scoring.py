@@ -20,9 +20,9 @@ from model.vocabulary import BOS_ID, EOS_ID, PAD_ID
 from service.engine import scoring
 from service.engine.decoder.opening import open_engine, open_scoring_engine
 from service.engine.loading import run_here
-from service.engine.scheduler import Lane
-from service.engine.scoring import KINDS, AnyScoringJob, AttentionKind, ScoringEngine, ScoringJob
-from service.engine.types import EngineConfig, Hypothesis, Job, Request, SearchOptions
+from service.engine.scores import KINDS, AnyScoringJob, AttentionKind, ScoringJob
+from service.engine.scoring import ScoringEngine
+from service.engine.types import EngineConfig, Hypothesis, Job, Lane, Request, SearchOptions
 from tests.bundles import PRETRAINED, ROOT, SHIPPED_BUNDLE
 
 Array = npt.NDArray[np.generic]

@@ -152,6 +152,28 @@ def test_impossible_options_are_refused(values: dict[str, int]) -> None:
         SearchOptions(**values)  # type: ignore[arg-type]
 
 
+def test_few_different_numbers_of_candidates_are_asked_for_however_much_is_changed() -> None:
+    """A step is bound for each number."""
+    decoder = TableDecoder(vocabulary_size=40, positions=40, tables=2, seed=3)
+    slots = decoder.open_slots(2)
+    asked: set[int] = set()
+    step = slots.step
+
+    def noted(num_candidates: int) -> tuple[np.ndarray, np.ndarray]:
+        asked.add(num_candidates)
+        return step(num_candidates)
+
+    slots.step = noted  # type: ignore[method-assign]
+    group: BeamGroup[int] = BeamGroup(slots, 2)
+    options = SearchOptions(
+        beam_size=2, repetition_penalty=1.2, no_repeat_ngram_size=2, min_output_tokens=39, max_output_tokens=39
+    )
+    group.join([0, 1], [options] * 2, decoder.encode([[0, EOS_ID], [1, EOS_ID]]))
+    while group.rows:
+        group.step()
+    assert len(asked) <= 6  # powers of two up to the vocabulary
+
+
 @pytest.mark.parametrize("width", [1, 3])
 def test_a_silent_prefix_costs_nothing_and_is_no_part_of_the_output(width: int) -> None:
     decoder = TableDecoder(seed=31)

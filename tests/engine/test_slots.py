@@ -160,3 +160,18 @@ def test_only_large_buffers_are_given_back_when_the_last_sentence_leaves(
     known = []
     join(slots, known, rng, 1)
     step(slots, known, rng, 1)
+
+
+def test_the_steps_that_are_kept_are_bounded_and_one_that_is_used_again_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.engine.decoder.slots._STEP_BYTES", 12 * 3 * 200)  # 200 candidates of three rows
+    runtime = ArithmeticRuntime(min_rows=1)
+    slots, rng = Slots(runtime, 1), random.Random(1)
+    slots.join({"source_mask": np.ones((3, 4), np.int32), "memory": np.ones((3, 2, 4, 1), np.float32)})
+    for candidates in range(2, 90):
+        slots.step(2)
+        slots.step(candidates)
+        slots.lengths[:3] = rng.randrange(8)
+        assert sum(step.nbytes for step in slots._steps.values()) == slots._step_bytes <= 12 * 3 * 200
+    assert runtime.binds == 88  # the one with two candidates was bound once
+    slots.step(300)  # larger than all that may be kept
+    assert list(slots._steps) == [(3, 300)]

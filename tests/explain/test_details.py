@@ -16,7 +16,8 @@ from model.lexical import LEXICAL_FILE, load_tables
 from model.vocabulary import Vocabulary
 from service.engine.decoder.runtime import ScorerGraph
 from service.engine.loading import run_here
-from service.engine.scoring import KINDS, ScoringEngine
+from service.engine.scores import KINDS
+from service.engine.scoring import ScoringEngine
 from service.engine.types import Answer, FinishReason, Hypothesis, Times
 from service.errors import InvalidFieldError
 from service.explain import details

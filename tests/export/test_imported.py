@@ -20,7 +20,7 @@ from model.bundle import check_files, read_manifest
 from service.engine.bundle import Bundle
 from service.engine.decoder.opening import open_engine, open_scoring_engine
 from service.engine.loading import run_here
-from service.engine.scoring import ScoringJob
+from service.engine.scores import ScoringJob
 from service.engine.types import EngineConfig, Hypothesis, Job, SearchOptions
 from tests.foreign import plant_outliers, sentences, train_marian, write_m2m100, write_marian
 

@@ -9,6 +9,7 @@ import math
 import threading
 import time
 import traceback
+import types
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -18,9 +19,9 @@ from fastapi import FastAPI
 from model.bundle import FORMAT, DecoderSpec, Limits, Manifest, SpecialIds, language_groups
 from model.vocabulary import Vocabulary
 from service.app import create_app
-from service.engine.loading import LoadedEngine, Observers
-from service.engine.pool import Observer, Pool, error_of
-from service.engine.scoring import SCORING_BOUNDS, Graph, ScoringEngine
+from service.engine.loading import SCORING_BOUNDS, LoadedEngine, Observers
+from service.engine.pool import Pool
+from service.engine.scoring import Graph, ScoringEngine
 from service.engine.types import (
     Answer,
     DeadlineError,
@@ -32,12 +33,14 @@ from service.engine.types import (
     FinishReason,
     Hypothesis,
     Job,
+    Observer,
     QueueFullError,
     Ready,
     Report,
     Setup,
     StepRecord,
     Times,
+    error_of,
 )
 from service.settings import Settings
 from tests.engine.links import in_thread
@@ -161,8 +164,9 @@ class FakePool:
     def device_memory(self) -> int:
         return 77_000
 
-    def pids(self) -> list[int]:
-        return []
+    @property
+    def processes(self) -> Any:
+        return types.SimpleNamespace(pids=list)
 
     def is_ready(self) -> bool:
         return not self.dies and not self._closed

@@ -15,7 +15,8 @@ import pytest
 
 from model.vocabulary import Vocabulary
 from service.__main__ import main
-from service.engine.scoring import Array, AttentionKind
+from service.engine.scores import AttentionKind
+from service.engine.scoring import Array
 from service.engine.types import Answer, Failure, Hypothesis, Job, QueueFullError, Times
 from service.metrics import Metrics
 from tests.bundles import ROOT

@@ -27,6 +27,9 @@ _FIRST_SENTENCES = 8
 _FIRST_PLACES = 32
 _FEWEST_SOURCE = 2 * SOURCE_MULTIPLE
 """Memory has room for sources of this length: new buffers now and then cost more than attention to empty places."""
+_MOST_STEPS, _STEP_BYTES = 256, 32 * 2**20
+"""Bound steps that are kept, and bytes of their results: with control of repetition and long prefixes there would be
+ever more of them."""
 _KEPT_BYTES = 128 * 2**20
 """Buffers larger than this together are given back when the last sentence leaves."""
 
@@ -98,7 +101,11 @@ class Slots:
         per_row = {state.input: place(state.input, state.dtype, self._shape(state), rows) for state in self._row_states}
         self._states: dict[str, Array] = {**per_sentence, **per_row}
         self._successors = {state.input: np.zeros_like(self._states[state.input]) for state in self._replaced}
+        self._forget_steps()
+
+    def _forget_steps(self) -> None:
         self._steps: dict[tuple[int, int], _BoundStep] = {}
+        self._step_bytes = 0
 
     def _shape(self, state: StateSpec) -> tuple[int, ...]:
         sizes = {**self._sizes, "R": self._sizes["N"] * self._beam_size}
@@ -137,7 +144,7 @@ class Slots:
 
     def _settle_columns(self) -> None:
         if self._columns is not None and self._columns.settle():
-            self._steps.clear()
+            self._forget_steps()
 
     def _ensure(self, **wanted: int) -> None:
         """Grow what is too small: sentences and places by doubling, sources to the longest of those that run."""
@@ -219,15 +226,24 @@ class Slots:
         self._longest[...] = longest
         # In floating point a lone row would be computed by another kernel: a free slot keeps it company.
         sentences = max(self.count, round_up(self._runtime.min_rows, self._beam_size) // self._beam_size)
-        key = (sentences, num_candidates)
-        if key not in self._steps:
-            self._steps[key] = self._bind(sentences, num_candidates)
-        step = self._steps[key]
+        step = self._bound(sentences, num_candidates)
         step.run()
         for state in self._replaced:
             self._states[state.input][...] = self._successors[state.input]
         rows = self.count * self._beam_size
         return step.log_probs[:rows], step.ids[:rows]
+
+    def _bound(self, sentences: int, num_candidates: int) -> _BoundStep:
+        """The step of this size, bound before or now; those not used for longest are given up."""
+        key = (sentences, num_candidates)
+        step = self._steps.pop(key, None)
+        if step is None:
+            step = self._bind(sentences, num_candidates)
+            self._step_bytes += step.nbytes
+        self._steps[key] = step  # the last is the one used last
+        while len(self._steps) > 1 and (self._step_bytes > _STEP_BYTES or len(self._steps) > _MOST_STEPS):
+            self._step_bytes -= self._steps.pop(next(iter(self._steps))).nbytes
+        return step
 
     def _bind(self, sentences: int, num_candidates: int) -> _BoundStep:
         rows = sentences * self._beam_size
@@ -288,6 +304,11 @@ class _BoundStep:
     run: Callable[[], None]
     log_probs: npt.NDArray[np.float32]
     ids: npt.NDArray[np.int64]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its results."""
+        return self.log_probs.nbytes + self.ids.nbytes
 
 
 def _up_to(size: int, state: StateSpec, axis: str) -> tuple[Any, ...]:
