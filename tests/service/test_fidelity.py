@@ -71,7 +71,7 @@ def translated(post: Post, texts: list[str], source: str, **fields: object) -> l
         ("en", "Look in D:\\Data\\Music now.", ["D:\\Data\\Music"]),
         ("en", "I love #music with @anna :smile:", ["#music", "@anna", ":smile:"]),
         ("en", "[00:04.000 --> 00:06.500] Come in.", ["[00:04.000 --> 00:06.500] "]),
-        ("en", "Name:   Tom\nAge:    30", [":   ", "Tom\n", "    30"]),
+        ("en", "Name:   Tom\nAge:    30", [":   Tom\n", ":    30"]),
         ("en", "I love you ❤️ very much", ["❤️"]),
         ("fr", "Le site https://example.org est bon.", ["https://example.org"]),
     ],
