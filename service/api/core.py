@@ -19,7 +19,7 @@ from service.settings import Settings
 from service.state import Model, ServiceState
 from service.text.detection import NOTHING, Guess, source_of
 from service.text.languages import AUTO, Directions, language_name
-from service.translation import Timing, Translation, TranslationOptions
+from service.translator import Timing, Translation, TranslationOptions
 
 _Result = TypeVar("_Result")
 

@@ -13,7 +13,7 @@ from service.api.problems import described_fields, problems_of
 from service.api.texts import text_of, texts_of_field
 from service.errors import InvalidRequestError
 from service.text.languages import AUTO, language_name
-from service.translation import Translation
+from service.translator import Translation
 
 router = APIRouter(tags=["DeepL"])
 

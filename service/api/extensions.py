@@ -19,7 +19,7 @@ from service.errors import UnsupportedFormatError
 from service.settings import Settings
 from service.state import Model
 from service.text.languages import AUTO
-from service.translation import Translation
+from service.translator import Translation
 
 router = APIRouter(tags=["browser extensions"])
 

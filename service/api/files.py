@@ -17,7 +17,7 @@ from service.api.problems import problems
 from service.errors import ForbiddenError, InvalidRequestError, MissingFieldError
 from service.files.formats import FORMATS, translated_by
 from service.files.store import FileStore
-from service.translation import Translation
+from service.translator import Translation
 
 router = APIRouter(tags=["files"])
 

@@ -17,7 +17,7 @@ from service.api.texts import text_of, texts_of_field
 from service.errors import UnsupportedFormatError
 from service.text.detection import source_of
 from service.text.languages import AUTO, chosen_locale, language_name
-from service.translation import Translation
+from service.translator import Translation
 
 router = APIRouter(tags=["Google"])
 

@@ -27,7 +27,7 @@ from service.errors import InvalidRequestError, NotFoundError, UnavailableError
 from service.settings import Settings
 from service.state import ServiceState
 from service.text.languages import AUTO
-from service.translation import Translation
+from service.translator import Translation
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
 

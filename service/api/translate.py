@@ -34,7 +34,7 @@ from service.settings import Settings
 from service.state import Model
 from service.text.detection import Guess
 from service.text.languages import AUTO
-from service.translation import Translation, TranslationOptions
+from service.translator import Translation, TranslationOptions
 
 router = APIRouter(tags=["translation"])
 

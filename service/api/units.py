@@ -11,7 +11,7 @@ from typing import Literal
 from service.errors import ServiceError
 from service.text.detection import SURE, Guess, has_enough_words, is_in_target_already, source_of
 from service.text.languages import Directions
-from service.translation import Translation, WarningKind
+from service.translator import Translation, WarningKind
 
 NoteKind = WarningKind | Literal["already_in_target", "language_not_available"]
 _LINE = re.compile("[^\n]*\n|[^\n]+")
