@@ -4,8 +4,8 @@
     python -m benchmarks.trainer --earlier EARLIER --root DATA --minutes 20 --json trainers.json
 
 Both train the text of model/recipes/first.toml with one vocabulary, in turn, `--rounds` times, until tatoeba-dev fr-en
-has `--nll` nats a token or the minutes are over. Seconds are those of the updates: reading, validation and saving do
-not count. On a machine that others use too, `--threads 1` and the tokens by second of processor time, up to the first
+has `--nll` nats a token or the minutes are over. Seconds are of updates: reading, validation, saving do not
+count. On a machine that others use too, `--threads 1` and the tokens by second of processor time, up to the first
 validation, say more. The earlier trainer keeps the recipe's settings; today's has those of second.toml.
 """
 

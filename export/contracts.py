@@ -18,12 +18,11 @@ from export.graphs import (
     Encoder,
     OutputColumns,
     PackedEncoder,
-    PutRows,
     Scorer,
     ShortlistOnly,
-    TakeRows,
     WholeVocabulary,
 )
+from export.moves import PutRows, TakeRows
 from export.scaling import Scaling
 from model.bundle import StateSpec, TensorSpec
 from model.config import ModelConfig

@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from onnx import helper, numpy_helper
 from export.scaling import HEADROOM, Scaling
 
 CONTRIB = "com.microsoft"
+Array = npt.NDArray[Any]
 Matrix = npt.NDArray[np.float32]
 _SMALLEST_SCALE = 1e-12
 """A column of zeros must not divide by zero."""
@@ -25,12 +27,15 @@ ACTIVATION_ZERO = 128
 """The uint8 value that stands for zero, where both signs occur."""
 
 
-def quantize(model: onnx.ModelProto, scalings: Mapping[str, Scaling]) -> onnx.ModelProto:
+def quantize(
+    model: onnx.ModelProto, scalings: Mapping[str, Scaling], arrays: Mapping[str, Array] | None = None
+) -> onnx.ModelProto:
     """Rewrite in place every MatMul with a constant matrix, and every Gather from one, to int8 weights.
 
-    `scalings`: of each product's input, by the name of its matrix or of the bias added to it.
+    `scalings`: of each product's input, by the name of its matrix or of the bias added to it. `arrays`: values of
+    constants that the graph only names.
     """
-    rewriter = _Rewriter(model.graph, scalings)
+    rewriter = _Rewriter(model.graph, scalings, arrays or {})
     rewriter.run()
     if not any(entry.domain == CONTRIB for entry in model.opset_import):
         model.opset_import.append(helper.make_opsetid(CONTRIB, 1))
@@ -53,8 +58,9 @@ class _Activation:
 class _Rewriter:
     """One pass over one graph."""
 
-    def __init__(self, graph: onnx.GraphProto, scalings: Mapping[str, Scaling]) -> None:
+    def __init__(self, graph: onnx.GraphProto, scalings: Mapping[str, Scaling], arrays: Mapping[str, Array]) -> None:
         self.graph = graph
+        self.arrays = arrays
         self.scalings = scalings
         self.constants = {tensor.name: tensor for tensor in graph.initializer}
         self.transposed = {
@@ -89,8 +95,12 @@ class _Rewriter:
         tensor = self.constants.get(source)
         if tensor is None or len(tensor.dims) != 2:
             return None
-        values = numpy_helper.to_array(tensor)
+        values = self._values(tensor)
         return values.T if name in self.transposed else values
+
+    def _values(self, tensor: onnx.TensorProto) -> Matrix:
+        found = self.arrays.get(tensor.name)
+        return numpy_helper.to_array(tensor) if found is None else found
 
     def _is_embedding(self, node: onnx.NodeProto) -> bool:
         tensor = self.constants.get(node.input[0])
@@ -189,7 +199,7 @@ class _Rewriter:
 
     def _gather(self, node: onnx.NodeProto) -> None:
         output, ids = node.output[0], node.input[1]
-        rows, scale = quantize_columns(numpy_helper.to_array(self.constants[node.input[0]]).T)
+        rows, scale = quantize_columns(self._values(self.constants[node.input[0]]).T)
         table = self._constant(f"{output}.table", np.ascontiguousarray(rows.T))
         scales = self._constant(f"{output}.table_scale", scale[:, None])
         self._add("Gather", [table, ids], f"{output}.int8")

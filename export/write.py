@@ -9,12 +9,15 @@ import hashlib
 import logging
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import onnx
+import onnx_ir
 import torch
 from onnx.external_data_helper import set_external_data
 
@@ -32,6 +35,8 @@ from model.lexical import lexical_tables
 from model.shortlist import SHORTLIST_FILE, Shortlist, load_shortlist
 from model.transformer import Transformer
 from model.vocabulary import Vocabulary
+
+Array = npt.NDArray[Any]
 
 OPSET = 21
 _MOST_TOKENS = 96
@@ -173,12 +178,12 @@ def _write_graphs(
         store = _SharedWeights(weights)
         for graph in graph_exports(model, _float_type(precision), with_shortlist=with_shortlist, scalings=scalings):
             report(f"exporting {graph.name}")
-            proto = _trace(graph)
+            proto, arrays = _trace(graph)
             if scalings is not None:
-                quantize(proto, named_scalings(scalings))
+                quantize(proto, named_scalings(scalings), arrays)
             _name_axes(proto, graph)
             _strip_origins(proto)
-            store.move_out(proto)
+            store.move_out(proto, arrays)
             file = f"{graph.name}.onnx"
             onnx.save(proto, directory / file)
             specs[graph.name] = GraphSpec(file=file, inputs=graph.inputs, outputs=graph.outputs)
@@ -194,7 +199,8 @@ def _float_type(precision: Precision) -> str:
     return "float16" if precision == "fp16" else "float32"
 
 
-def _trace(graph: GraphExport) -> onnx.ModelProto:
+def _trace(graph: GraphExport) -> tuple[onnx.ModelProto, dict[str, Array]]:
+    """The graph, and the values of its large constants by name: the weights themselves, and not copies."""
     with _quiet_exporter():
         program = torch.onnx.export(
             graph.module.eval(),
@@ -209,8 +215,21 @@ def _trace(graph: GraphExport) -> onnx.ModelProto:
         )
     if program is None:
         raise RuntimeError(f"torch.onnx.export returned nothing for {graph.name}")
-    proto: onnx.ModelProto = program.model_proto
-    return proto
+    arrays = _taken_out(program.model)
+    return program.model_proto, arrays
+
+
+def _taken_out(model: onnx_ir.Model) -> dict[str, Array]:
+    """The large constants, of which the graph keeps names, types and shapes only."""
+    arrays = {}
+    for name, value in model.graph.initializers.items():
+        tensor = value.const_value
+        if tensor is not None and tensor.nbytes >= _SHARED_FROM_BYTES:
+            arrays[name] = tensor.numpy()
+            value.const_value = onnx_ir.ExternalTensor(
+                bundle.WEIGHTS_FILE, 0, tensor.nbytes, tensor.dtype, shape=tensor.shape, name=name
+            )
+    return arrays
 
 
 @contextlib.contextmanager
@@ -266,20 +285,23 @@ class _SharedWeights:
         self._file = file
         self._offsets: dict[bytes, int] = {}
 
-    def move_out(self, proto: onnx.ModelProto) -> None:
-        """Replace the graph's large constants by references into the file."""
+    def move_out(self, proto: onnx.ModelProto, arrays: Mapping[str, Array]) -> None:
+        """Replace the graph's large constants by references into the file; `arrays` has those it only names."""
         for tensor in proto.graph.initializer:
-            data = onnx.numpy_helper.to_array(tensor).tobytes()
-            if len(data) < _SHARED_FROM_BYTES:
+            values = arrays.get(tensor.name)
+            values = np.ascontiguousarray(onnx.numpy_helper.to_array(tensor) if values is None else values)
+            if values.nbytes < _SHARED_FROM_BYTES:
                 continue
+            data = values.reshape(-1).view(np.uint8).data
             offset = self._store(data)
             for field in ("raw_data", "float_data", "int32_data", "int64_data"):
                 tensor.ClearField(field)
             tensor.raw_data = b""
+            del tensor.external_data[:]
             set_external_data(tensor, location=bundle.WEIGHTS_FILE, offset=offset, length=len(data))
             tensor.ClearField("raw_data")
 
-    def _store(self, data: bytes) -> int:
+    def _store(self, data: memoryview) -> int:
         key = hashlib.sha256(data).digest()
         if key not in self._offsets:
             self._file.write(b"\0" * (-self._file.tell() % _ALIGNMENT))

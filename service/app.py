@@ -53,7 +53,7 @@ def make_translator(loaded: LoadedEngine, settings: Settings, metrics: Metrics) 
         pool=loaded.pool,
         vocabulary=loaded.vocabulary,
         directions=directions,
-        readers=readers_of(directions, loaded.vocabulary),
+        readers=readers_of(directions, loaded.vocabulary, manifest.tokenizer),
         limits=manifest.limits,
         metrics=metrics,
         max_tokens=settings.max_tokens,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,6 +65,9 @@ class Settings(BaseSettings):
     max_characters: int = Field(100_000, ge=1, description="Characters of one request, all its texts together.")
     max_tokens: int = Field(131_072, ge=1, description="Source tokens of one request, all its sentences together.")
     max_body_bytes: int = Field(2 * 1024 * 1024, ge=1024, description="Size of one request body.")
+    glossaries: Path | None = Field(
+        None, description="Directory of glossaries: NAME.tsv, in each line a term, a tab, and its translation."
+    )
     files: Path | None = Field(None, description="Directory for translated files; else they are kept in memory.")
     max_files_bytes: int = Field(
         64 * 1024 * 1024, ge=0, description="Size of all translated files that are kept; 0: files are not translated."
@@ -113,6 +117,14 @@ class Settings(BaseSettings):
     @classmethod
     def _in_lower_case(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        for each in filter(None, map(str.strip, value.split(","))):
+            if each != "*":
+                ip_network(each, strict=False)
+        return value
 
     @model_validator(mode="after")
     def _fit_together(self) -> Settings:
@@ -165,9 +177,8 @@ def load_settings() -> Settings:
         first = error.errors(include_url=False)[0]
         if not first["loc"]:
             raise SettingsError(first["msg"].removeprefix("Value error, ")) from None
-        raise SettingsError(
-            f"{variable(str(first['loc'][0]))}={first['input']}: {_lower_first(first['msg'])}"
-        ) from None
+        message = _lower_first(first["msg"].removeprefix("Value error, "))
+        raise SettingsError(f"{variable(str(first['loc'][0]))}={first['input']}: {message}") from None
 
 
 def settings_table() -> str:

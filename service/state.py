@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 from model.bundle import Manifest
 from service.admission import Door
 from service.engine.types import EngineConfig, Observers
-from service.errors import UnavailableError
+from service.errors import InvalidFieldError, UnavailableError, shown
+from service.glossaries import read_glossaries
 from service.metrics import Metrics
 from service.settings import Settings
 
@@ -60,6 +61,7 @@ class ServiceState:
         self.metrics = Metrics()
         self.door = Door(settings.max_requests)
         self.failure: str | None = None
+        self._glossaries = read_glossaries(settings.glossaries) if settings.glossaries else {}
         self._factory = factory
         self._make_translator = make_translator
         self._on_failure = on_failure
@@ -84,6 +86,18 @@ class ServiceState:
         self.failure = "the engines cannot be started again"
         self.metrics.set_ready(False)
         self._on_failure()
+
+    def glossary(self, name: str) -> Mapping[str, str]:
+        """The terms of a glossary of this service.
+
+        Raises:
+            InvalidFieldError: there is none of this name.
+        """
+        try:
+            return self._glossaries[name]
+        except KeyError:
+            known = ", ".join(sorted(self._glossaries)) or "none"
+            raise InvalidFieldError(f"there is no glossary '{shown(name)}'; there is {known}") from None
 
     def drain(self) -> None:
         """Refuse new requests; those under way go on."""

@@ -5,27 +5,41 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
-import itertools
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
 
 from model.bundle import Limits
 from model.tokenizers import Tokenizer
-from service.alternatives import distinct_texts, ranked_versions
-from service.engine.types import Answer, Hypothesis, Job, SearchOptions, result_of
-from service.errors import InternalError, InvalidFieldError, ServiceError, TextLimitError, TruncatedError
-from service.explain.details import Answers, DetailOptions, Inspection
+from service.engine.types import Answer, Job
+from service.errors import InternalError, InvalidFieldError, ServiceError, TextLimitError
+from service.explain.details import Answers, DetailOptions, Inspection, Side
 from service.failures import engine_errors, service_error
 from service.logs import request_id
 from service.metrics import Metrics
-from service.repetition import is_loop
-from service.text.document import Document
+from service.text.document import Document, Sentence
+from service.text.edits import Span
 from service.text.languages import Directions
+from service.text.prepared import Prepared, prepared, value_of
 from service.text.reading import Reader
-from service.text.sentences import Span
+from service.text.tags import Words
+from service.translation.assemble import Assembler, Plan, SentenceWarning, Translation, WarningKind, refuse_cut
+from service.translation.attempts import Part, Trials, first_attempt, flat
+from service.translation.options import TranslationOptions
+
+__all__ = [
+    "SentenceWarning",
+    "Timing",
+    "TranslatedTexts",
+    "Translation",
+    "TranslationOptions",
+    "Translator",
+    "WarningKind",
+]
 
 if TYPE_CHECKING:
     from service.engine.pool import Pool
@@ -35,63 +49,11 @@ _log = logging.getLogger("attend")
 
 THREAD_CHARACTERS = 2000
 """Requests with more characters than this are split, tokenised and put together off the event loop."""
-RETRY_PENALTY, RETRY_NGRAM = 1.2, 4
-"""Repetition control of the second attempt at a sentence that went round in circles."""
 FEWEST_BYTES, MOST_BYTES = 2, 12
 """Of JSON for a token: French has 3 to 11, Chinese 4, or 8 written as escapes. Digits in a row have fewer."""
+_TOO_MANY = 1_000_000
 
 _Result = TypeVar("_Result")
-WarningKind = Literal["truncated", "repetition", "repetition_removed"]
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class TranslationOptions:
-    """How the texts of one request are translated."""
-
-    beam_size: int = 1
-    alternatives: int = 0
-    """Further versions wanted of each text; needs `beam_size` > `alternatives`."""
-    length_penalty: float = 1.0
-    repetition_penalty: float = 1.0
-    no_repeat_ngram_size: int = 0
-    min_output_tokens: int = 1
-    max_output_tokens: int | None = None
-    """Of one sentence; None: twice the source and ten more, within the model's limit."""
-    strict: bool = False
-    """A text of which a sentence was cut is an error."""
-    text_by_text: bool = False
-    """A text that fails leaves the others alone."""
-    target_prefix: str = ""
-    """What the translation of the first sentence of each text begins with; whitespace around it does not count."""
-    details: DetailOptions | None = None
-    """What is told of each sentence beside its translation; None: nothing."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class SentenceWarning:
-    """Something a caller should know about the sentence at `text[start:end]` of its source, in code points."""
-
-    start: int
-    end: int
-    warning: WarningKind
-    """truncated: cut at its length limit. repetition: goes round in circles, and a second attempt with repetition
-    control did too or was not made. repetition_removed: the second attempt was better, and is what was returned."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Translation:
-    """What became of one text."""
-
-    text: str
-    alternatives: tuple[str, ...]
-    warnings: tuple[SentenceWarning, ...]
-    inspections: tuple[tuple[Inspection, ...], ...] = ()
-    """With `TranslationOptions.details`: one for each translated sentence of the text, then of each alternative."""
-
-    @property
-    def truncated(self) -> bool:
-        """Whether a sentence of it reached its length limit before the model ended it."""
-        return any(warning.warning == "truncated" for warning in self.warnings)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -118,46 +80,6 @@ class TranslatedTexts:
     texts: tuple[Translation | ServiceError, ...]
     """Errors only with `TranslationOptions.text_by_text`."""
     timing: Timing
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Plan:
-    """A text, and a job for each of its translatable segments."""
-
-    document: Document
-    jobs: tuple[Job, ...]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Attempts:
-    """What became of one job, and of the second attempt at it."""
-
-    job: Job
-    first: Answer
-    second: Answer | None = None
-    is_loop: bool = False
-    """Whether the first attempt went round in circles."""
-
-    def outcome(self) -> _Outcome:
-        """The better of both; raises what the first one failed with."""
-        first: tuple[Hypothesis, ...] = result_of(self.first)
-        if not self.is_loop:
-            return _Outcome(first)
-        if self.second is None or self.second.failure is not None or _is_loop(self.job, self.second):
-            return _Outcome(first, "repetition")
-        return _Outcome(result_of(self.second), "repetition_removed")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What the engine made of one job, best first."""
-
-    hypotheses: tuple[Hypothesis, ...]
-    repetition: Literal["repetition", "repetition_removed"] | None = None
-
-    @property
-    def is_cut(self) -> bool:
-        return self.hypotheses[0].finish_reason == "length"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -210,36 +132,52 @@ class Translator:
         """
         began = time.monotonic()
         characters = sum(map(len, texts))
-        plans = await _off_loop_if_long(characters, lambda: self._plan(texts, source, target, options))
+        reader = self.readers[source]
+        plans = await _off_loop_if_long(characters, lambda: self._plan(texts, reader, target, options))
         tokenize = time.monotonic() - began
         with engine_errors("translated"):
-            attempts = await self._decode([job for plan in plans for job in plan.jobs], deadline, characters, options)
-            finish = functools.partial(self._finish, plans, attempts, source, target, options)
+            answers = await self._decode(
+                [each for plan in plans for each in plan.trials], deadline, characters, options
+            )
+            words = await self._words(plans, reader.pair(target), deadline)
+            finish = functools.partial(self._finish, plans, words, source, target, options)
             translations = await _off_loop_if_long(characters, finish)
-        timing = _timing(tokenize, attempts)
+        timing = _timing(tokenize, answers)
         if options.details is not None:
             translations, seconds = await self._inspect(translations, deadline, options)
             timing = dataclasses.replace(timing, score=seconds)
         return TranslatedTexts(translations, timing)
 
-    def _plan(self, texts: Sequence[str], source: str, target: str, options: TranslationOptions) -> list[_Plan]:
-        reader = self.readers[source]
-        pieces = _PieceCache(reader)
-        before, behind = reader.frame(target)
-        silent = self.vocabulary.target_prefix(target)
-        limit = self.limits.source_tokens - len(before) - len(behind)
+    def _plan(self, texts: Sequence[str], reader: Reader, target: str, options: TranslationOptions) -> list[Plan]:
         prefix = self._prefix(options.target_prefix.strip())
+        limit = self.limits.source_tokens - sum(map(len, reader.frame(target)))
+        readings = _Readings(reader, target)
         plans, tokens = [], 0
         for text in texts:
-            document = Document.parse(text, reader.language, pieces.count, limit)
-            rows = ((*before, *pieces.encode(segment), *behind) for segment in document.translatable)
-            prefixes = itertools.chain([prefix], itertools.repeat(()))
-            jobs = (
-                Job(row, self._search(options, len(row), first, silent))
-                for row, first in zip(rows, prefixes, strict=False)
+            document = Document.parse(
+                text,
+                reader.language,
+                readings.count_tokens,
+                limit,
+                options.terms,
+                has_tags=options.has_tags,
             )
-            plans.append(_Plan(document, tuple(jobs)))
-            tokens += sum(len(job.source_ids) for job in plans[-1].jobs)
+            trials: list[Trials] = []
+            for sentence in document.sentences:
+                first = prefix if not trials else ()
+                make = functools.partial(self._part, readings, options, first)
+                trials.append(
+                    Trials(
+                        sentence,
+                        make,
+                        may_split=not first and options.max_output_tokens is None,
+                        may_control=not options.controls_repetition,
+                        value=functools.partial(value_of, sentence=sentence, source=reader.language, target=target),
+                        attempts=[first_attempt(sentence, make)],
+                    )
+                )
+            plans.append(Plan(document, tuple(trials)))
+            tokens += sum(len(part.job.source_ids) for part in flat(trials) if part.job is not None)
         if tokens > self.max_tokens:
             raise TextLimitError(tokens, self.max_tokens, " tokens")
         return plans
@@ -250,106 +188,96 @@ class Translator:
             raise InvalidFieldError("target_prefix has characters that this model cannot write")
         return prefix
 
-    def _search(
-        self, options: TranslationOptions, source_tokens: int, prefix: tuple[int, ...], silent: tuple[int, ...]
-    ) -> SearchOptions:
-        limit = self.limits.target_tokens - len(silent)
-        usual = max(self.limits.output_tokens(source_tokens), options.min_output_tokens)
-        most = min(options.max_output_tokens or usual + len(prefix), limit)
-        if len(prefix) >= most:
-            raise InvalidFieldError(
-                f"target_prefix has {len(prefix)} tokens, which leaves none of the {most} that a sentence may have"
-            )
-        return SearchOptions(
-            beam_size=options.beam_size,
-            num_hypotheses=options.alternatives + 1,
-            length_penalty=options.length_penalty,
-            repetition_penalty=options.repetition_penalty,
-            no_repeat_ngram_size=options.no_repeat_ngram_size,
-            # Callers count the text's tokens only; one there is always.
-            min_output_tokens=options.min_output_tokens + (len(silent) if options.min_output_tokens > 1 else 0),
-            max_output_tokens=most + len(silent),
-            target_prefix=prefix,
-            silent_prefix=silent,
-        )
+    def _part(
+        self, readings: _Readings, options: TranslationOptions, prefix: tuple[int, ...], place: Span, sentence: Sentence
+    ) -> Part:
+        ready = readings.of(sentence)
+        silent = self.vocabulary.target_prefix(ready.target)
+        search = options.search(len(ready.source_ids), self.limits, prefix, silent)
+        if ready.required:
+            room = search.max_output_tokens - len(prefix) - len(silent) - 1
+            search = dataclasses.replace(search, required=ready.required[:room], stops=ready.stops)
+        forbidden = readings.reader.carriers.forbidden(ready.read.text, ready.required)
+        if forbidden:
+            search = dataclasses.replace(search, forbidden=forbidden)
+        return Part(place, ready, Job(ready.source_ids, search))
 
     async def _decode(
-        self, jobs: Sequence[Job], deadline: float, characters: int, options: TranslationOptions
-    ) -> list[_Attempts]:
-        """Run the jobs, and those again that went round in circles, unless the caller controls repetition."""
+        self, trials: Sequence[Trials], deadline: float, characters: int, options: TranslationOptions
+    ) -> list[Answer]:
+        """Attempt each sentence until nothing is wrong with it, or nothing is left to try. Returns all answers."""
         run = functools.partial(self.pool.run, deadline=deadline, fail_fast=not options.text_by_text)
-        answers = await run(jobs)
-        looping = await _off_loop_if_long(
-            characters, lambda: {place for place, job in enumerate(jobs) if _is_loop(job, answers[place])}
-        )
-        is_controlled = options.repetition_penalty != 1.0 or options.no_repeat_ngram_size > 0
-        again = [] if is_controlled else sorted(looping)
-        # In any queue: what a text becomes must not depend on how much else there is to do.
-        seconds = await run([_second_attempt(jobs[place]) for place in again], is_further=True)
-        second = dict(zip(again, seconds, strict=True))
-        return [_Attempts(job, answers[place], second.get(place), place in looping) for place, job in enumerate(jobs)]
+        answers: list[Answer] = []
+        tried = list(trials)
+        while tried:
+            parts = flat(tried)
+            # In any queue: what a text becomes must not depend on how much else there is to do.
+            new = await run([part.job for part in parts if part.job is not None], is_further=bool(answers))
+            answers += new
+            tried = await _off_loop_if_long(characters, functools.partial(self._judge, tried, iter(new)))
+        return answers
+
+    def _judge(self, tried: Sequence[Trials], answers: Iterator[Answer]) -> list[Trials]:
+        """See what is wrong with the newest attempts; those sentences of which another is to be made."""
+        again = []
+        for trials in tried:
+            trials.attempts[-1] = trials.attempts[-1].answered(answers)
+            trials.judge(self.vocabulary)
+            further = trials.next(self.vocabulary)
+            if further is not None:
+                trials.attempts.append(further)
+                again.append(trials)
+        return again
+
+    async def _words(self, plans: Sequence[Plan], pair: tuple[str, str], deadline: float) -> dict[int, Words]:
+        """The words of parts of which something was set aside and of their translations, by `id` of the part."""
+        parts = [
+            part
+            for plan in plans
+            for part in plan.parts()
+            if part.prepared is not None and part.prepared.asides and part.answer and part.answer.failure is None
+        ]
+        if not parts:
+            return {}
+        inspections = [self._inspection(part, pair) for part in parts]
+        try:
+            done = await self.inspector.run(inspections, deadline)
+        except Exception as error:
+            # Without alignments they are placed by position: no reason to fail.
+            _log.warning("tags are placed without alignments: %s", error)
+            return {}
+        return {id(part): _words_of(each) for part, each in zip(parts, done, strict=True)}
+
+    def _inspection(self, part: Part, pair: tuple[str, str]) -> Inspection:
+        assert part.prepared is not None
+        read, best = part.prepared.read.text, part.hypotheses[0]
+        source = Side(read, 0, part.prepared.pieces, tuple(self.vocabulary.encode_spans(read)))
+        target = Side.of_target(best.target_ids, 0, self.vocabulary)
+        return self.inspector.of_sides(source, target, best, pair, DetailOptions(alignment=True))
 
     def _finish(
         self,
-        plans: Sequence[_Plan],
-        attempts: Sequence[_Attempts],
+        plans: Sequence[Plan],
+        words: Mapping[int, Words],
         source: str,
         target: str,
         options: TranslationOptions,
     ) -> tuple[Translation | ServiceError, ...]:
+        assembler = Assembler(
+            self.vocabulary, self.inspector, source, target, self.readers[source].pair(target), options
+        )
         texts: list[Translation | ServiceError] = []
-        left = iter(attempts)
         for index, plan in enumerate(plans):
-            own = list(itertools.islice(left, len(plan.jobs)))
             try:
-                outcomes = [each.outcome() for each in own]
-                self._count(plan, outcomes)
+                self._count(plan)
                 if options.strict:
-                    _refuse_cut(plan, outcomes, index if len(plans) > 1 else None)
-                texts.append(self._translation(plan.document, outcomes, source, target, options))
+                    refuse_cut(plan, index if len(plans) > 1 else None)
+                texts.append(assembler.translation(plan, words))
             except Exception as error:
                 if not options.text_by_text:
                     raise
                 texts.append(_logged(error))
         return tuple(texts)
-
-    def _translation(
-        self, document: Document, outcomes: Sequence[_Outcome], source: str, target: str, options: TranslationOptions
-    ) -> Translation:
-        warnings = _warnings(document, outcomes)
-        sentences = [self._texts(outcome.hypotheses) for outcome in outcomes]
-        scored = [[(text, found.score) for text, found in sentence.items()] for sentence in sentences]
-        versions: dict[str, tuple[list[str], list[Span]]] = {}
-        for version in ranked_versions(scored, options.alternatives):
-            text, spans = document.place(version, source, target)
-            versions.setdefault(text, (version, spans))
-        text, *others = versions
-        if options.details is None:
-            return Translation(text, tuple(others), warnings)
-        inspect = functools.partial(self._inspections, document, sentences, source, target, options.details)
-        return Translation(text, tuple(others), warnings, tuple(inspect(versions.values())))
-
-    def _inspections(
-        self,
-        document: Document,
-        sentences: Sequence[Mapping[str, Hypothesis]],
-        source: str,
-        target: str,
-        wanted: DetailOptions,
-        versions: Iterable[tuple[Sequence[str], Sequence[Span]]],
-    ) -> Iterator[tuple[Inspection, ...]]:
-        """Those of each version; versions share all sentences but one, and what they share is inspected once."""
-        segments = [segment for segment in document.segments if segment.translatable]
-        known: dict[tuple[int, str], Inspection] = {}
-        for texts, spans in versions:
-            version = []
-            for index, (text, (start, _)) in enumerate(zip(texts, spans, strict=True)):
-                if (index, text) not in known:
-                    known[index, text] = self.inspector.of_hypothesis(
-                        segments[index], sentences[index][text], start, self.readers[source], target, wanted
-                    )
-                version.append(known[index, text].at(start))
-            yield tuple(version)
 
     async def _inspect(
         self, texts: Sequence[Translation | ServiceError], deadline: float, options: TranslationOptions
@@ -362,53 +290,27 @@ class Translator:
         seconds = time.monotonic() - began
         return tuple(text if isinstance(text, ServiceError) else _inspected(text, answers) for text in texts), seconds
 
-    def _count(self, plan: _Plan, outcomes: Sequence[_Outcome]) -> None:
+    def _count(self, plan: Plan) -> None:
+        """Raises what a sentence failed with."""
+        parts = plan.parts()
         self.metrics.observe_translation(
-            source_tokens=sum(len(job.source_ids) for job in plan.jobs),
-            target_tokens=sum(len(outcome.hypotheses[0].target_ids) for outcome in outcomes),
+            source_tokens=sum(len(part.job.source_ids) for part in parts if part.job is not None),
+            target_tokens=sum(len(part.hypotheses[0].target_ids) for part in parts),
             split=plan.document.split_sentences,
-            cut=sum(outcome.is_cut for outcome in outcomes),
+            cut=sum(trials.left.cut for trials in plan.trials),
         )
-        for outcome in outcomes:
-            if outcome.repetition is not None:
-                self.metrics.count_repetition(removed=outcome.repetition == "repetition_removed")
-
-    def _texts(self, hypotheses: Sequence[Hypothesis]) -> dict[str, Hypothesis]:
-        # Whitespace around a sentence is the document's.
-        texts = [self.vocabulary.decode(hypothesis.target_ids).strip() for hypothesis in hypotheses]
-        return distinct_texts(hypotheses, texts)
+        for trials in plan.trials:
+            if trials.looped:
+                self.metrics.count_repetition(removed=not trials.left.loops)
 
 
-def _is_loop(job: Job, answer: Answer) -> bool:
-    return answer.failure is None and is_loop(answer.result[0].target_ids, job.source_ids)
+def _words_of(inspection: Inspection) -> Words:
+    found = inspection.words()
+    links = [int(row.argmax()) if row.size and row.max() > 0 else -1 for row in np.asarray(found.evidence)]
+    return Words(found.sources, found.targets, links)
 
 
-def _second_attempt(job: Job) -> Job:
-    options = dataclasses.replace(job.options, repetition_penalty=RETRY_PENALTY, no_repeat_ngram_size=RETRY_NGRAM)
-    return Job(job.source_ids, options)
-
-
-def _refuse_cut(plan: _Plan, outcomes: Sequence[_Outcome], index: int | None) -> None:
-    """With `strict`: a text of which a sentence was cut is an error."""
-    segments = (segment for segment in plan.document.segments if segment.translatable)
-    for segment, outcome in zip(segments, outcomes, strict=True):
-        if outcome.is_cut:
-            raise TruncatedError(segment.start, segment.end, index)
-
-
-def _warnings(document: Document, outcomes: Sequence[_Outcome]) -> tuple[SentenceWarning, ...]:
-    segments = (segment for segment in document.segments if segment.translatable)
-    warnings: list[SentenceWarning] = []
-    for segment, outcome in zip(segments, outcomes, strict=True):
-        kinds: list[WarningKind] = ["truncated"] if outcome.is_cut else []
-        if outcome.repetition is not None:
-            kinds.append(outcome.repetition)
-        warnings += (SentenceWarning(segment.start, segment.end, kind) for kind in kinds)
-    return tuple(warnings)
-
-
-def _timing(tokenize: float, attempts: Sequence[_Attempts]) -> Timing:
-    answers = [answer for each in attempts for answer in (each.first, each.second) if answer is not None]
+def _timing(tokenize: float, answers: Sequence[Answer]) -> Timing:
     last = max((answer.times for answer in answers), key=lambda times: times.finished, default=None)
     if last is None or not last.finished:
         return Timing(tokenize)
@@ -432,20 +334,24 @@ def _inspected(text: Translation, answers: Answers) -> Translation | ServiceErro
     return dataclasses.replace(text, inspections=inspections)
 
 
-class _PieceCache:
-    """Token ids of the source texts of one request, each tokenised once though counted and encoded."""
+class _Readings:
+    """The sentences of one request as the model reads them, each made ready once."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self._known: dict[str, list[int]] = {}
+    def __init__(self, reader: Reader, target: str) -> None:
+        self.reader = reader
+        self._target = target
+        self._known: dict[Sentence, Prepared] = {}
 
-    def encode(self, text: str) -> list[int]:
-        if text not in self._known:
-            self._known[text] = self._reader.encode(text)
-        return self._known[text]
+    def of(self, sentence: Sentence) -> Prepared:
+        """The sentence made ready."""
+        if sentence not in self._known:
+            self._known[sentence] = prepared(sentence, self.reader, self._target)
+        return self._known[sentence]
 
-    def count(self, text: str) -> int:
-        return len(self.encode(text))
+    def count_tokens(self, sentence: Sentence) -> int:
+        """Its pieces; more than any limit if there are not so many carriers."""
+        ready = self.of(sentence)
+        return len(ready.pieces) if len(ready.carried) == len(sentence.spans) else _TOO_MANY
 
 
 async def _off_loop_if_long(characters: int, work: Callable[[], _Result]) -> _Result:

@@ -52,7 +52,7 @@ def test_the_two_builds_of_onnx_runtime_are_never_asked_for_together() -> None:
         assert asked == {"cpu": {"onnxruntime"}, "gpu": {"onnxruntime-gpu"}}.get(name, set())
 
 
-def test_a_wheel_holds_every_file_of_the_pages() -> None:
+def test_a_wheel_holds_every_file_that_is_no_code() -> None:
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"][
         "package-data"
     ]
@@ -63,6 +63,12 @@ def test_a_wheel_holds_every_file_of_the_pages() -> None:
     }
     assert len(files) > 30
     assert files <= taken
+    data = {
+        path.relative_to(ROOT / "service").as_posix()
+        for path in (ROOT / "service/text").iterdir()
+        if path.suffix != ".py"
+    }
+    assert {each for each in data if "__pycache__" not in each} <= taken
 
 
 def test_the_image_needs_no_frontend_from_a_registry_and_no_root() -> None:

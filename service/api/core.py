@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import re
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -13,12 +12,14 @@ from fastapi import Request
 
 from service.api.bodies import check_texts, check_timeout, language_of, language_pair, no_such_pair
 from service.api.requests import declared_length, unless_disconnected
-from service.api.units import Decision, Note, Unit, around, decided, joined, line_by_line, notes_of
+from service.api.units import Decision, Note, Unit, decided, joined, line_by_line, marked_up, notes_of
 from service.errors import ServiceError, UnsupportedPairError
 from service.settings import Settings
 from service.state import Model, ServiceState
 from service.text.detection import NOTHING, Guess, source_of
 from service.text.languages import AUTO, Directions, language_name
+from service.text.markup.formats import PLAIN, FormatOptions
+from service.text.markup.units import MarkedText
 from service.translator import Timing, Translation, TranslationOptions
 
 _Result = TypeVar("_Result")
@@ -39,8 +40,7 @@ class Wish:
     timeout_ms: int | None = None
     is_one_text: bool = False
     """The texts are parts of one document: there may be any number, and they are in one language."""
-    verbatim: re.Pattern[str] | None = None
-    """What is copied wherever it stands in a text; what stands between is translated by itself."""
+    format: FormatOptions = PLAIN
     unusable: Mapping[int, ServiceError] = dataclasses.field(default_factory=dict)
     """Why texts at some places cannot be translated: their answers."""
 
@@ -56,6 +56,13 @@ class Answer:
     guess: Guess | None
     """Where the language was detected."""
     notes: tuple[Note, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The translation; raises what went wrong, where that was asked for text by text."""
+        if isinstance(self.translation, ServiceError):
+            raise self.translation
+        return self.translation.text
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -104,7 +111,7 @@ async def _answered(model: Model, wish: Wish, deadline: float) -> Answers:
     directions = model.translator.directions
     target, source = _languages(wish, directions)
     if wish.is_one_text and source is None:
-        source = await off_loop_if_long(wish.texts, lambda: _of_whole(wish.texts, directions, target))
+        source = await off_loop_if_long(wish.texts, lambda: _of_whole(wish, directions, target))
     plans = await off_loop_if_long(wish.texts, lambda: list(_plans(wish, source, directions, target)))
     # Units, all in a row, that are translated, by their source.
     units = [unit for plan in plans for unit in plan.units]
@@ -113,9 +120,10 @@ async def _answered(model: Model, wish: Wish, deadline: float) -> Answers:
         if not unit.decision.is_copied:
             groups.setdefault(unit.decision.source, []).append(number)
     translate = model.translator.translate
+    options = dataclasses.replace(wish.options, has_tags=True) if wish.format.has_tags else wish.options
     done = await _all(
         [
-            translate([units[number].text for number in numbers], source, target, wish.options, deadline)
+            translate([units[number].text for number in numbers], source, target, options, deadline)
             for source, numbers in groups.items()
         ]
     )
@@ -136,8 +144,13 @@ class _Plan:
     units: Sequence[Unit]
     problem: ServiceError | None = None
     """Why there is nothing to do."""
+    marked: MarkedText | None = None
+    """With mark-up: what the units are parts of."""
 
     def answer(self, results: Sequence[Translation | ServiceError | None]) -> Answer:
+        if self.marked is not None:
+            translation = marked_up(self.marked, results)
+            return Answer(translation, self.whole.source, self.whole.guess, tuple(notes_of((), translation)))
         translation = self.problem or joined(self.units, results)
         notes = tuple(notes_of(self.units, translation))
         return Answer(translation, self.whole.source, self.whole.guess, notes)
@@ -151,9 +164,10 @@ def _plans(wish: Wish, source: str | None, directions: Directions, target: str) 
         if index in wish.unusable:
             yield _Plan(Decision(source or NOTHING), (), wish.unusable[index])
             continue
-        whole = decided(text, source, target, directions)
-        if wish.verbatim is not None:
-            yield _Plan(whole, around(text, wish.verbatim, whole))
+        whole = decided(wish.format.words_of(text), source, target, directions)
+        marked = None if whole.is_copied else wish.format.parse(text)
+        if marked is not None:
+            yield _Plan(whole, [Unit(each, whole) for each in marked.texts], marked=marked)
         elif is_split and "\n" in text and source != target:
             yield _Plan(whole, line_by_line(text, whole, source, target, directions))
         else:
@@ -171,13 +185,13 @@ def _languages(wish: Wish, directions: Directions) -> tuple[str, str | None]:
     return target, None
 
 
-def _of_whole(texts: Sequence[str], directions: Directions, target: str) -> str:
+def _of_whole(wish: Wish, directions: Directions, target: str) -> str:
     """The language of a document.
 
     Raises:
         UnsupportedPairError: it is in one that is not translated.
     """
-    guess = source_of("\n".join(texts), directions, target)
+    guess = source_of("\n".join(map(wish.format.words_of, wish.texts)), directions, target)
     code = directions.find(guess.language) or guess.language
     if guess.probability == 0:
         return target

@@ -13,7 +13,7 @@ from service.api.problems import described_fields, problems_of
 from service.api.texts import text_of, texts_of_field
 from service.errors import InvalidRequestError
 from service.text.languages import AUTO, language_name
-from service.translator import Translation
+from service.text.markup.formats import Format, FormatOptions
 
 router = APIRouter(tags=["DeepL"])
 
@@ -21,7 +21,6 @@ _NEITHER: tuple[Any, ...] = (None, "", [], False, "0", 0, "default", "prefer_mor
 """Values of fields that ask for nothing."""
 _UNSUPPORTED = (
     "glossary_id", "style_id", "style_rule_list_id", "custom_instructions", "translation_memory_id", "formality",
-    "tag_handling", "outline_detection", "splitting_tags", "non_splitting_tags", "ignore_tags",
 )  # fmt: skip
 _CODES = {"zt": "ZH-HANT", "pb": "PT-BR"}
 
@@ -85,11 +84,35 @@ async def translate(request: Request, state: State) -> DeeplReply:
             source=text_of(values, "source_lang", AUTO),
             target=text_of(values, "target_lang"),
             options=default_options(state.settings),
+            format=_format(values),
         )
         done = await answered(request, state.settings, model, wish, began)
     billed = typed(values.get("show_billed_characters")) in (True, 1)
     pairs = zip(wish.texts, done.texts, strict=True)
     return DeeplReply(translations=[_translation(text, each, billed=billed) for text, each in pairs])
+
+
+def _format(values: dict[str, Any]) -> FormatOptions:
+    """What `tag_handling` and the fields that belong to it ask for.
+
+    Raises:
+        InvalidRequestError: it is neither `xml` nor `html`, or a list of tags is none.
+    """
+    handling = text_of(values, "tag_handling", "")
+    if handling not in ("", "xml", "html"):
+        raise InvalidRequestError("tag_handling must be xml or html")
+    splitting, ignored = (_tags(values, name) for name in ("splitting_tags", "ignore_tags"))
+    name: Format = "xml" if handling == "xml" else "html" if handling == "html" else "text"
+    return FormatOptions(name=name, splitting_tags=splitting, ignored_tags=ignored)
+
+
+def _tags(values: dict[str, Any], name: str) -> tuple[str, ...]:
+    """Names of tags: an array, or a string with commas between them."""
+    sent = values.get(name) or []
+    names = sent.split(",") if isinstance(sent, str) else sent
+    if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
+        raise InvalidRequestError(f"{name} must be an array of names of tags")
+    return tuple(each.strip() for each in names if each.strip())
 
 
 def _refuse_unsupported(values: dict[str, Any]) -> None:
@@ -99,10 +122,9 @@ def _refuse_unsupported(values: dict[str, Any]) -> None:
 
 
 def _translation(text: str, answer: Answer, *, billed: bool) -> DeeplTranslation:
-    assert isinstance(answer.translation, Translation)  # errors are raised: nobody asked for them text by text
     return DeeplTranslation(
         detected_source_language=_code(answer.source),
-        text=answer.translation.text,
+        text=answer.text,
         billed_characters=len(text) if billed else None,
     )
 

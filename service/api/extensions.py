@@ -1,6 +1,5 @@
 """What browser extensions and desktop tools speak: Immersive Translate, kiss-translator, DeepLX, MTranServer."""
 
-import re
 import secrets
 import time
 from typing import Any
@@ -15,16 +14,13 @@ from service.api.dependencies import State
 from service.api.fields import read_fields, typed
 from service.api.problems import described_fields, problems, problems_of
 from service.api.texts import text_of, texts_of_field
-from service.errors import UnsupportedFormatError
 from service.settings import Settings
 from service.state import Model
 from service.text.languages import AUTO
-from service.translator import Translation
+from service.text.markup.formats import FormatOptions
 
 router = APIRouter(tags=["browser extensions"])
 
-_PLACEHOLDER = re.compile(r"\{\d{1,6}\}|</?[a-z]{1,8}\d{1,6}\s{0,2}/?>|\[\d{1,6}\]")
-"""What extensions write in place of a page's mark-up: `{0}`, `<b0>`, `</b0>`, `[1]`."""
 _WRITTEN = {"zh": "zh-CN", "zt": "zh-TW", "pb": "pt-BR"}
 """Codes as browsers have them."""
 _STATUSES = (400, 408, 413, 415, 500, 503, 504)
@@ -160,26 +156,26 @@ async def mtran_batch(request: Request, state: State) -> dict[str, Any]:
 async def _of_mtran(
     request: AnyRequest, settings: Settings, model: Model, values: dict[str, Any], began: float
 ) -> list[str]:
-    if typed(values.get("html")) not in (None, False, "", 0):
-        raise UnsupportedFormatError("html")
     texts = texts_of_field(values, "texts" if "texts" in values else "text")
     sent = Sent(texts=texts, source=text_of(values, "from"), target=text_of(values, "to"))
-    done = await _translated(request, settings, model, sent, began)
+    is_html = typed(values.get("html")) not in (None, False, "", 0)
+    done = await _translated(request, settings, model, sent, began, is_html=is_html)
     return [text for text, _ in _pairs(done)]
 
 
-async def _translated(request: AnyRequest, settings: Settings, model: Model, sent: Sent, began: float) -> Answers:
+async def _translated(
+    request: AnyRequest, settings: Settings, model: Model, sent: Sent, began: float, *, is_html: bool = False
+) -> Answers:
     wish = Wish(
         texts=sent.texts,
         source=sent.source,
         target=sent.target,
         options=default_options(settings),
-        verbatim=_PLACEHOLDER,
+        format=FormatOptions(name="html" if is_html else "text"),
     )
     return await answered(request, settings, model, wish, began)
 
 
 def _pairs(done: Answers) -> list[tuple[str, str]]:
     """Translations, and the languages they are from."""
-    texts = [(each.translation, each.source) for each in done.texts]
-    return [(found.text, _WRITTEN.get(code, code)) for found, code in texts if isinstance(found, Translation)]
+    return [(each.text, _WRITTEN.get(each.source, each.source)) for each in done.texts]

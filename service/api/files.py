@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
-from service.api.core import Answers, Wish, admitted, answered, default_options
+from service.api.core import Wish, admitted, answered, default_options
 from service.api.dependencies import State
 from service.api.fields import Fields, read_fields
 from service.api.origin import base_url
@@ -17,7 +17,6 @@ from service.api.problems import problems
 from service.errors import ForbiddenError, InvalidRequestError, MissingFieldError
 from service.files.formats import FORMATS, translated_by
 from service.files.store import FileStore
-from service.translator import Translation
 
 router = APIRouter(tags=["files"])
 
@@ -62,10 +61,17 @@ async def translate_file(request: Request, state: State, store: Store) -> Transl
         name, content, source, target = _checked(fields)
         parsed, encoded = await asyncio.to_thread(translated_by, name, content)
         wish = Wish(
-            texts=parsed.texts, source=source, target=target, options=default_options(state.settings), is_one_text=True
+            texts=parsed.texts,
+            source=source,
+            target=target,
+            options=default_options(state.settings),
+            is_one_text=True,
+            format=parsed.format,
         )
         done = await answered(request, state.settings, model, wish, began)
-        written = await asyncio.to_thread(lambda: encoded(parsed.written(_texts(done), done.target)))
+        written = await asyncio.to_thread(
+            lambda: encoded(parsed.written([each.text for each in done.texts], done.target))
+        )
         stored = await store.keep(name, written)
     return TranslatedFile(translatedFileUrl=f"{base_url(request, state.settings)}/download_file/{quote(stored)}")
 
@@ -86,10 +92,6 @@ def _checked(fields: Fields) -> tuple[str, bytes, str, str]:
             raise InvalidRequestError(f"Invalid request: {name} parameter must be a string")
         languages.append(value)
     return upload.name, upload.content, languages[0], languages[1]
-
-
-def _texts(done: Answers) -> list[str]:
-    return [each.translation.text for each in done.texts if isinstance(each.translation, Translation)]
 
 
 @router.get(

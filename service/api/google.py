@@ -1,7 +1,5 @@
 """Google Cloud Translation, version 2 (Basic): translate, detect, languages."""
 
-import html
-import re
 import time
 from typing import Any
 
@@ -17,14 +15,13 @@ from service.api.texts import text_of, texts_of_field
 from service.errors import UnsupportedFormatError
 from service.text.detection import source_of
 from service.text.languages import AUTO, chosen_locale, language_name
-from service.translator import Translation
+from service.text.markup.formats import FormatOptions
 
 router = APIRouter(tags=["Google"])
 
 _PATHS = ("/language/translate/v2", "/google/language/translate/v2")
 _CODES = {"zh": "zh-CN", "zt": "zh-TW", "pb": "pt-BR"}
 _FORMATS = ("text", "html")
-_MARK_UP = re.compile(r"[<&]")
 _RELIABLE = 0.7
 _STATUSES = (400, 408, 413, 415, 500, 503, 504)
 
@@ -55,35 +52,34 @@ async def translate(request: Request, state: State) -> dict[str, Any]:
     with admitted(request, state) as model:
         values = (await read_fields(request, state.settings)).values
         texts, source = texts_of_field(values, "q"), text_of(values, "source", AUTO)
-        is_html = _is_html(text_of(values, "format", "html"), texts)
+        is_html = _is_html(text_of(values, "format", "html"))
         wish = Wish(
-            texts=texts, source=source, target=text_of(values, "target"), options=default_options(state.settings)
+            texts=texts,
+            source=source,
+            target=text_of(values, "target"),
+            options=default_options(state.settings),
+            format=FormatOptions(name="html" if is_html else "text", quotes=True),
         )
         done = await answered(request, state.settings, model, wish, began)
     translations = []
     for answer in done.texts:
-        assert isinstance(answer.translation, Translation)  # errors are raised: nobody asked for them text by text
-        text = answer.translation.text
+        text = answer.text
+        # As Google writes it.
+        text = text.replace("&#x27;", "&#39;") if is_html else text
         detected = {"detectedSourceLanguage": _code(answer.source)} if answer.guess else {}
-        translations.append({"translatedText": _escaped(text) if is_html else text, **detected})
+        translations.append({"translatedText": text, **detected})
     return {"data": {"translations": translations}}
 
 
-def _is_html(name: str, texts: tuple[str, ...]) -> bool:
-    """Whether the answer is HTML. A text without mark-up and entities is HTML and text alike.
+def _is_html(name: str) -> bool:
+    """Whether texts and answers are HTML.
 
     Raises:
-        UnsupportedFormatError: there is mark-up in it, which is not read yet, or the format is unknown.
+        UnsupportedFormatError: the format is unknown.
     """
     if name not in _FORMATS:
         raise UnsupportedFormatError(name)
-    if name == "html" and any(map(_MARK_UP.search, texts)):
-        raise UnsupportedFormatError("html")
     return name == "html"
-
-
-def _escaped(text: str) -> str:
-    return html.escape(text).replace("&#x27;", "&#39;")
 
 
 async def detect(request: Request, state: State) -> dict[str, Any]:

@@ -27,7 +27,6 @@ from service.errors import InvalidRequestError, NotFoundError, UnavailableError
 from service.settings import Settings
 from service.state import ServiceState
 from service.text.languages import AUTO
-from service.translator import Translation
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
 
@@ -166,7 +165,7 @@ async def infer(request: Request, state: State, name: str, version: str | None =
             timeout_ms=_timeout_ms(parameters, state.settings),
         )
         done = await answered(request, state.settings, model, wish, began)
-    texts = [each.translation.text for each in done.texts if isinstance(each.translation, Translation)]
+    texts = [each.text for each in done.texts]
     reply: dict[str, Any] = {"model_name": manifest.name, "model_version": manifest.version}
     if "id" in wanted:
         reply["id"] = wanted["id"]

@@ -31,9 +31,11 @@ from service.api.units import NoteKind
 from service.api.unknown import UnknownField, unknown_fields
 from service.errors import InvalidFieldError, InvalidRequestError, ServiceError, UnsupportedFormatError
 from service.settings import Settings
-from service.state import Model
+from service.state import Model, ServiceState
 from service.text.detection import Guess
 from service.text.languages import AUTO
+from service.text.markup.formats import FORMATS, Format, FormatOptions
+from service.text.terms import NO_TERMS, Terms
 from service.translator import Translation, TranslationOptions
 
 router = APIRouter(tags=["translation"])
@@ -52,6 +54,9 @@ _OWN_FIELDS = {
     "on_error": "'fail' or 'item'",
     "timeout_ms": "a positive integer",
     "target_prefix": "a string of at most 1000 characters",
+    "html_attributes": "true or false",
+    "glossary": "an array of at most 1000 {source, target} of at most 200 characters each, or a name",
+    "do_not_translate": "an array of at most 1000 strings of at most 200 characters",
     "details": "true or false",
     **WANTED_FIELDS,
 }
@@ -64,6 +69,16 @@ def _empty_to_zero(value: object) -> object:
     return 0 if value is None else value
 
 
+class GlossaryEntry(BaseModel):
+    """A term, and what it is translated as."""
+
+    source: Annotated[Text, Field(min_length=1, max_length=200)]
+    target: Annotated[Text, Field(max_length=200)]
+
+
+GlossaryField = Annotated[list[GlossaryEntry], Field(max_length=1000)] | Annotated[Text, Field(max_length=200)] | None
+
+
 class TranslateRequest(PairRequest):
     """What to translate and how."""
 
@@ -71,7 +86,11 @@ class TranslateRequest(PairRequest):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     format: StrictStr | None = Field(
-        None, description="Only `text`; null and empty mean the same.", json_schema_extra={"enum": ["text", "", None]}
+        None,
+        description="`text`; null and empty mean the same. `html`: tags, entities, attributes and nesting come back, "
+        "inline tags around the words that are theirs; `code`, `pre`, scripts, comments and what is marked "
+        "`translate=no` untouched. `xml` and `markdown` likewise.",
+        json_schema_extra={"enum": ["text", "html", "xml", "markdown", "", None]},
     )
     alternatives: Annotated[int, BeforeValidator(_empty_to_zero)] = Field(
         0,
@@ -124,6 +143,17 @@ class TranslateRequest(PairRequest):
         description="What the translation of the first sentence of each text begins with; the rest is translated to "
         "follow it. Whitespace around it does not count.",
     )
+    html_attributes: StrictBool | None = Field(
+        None, description="With format `html`: `alt`, `title`, `placeholder` and `aria-label` are translated too."
+    )
+    glossary: GlossaryField = Field(
+        None,
+        description="Terms and how they are translated, longest first; a term in small letters is found in any case. "
+        "Or the name of a glossary of this service.",
+    )
+    do_not_translate: Annotated[list[Annotated[Text, Field(max_length=200)]], Field(max_length=1000)] | None = Field(
+        None, description="Terms that come back as they are. In a text `<dnt>` and `</dnt>` around a part say the same."
+    )
     details: StrictBool | None = Field(None, description="Tell how each sentence was translated: `segments`.")
     alignment: AlignmentFlag = None
     attention: AttentionField = None
@@ -137,7 +167,9 @@ class TextNote(BaseModel):
     end: int
     warning: NoteKind = Field(
         description="`truncated`: cut at its length limit. `repetition`: goes round in circles. `repetition_removed`: "
-        "did so at first; this is a second attempt with repetition control, which did not. `already_in_target`: came "
+        "did so at first; this is a further attempt, which did not. `numbers_differ`: a number of the source is "
+        "missing, or there is another. `placeholder_lost`: something that should have been copied is missing, or is "
+        "there twice. `incomplete`: so short that something was probably left out. `already_in_target`: came "
         "back as it was, for it surely is in the target language. `language_not_available`: came back as it was, for "
         "it is in a language that is not translated into the target."
     )
@@ -210,9 +242,10 @@ async def translate(request: Request, state: State) -> JSONResponse:
             texts=body.texts,
             source=body.source,
             target=body.target,
-            options=_options(body, state.settings, model),
+            options=_options(body, state, model),
             timeout_ms=body.timeout_ms,
             unusable=unusable,
+            format=FormatOptions(name=_format(body), attributes=bool(body.html_attributes)),
         )
         done = await answered(request, state.settings, model, wish, began)
         if wish.options.details is None:
@@ -258,15 +291,22 @@ def _without_unusable(values: dict[str, Any]) -> tuple[dict[str, Any], dict[int,
 
 
 def _check_limits(body: TranslateRequest, settings: Settings) -> None:
-    if body.format not in (None, "", "text"):
+    if body.format not in (None, "", *FORMATS):
         raise UnsupportedFormatError(body.format)
+    if _format(body) != "text" and (body.details or body.alignment or body.attention):
+        raise InvalidFieldError("details, alignment and attention are told of format text only")
     if body.alternatives > settings.max_alternatives:
         raise InvalidRequestError(f"Invalid request: alternatives parameter must be <= {settings.max_alternatives}")
     if (body.beam_size or 1) > settings.max_beam_size:
         raise InvalidFieldError(f"beam_size must be at most {settings.max_beam_size}, the limit of this service")
 
 
-def _options(body: TranslateRequest, settings: Settings, model: Model) -> TranslationOptions:
+def _format(body: TranslateRequest) -> Format:
+    return next((each for each in FORMATS if each == body.format), "text")
+
+
+def _options(body: TranslateRequest, state: ServiceState, model: Model) -> TranslationOptions:
+    settings = state.settings
     _check_lengths(body, model.manifest.limits.target_tokens)
     alternatives = max(body.alternatives, 0)
     return TranslationOptions(
@@ -280,8 +320,25 @@ def _options(body: TranslateRequest, settings: Settings, model: Model) -> Transl
         strict=bool(body.strict),
         text_by_text=body.on_error == "item",
         target_prefix=body.target_prefix or "",
+        terms=_terms(body, state),
         details=wanted(body.alignment, body.attention) if body.details or body.alignment or body.attention else None,
     )
+
+
+def _terms(body: TranslateRequest, state: ServiceState) -> Terms:
+    """What is translated in one way, or not at all.
+
+    Raises:
+        InvalidFieldError: there is no glossary of the name.
+    """
+    if not body.glossary and not body.do_not_translate:
+        return NO_TERMS
+    targets: dict[str, str | None] = dict.fromkeys(body.do_not_translate or ())
+    if isinstance(body.glossary, str):
+        targets |= state.glossary(body.glossary)
+    else:
+        targets |= {entry.source: entry.target for entry in body.glossary or ()}
+    return Terms(targets)
 
 
 def _check_lengths(body: TranslateRequest, limit: int) -> None:

@@ -11,7 +11,8 @@ from typing import Literal
 from service.errors import ServiceError
 from service.text.detection import SURE, Guess, has_enough_words, is_in_target_already, source_of
 from service.text.languages import Directions
-from service.translator import Translation, WarningKind
+from service.text.markup.units import MarkedText
+from service.translator import SentenceWarning, Translation, WarningKind
 
 NoteKind = WarningKind | Literal["already_in_target", "language_not_available"]
 _LINE = re.compile("[^\n]*\n|[^\n]+")
@@ -88,12 +89,6 @@ def _is_alike(one: Decision, other: Decision) -> bool:
     return (one.source, one.is_copied) == (other.source, other.is_copied)
 
 
-def around(text: str, verbatim: re.Pattern[str], decision: Decision) -> list[Unit]:
-    """What stands between the matches of a pattern, which are copied."""
-    marks = [match.group() for match in verbatim.finditer(text)]
-    return [Unit(piece, decision, mark) for piece, mark in zip(verbatim.split(text), [*marks, ""], strict=True)]
-
-
 def joined(units: Sequence[Unit], results: Sequence[Translation | ServiceError | None]) -> Translation | ServiceError:
     """A text again, of its units; the result of one that was copied is None."""
     if len(units) == 1 and not units[0].tail:
@@ -109,6 +104,21 @@ def joined(units: Sequence[Unit], results: Sequence[Translation | ServiceError |
         ]
         place += len(unit.text) + len(unit.tail)
     return Translation("".join(parts), (), tuple(warnings))
+
+
+def marked_up(marked: MarkedText, results: Sequence[Translation | ServiceError | None]) -> Translation | ServiceError:
+    """A text with mark-up again, of the translations of its units; or what one of them failed with."""
+    texts: list[str] = []
+    warnings: list[SentenceWarning] = []
+    for unit, result in zip(marked.units, results, strict=True):
+        if isinstance(result, ServiceError):
+            return result
+        found = result or _copy(unit.text.text)
+        texts.append(found.text)
+        for each in found.warnings:
+            start, end = unit.text.old_span((each.start, each.end))
+            warnings.append(dataclasses.replace(each, start=unit.start + start, end=unit.start + end))
+    return Translation(marked.assembled(texts), (), tuple(warnings))
 
 
 def _copy(text: str) -> Translation:

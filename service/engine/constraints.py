@@ -7,7 +7,7 @@ normalised again, and the token that starts the output counts as one the output 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from model.bundle import OWN_IDS, SpecialIds
 from service.engine.types import SearchOptions
@@ -30,7 +30,22 @@ def changes(target_ids: Sequence[int], options: SearchOptions, special: SpecialI
         found.update(dict.fromkeys(ends_of_repeated_ngrams(written, options.no_repeat_ngram_size), FORBIDDEN))
     if len(target_ids) < options.min_output_tokens:
         found[special.eos] = FORBIDDEN
+    if options.required:
+        found.update(dict.fromkeys(_written(target_ids, options), FORBIDDEN))
+    if options.forbidden:
+        found.update(dict.fromkeys(options.forbidden, FORBIDDEN))
     return found
+
+
+def missing(target_ids: Sequence[int], options: SearchOptions) -> list[tuple[int, ...]]:
+    """The groups of `options.required` that the output has no token of."""
+    return [group for group in options.required if not any(token in target_ids for token in group)]
+
+
+def _written(target_ids: Sequence[int], options: SearchOptions) -> Iterator[int]:
+    for group in options.required:
+        if any(token in target_ids for token in group):
+            yield from group
 
 
 def forced_token(num_tokens: int, options: SearchOptions) -> int | None:

@@ -11,6 +11,7 @@ Shapes: N sentences running, K beams a sentence, R = N K rows, C candidates a ro
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
@@ -20,7 +21,7 @@ import numpy.typing as npt
 from model.bundle import OWN_IDS, SpecialIds
 from model.vocabulary import PAD_ID
 from service.arrays import Array, next_power_of_two, padded
-from service.engine.constraints import Change, changes, forced_token
+from service.engine.constraints import Change, changes, forced_token, missing
 from service.engine.types import FinishReason, Hypothesis, SearchOptions
 
 Number = TypeVar("Number", np.int64, np.float32)
@@ -114,6 +115,7 @@ class BeamGroup(Generic[Owner]):
         self._limits = np.zeros(0, np.int64)  # tokens an output may have
         self._ended = np.zeros(0, np.int64)  # hypotheses that have ended
         self._constrained = 0  # sentences some of whose log-probabilities change
+        self._requiring = 0  # sentences that must have certain tokens
         self._beginning = False  # whether any sentence may be within its silent prefix
         self._row_numbers = np.zeros((0, 1), np.int64)
         self._no_origins = np.zeros((0, 2), np.int64)
@@ -144,6 +146,7 @@ class BeamGroup(Generic[Owner]):
         alone[:, 0] = 0.0  # all beams are equal at first: only one of them counts
         self._log_probs = np.concatenate([self._log_probs, alone])
         self._constrained += sum(option.is_constrained for option in options)
+        self._requiring += sum(bool(option.required) for option in options)
         self._beginning |= any(option.silent_prefix for option in options)
         self._grow_history(len(self._sentences), 1)
         self._limits[new] = [option.max_output_tokens for option in options]
@@ -199,6 +202,8 @@ class BeamGroup(Generic[Owner]):
         log_probs = offered
         if changed or forced:
             log_probs = _changed(offered, ids, changed)
+            if self._requiring:
+                log_probs, ids = self._with_missing(log_probs, ids)
             for row, token in forced.items():
                 log_probs[row, ids[row] != token] = -np.inf
         if self._beginning:
@@ -244,6 +249,25 @@ class BeamGroup(Generic[Owner]):
                 else:
                     forced[row] = token
         return changed, forced
+
+    def _with_missing(
+        self, log_probs: npt.NDArray[np.float32], ids: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """log_probs [R, C] of the tokens ids [R, C], in which a required token that is missing stands for the end."""
+        log_probs, ids = log_probs.copy(), ids.copy()
+        for slot, sentence in enumerate(self._sentences):
+            length = int(self._state.lengths[slot, 0])
+            begun = len(sentence.options.silent_prefix) + len(sentence.options.target_prefix)
+            if not sentence.options.required or length < begun:
+                continue
+            for beam in range(self._width):
+                row = slot * self._width + beam
+                left = missing(self._tokens[slot, beam, :length].tolist(), sentence.options)
+                if left:
+                    places_left = sentence.options.max_output_tokens - length
+                    ends = (self._special.eos, *sentence.options.stops)
+                    _require(log_probs[row], ids[row], left, ends, must=places_left <= len(left))
+        return log_probs, ids
 
     def _end_hypotheses(
         self, best: _Continuations, ends: npt.NDArray[np.bool_], lengths: npt.NDArray[np.int32]
@@ -310,15 +334,17 @@ class BeamGroup(Generic[Owner]):
             values[: len(kept)] = values[kept]
         self._log_probs = self._log_probs[kept]
         self._constrained -= sum(self._sentences[slot].options.is_constrained for slot in slots)
+        self._requiring -= sum(bool(self._sentences[slot].options.required) for slot in slots)
         self._sentences = [self._sentences[slot] for slot in kept.tolist()]
         return kept
 
 
 def _with_prefixes(memory: Mapping[str, Array], options: Sequence[SearchOptions]) -> Mapping[str, Array]:
-    """What an output must begin with belongs to its shortlist."""
-    if "shortlist" not in memory or not any(option.target_prefix for option in options):
+    """What an output must begin with, or have, belongs to its shortlist."""
+    if "shortlist" not in memory or not any(option.target_prefix or option.required for option in options):
         return memory
-    rows = [np.union1d(row, option.target_prefix) for row, option in zip(memory["shortlist"], options, strict=True)]
+    wanted = [(*option.target_prefix, *itertools.chain(*option.required)) for option in options]
+    rows = [np.union1d(row, more) for row, more in zip(memory["shortlist"], wanted, strict=True)]
     rows = [row[row != PAD_ID] for row in rows]
     return {**memory, "shortlist": padded(rows, max(map(len, rows)), PAD_ID)}
 
@@ -328,6 +354,32 @@ def _enlarged(values: npt.NDArray[Number], shape: tuple[int, ...]) -> npt.NDArra
     larger = np.zeros(shape, values.dtype)
     larger[tuple(map(slice, values.shape))] = values
     return larger
+
+
+def _require(
+    log_probs: npt.NDArray[np.float32],
+    ids: npt.NDArray[np.int64],
+    groups: Sequence[tuple[int, ...]],
+    ends: Sequence[int],
+    *,
+    must: bool,
+) -> None:
+    """Change log_probs [C] of the tokens ids [C]: a token of the groups takes the place of those that end a sentence,
+    the likeliest of them that is offered, else the first; with `must` nothing else is possible."""
+    found = np.isin(ids, [token for group in groups for token in group]).nonzero()[0]
+    end = (np.isin(ids, ends) & (log_probs > -np.inf)).nonzero()[0]
+    best = found[np.nanargmax(log_probs[found])] if len(found) and not np.isnan(log_probs[found]).all() else None
+    if best is None:
+        if not must and not len(end):
+            return
+        best = end[0] if len(end) else len(ids) - 1
+        ids[best] = groups[0][0]
+    if len(end):
+        likeliest = max(log_probs[best], log_probs[end].max())
+        log_probs[end] = -np.inf
+        log_probs[best] = likeliest
+    if must:
+        log_probs[np.arange(len(ids)) != best] = -np.inf
 
 
 def _changed(

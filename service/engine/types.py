@@ -68,6 +68,13 @@ class SearchOptions:
     """No run of so many tokens occurs twice; 0 allows it."""
     target_prefix: tuple[int, ...] = ()
     """What the output begins with; its log-probability counts."""
+    required: tuple[tuple[int, ...], ...] = ()
+    """Of each group of tokens the output has exactly one. While one is missing the end token stands for it, and so do
+    `stops`."""
+    stops: tuple[int, ...] = ()
+    """Tokens that end a sentence, such as a full stop."""
+    forbidden: tuple[int, ...] = ()
+    """Tokens that the output does not have."""
     silent_prefix: tuple[int, ...] = ()
     """Tokens before that, such as the target language's, which every output has without choice and at no cost. They
     count as tokens wherever tokens are counted, and are no part of a hypothesis."""
@@ -80,6 +87,8 @@ class SearchOptions:
             or not self.repetition_penalty >= 1
             or len(self.target_prefix) > self.max_output_tokens
             or len(self.silent_prefix) >= self.max_output_tokens
+            or not all(self.required)
+            or len(self.required) >= self.max_output_tokens
         ):
             raise ValueError(f"impossible search: {self}")
 
@@ -91,6 +100,8 @@ class SearchOptions:
             or self.repetition_penalty != 1.0
             or self.no_repeat_ngram_size > 0
             or bool(self.target_prefix)
+            or bool(self.required)
+            or bool(self.forbidden)
         )
 
 

@@ -40,9 +40,9 @@ from service.explain.alignment import (
 )
 from service.explain.attention import attention_stacks
 from service.explain.details import Side
+from service.text.edits import Span
 from service.text.languages import separates_sentences_with_spaces
 from service.text.reading import Reader
-from service.text.sentences import Span
 
 Row = Literal["predicts", "consumes"]
 Symmetrisation = Literal["target", "source", "intersection", "union", "grow-diag"]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from service.arrays import Array
-from service.text.sentences import Span
+from service.text.edits import Span
 
 if TYPE_CHECKING:
     from model.bundle import AlignmentMethod

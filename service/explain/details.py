@@ -27,7 +27,8 @@ from service.explain.alignment import (
     shares,
 )
 from service.explain.attention import AttentionSelection, attention_stacks, select, to_json
-from service.text.sentences import Span, trim
+from service.text.edits import Span
+from service.text.sentences import trim
 from service.text.words import word_spans
 
 if TYPE_CHECKING:

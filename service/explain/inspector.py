@@ -14,7 +14,6 @@ from service.engine.types import Hypothesis
 from service.errors import InvalidFieldError
 from service.explain.details import Answers, DetailOptions, Inspection, Side, check_size, inspect, jobs_of
 from service.failures import engine_errors
-from service.text.document import Segment
 from service.text.reading import Reader
 from service.text.sentences import trim
 
@@ -30,18 +29,11 @@ class Inspector:
     manifest: Manifest
     vocabulary: Tokenizer
 
-    def of_hypothesis(
-        self, segment: Segment, hypothesis: Hypothesis, start: int, reader: Reader, target: str, wanted: DetailOptions
+    def of_sides(
+        self, source: Side, target: Side, hypothesis: Hypothesis, pair: tuple[str, str], wanted: DetailOptions
     ) -> Inspection:
-        """Of what the engine made of a segment, read by `reader`; `start` is where it begins in the translated text,
-        whose language is `target`."""
-        return self._inspect(
-            Side.of_source(segment.text, segment.start, reader),
-            Side.of_target(hypothesis.target_ids, start, self.vocabulary),
-            hypothesis,
-            reader.pair(target),
-            wanted,
-        )
+        """Of a sentence and what the engine made of it, in the model's own pair of languages."""
+        return self._inspect(source, target, hypothesis, pair, wanted)
 
     def of_pair(self, text: str, translation: str, reader: Reader, target: str, wanted: DetailOptions) -> Inspection:
         """Of one sentence, as the model reads it, and a translation to the language `target` from anywhere.

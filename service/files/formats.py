@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Protocol
 
 from service.errors import InvalidRequestError
 from service.files import gettext, subtitles
+from service.text.markup.formats import PLAIN, FormatOptions
 
 
 class Parsed(Protocol):
@@ -17,6 +19,10 @@ class Parsed(Protocol):
     def texts(self) -> Sequence[str]:
         """What is to be translated, in order."""
 
+    @property
+    def format(self) -> FormatOptions:
+        """The format of each text."""
+
     def written(self, translations: Sequence[str], target: str) -> str:
         """The file with a translation into `target` in place of each text."""
 
@@ -24,19 +30,23 @@ class Parsed(Protocol):
 class PlainText:
     """A file that is one text; the translator keeps its layout."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, format: FormatOptions = PLAIN) -> None:
         self.texts = [source]
+        self.format = format
 
     def written(self, translations: Sequence[str], target: str) -> str:
         """The translation."""
         return translations[0]
 
 
+_HTML = FormatOptions(name="html", attributes=True)
 _READERS: Mapping[str, Callable[[str], Parsed]] = {
     ".txt": PlainText,
     ".srt": subtitles.Subtitles,
     ".vtt": subtitles.Subtitles,
     ".po": gettext.Catalogue,
+    **dict.fromkeys((".html", ".htm", ".xhtml"), functools.partial(PlainText, format=_HTML)),
+    **dict.fromkeys((".md", ".markdown"), functools.partial(PlainText, format=FormatOptions(name="markdown"))),
 }
 FORMATS = tuple(_READERS)
 _BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))

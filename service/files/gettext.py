@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from service.errors import InvalidRequestError
+from service.text.markup.formats import PLAIN
 
 _STRING = re.compile(r'(?:(msgctxt|msgid_plural|msgid|msgstr(?:\[\d+\])?)[ \t]*)?"((?:[^"\\]|\\.)*)"[ \t]*')
 # Nothing else breaks lines here, whatever Python may think of it.
@@ -41,6 +42,7 @@ class Catalogue:
     """A catalogue whose `msgid` is in the source language."""
 
     def __init__(self, source: str) -> None:
+        self.format = PLAIN
         self._lines = _LINE.findall(source)
         self._entries = [entry for entry in _entries(self._lines) if entry.texts]
         self.texts = [text for entry in self._entries for text in entry.texts]

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from service.text.languages import separates_sentences_with_spaces
+from service.text.markup.formats import PLAIN
 
 _TIME = r"(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}"
 # A cue: its line of times, then lines until an empty one. Line breaks of any kind are kept.
@@ -24,6 +25,7 @@ class Subtitles:
     """A file of cues. The lines of one sentence are translated together and broken again into as many."""
 
     def __init__(self, source: str) -> None:
+        self.format = PLAIN
         self._source = source
         self._pieces = list(_pieces(source))
         self.texts = [_joined(source[start:end]) for start, end in self._pieces]

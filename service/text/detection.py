@@ -15,9 +15,9 @@ from pathlib import Path
 import fasttext
 from langcodes import Language
 
+from model.spans import find_spans
 from service.text.chinese import simplifier
 from service.text.languages import SIMPLIFIED, TRADITIONAL, Directions
-from service.text.verbatim import verbatim_spans
 
 MODEL = Path(__file__).with_name("lid.176.ftz")
 MOST_CHARACTERS = 4000
@@ -120,9 +120,10 @@ def _plain(text: str) -> str:
 
 def _without_addresses(line: str) -> str:
     end, parts = 0, []
-    for start, stop in verbatim_spans(line, NOTHING):
-        parts.append(line[end:start])
-        end = stop
+    for start, stop, kind in find_spans(line, NOTHING):
+        if kind in ("address", "emoji", "code", "placeholder"):
+            parts.append(line[end:start])
+            end = stop
     return " ".join((*parts, line[end:]))
 
 

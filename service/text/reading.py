@@ -6,13 +6,18 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from model.bundle import TokenizerSpec
 from model.errors import DataError
+from service.text.carrying import NO_CARRIERS, Carriers, carriers_of
+from service.text.case import in_sentence_case
 from service.text.characters import in_known_characters
 from service.text.chinese import simplifier
 from service.text.languages import SIMPLIFIED, TRADITIONAL, Directions
 
 if TYPE_CHECKING:
     from model.tokenizers import Frame, Tokenizer
+
+DEFAULT_TOKENIZER = TokenizerSpec()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -24,6 +29,9 @@ class Reader:
     vocabulary: Tokenizer
     in_its_script: Callable[[str], str] = str
     """A text in the script that the model knows, of the same length."""
+    carriers: Carriers = NO_CARRIERS
+    folds_case: bool = True
+    """Whether titles and capitals are read as sentences."""
 
     def pair(self, target: str) -> tuple[str, str]:
         """The model's own pair from this language."""
@@ -34,26 +42,37 @@ class Reader:
         return in_known_characters(self.in_its_script(text), self.language)
 
     def encode(self, text: str) -> list[int]:
-        """Pieces of `text`, without any special token."""
-        return self.vocabulary.encode(self.as_read(text))
+        """Pieces of `text`, one sentence, without any special token."""
+        return self.vocabulary.encode(self._in_known_case(text))
 
     def encode_spans(self, text: str) -> list[tuple[int, int]]:
         """Where each piece of `encode(text)` stands in `text`, see `Vocabulary.encode_spans`."""
-        return self.vocabulary.encode_spans(self.as_read(text))
+        return self.vocabulary.encode_spans(self._in_known_case(text))
 
     def encode_source(self, text: str, target_language: str) -> list[int]:
         """What the encoder reads: the pieces, and what stands before and behind them."""
         before, behind = self.frame(target_language)
         return [*before, *self.encode(text), *behind]
 
+    def _in_known_case(self, text: str) -> str:
+        read = self.as_read(text)
+        return in_sentence_case(read, self.language, self.count_pieces)[0] if self.folds_case else read
+
     def frame(self, target_language: str) -> Frame:
         """Ids before and behind the pieces of a source that is wanted in this language."""
         return self.vocabulary.source_frame(self.language, target_language)
 
+    def count_pieces(self, word: str) -> int:
+        """How many pieces a word takes."""
+        return len(self.vocabulary.encode(word))
 
-def readers_of(directions: Directions, vocabulary: Tokenizer) -> dict[str, Reader]:
+
+def readers_of(
+    directions: Directions, vocabulary: Tokenizer, tokenizer: TokenizerSpec = DEFAULT_TOKENIZER
+) -> dict[str, Reader]:
     """A reader for every language that callers may name as the source."""
-    return {code: _reader(code, directions.language(code), vocabulary) for code in directions.sources}
+    carriers = carriers_of(vocabulary, tokenizer.carriers)
+    return {code: _reader(code, directions.language(code), vocabulary, carriers) for code in directions.sources}
 
 
 def reader_for(direction: str, directions: Iterable[str | tuple[str, str]], vocabulary: Tokenizer) -> Reader:
@@ -66,14 +85,17 @@ def reader_for(direction: str, directions: Iterable[str | tuple[str, str]], voca
     source, target = next((pair for pair in known.pairs if "-".join(pair) == direction), direction.partition("-")[::2])
     if (source, target) not in known.pairs:
         raise DataError(f"the bundle has no direction {direction}; it has {', '.join(map('-'.join, known.pairs))}")
-    return _reader(source, known.language(source), vocabulary)
+    return _reader(source, known.language(source), vocabulary, carriers_of(vocabulary))
 
 
-def _reader(code: str, language: str, vocabulary: Tokenizer) -> Reader:
+def _reader(code: str, language: str, vocabulary: Tokenizer, carriers: Carriers) -> Reader:
     if language != SIMPLIFIED:
-        return Reader(language, vocabulary)
+        return Reader(language, vocabulary, carriers=carriers)
     # Whoever says that it is Traditional need not have it told by a character.
     chinese = simplifier()
     return Reader(
-        language, vocabulary, chinese.simplified if code == TRADITIONAL else chinese.simplified_if_traditional
+        language,
+        vocabulary,
+        chinese.simplified if code == TRADITIONAL else chinese.simplified_if_traditional,
+        carriers,
     )

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 
 import sentencex
+
+from service.text.abbreviations import BEFORE_ANYTHING_ELSE, BEFORE_NAMES
+from service.text.edits import Span
 
 WINDOW = 1000
 """Code points handed to the splitter at once: its time grows with the square of the length of Chinese text."""
 
-Span = tuple[int, int]
-CountTokens = Callable[[str], int]
 
 _SPACE = re.compile(r"\s")
 # Where a sentence may be cut, best first: after a clause mark (ASCII ones only before a space, "3,000" is a number),
-# then before a space.
-_CUTS = (re.compile(r"[。！？；，：、…—]+|[.!?;,:]+(?=\s)"), re.compile(r"(?=\s)"))
+# before a word that begins a clause, then before a space.
+_CUTS = (
+    re.compile(r"[。！？；，：、…—]+|[.!?;,:]+(?=\s)"),
+    re.compile(
+        r"(?=\s(?:and then|and after|and when|and|but|because|when|while|so that|so|then|after|before|although|which"
+        r"|who|if|or|where|et puis|et|mais|parce|car|quand|lorsque|puis|donc|alors|après|avant|qui|que|si|ou|où|und"
+        r"|aber|weil|als|wenn|dass|oder|y|pero|porque|cuando|o)\s)|(?<=[了的])(?=[我你他她它我们然后但因所])",
+        re.IGNORECASE,
+    ),
+    re.compile(r"(?=\s)"),
+)
 _JOINERS = frozenset("\u200d\ufe0e\ufe0f")
 
 
@@ -26,7 +36,7 @@ def sentence_spans(line: str, language: str) -> Iterator[Span]:
     start = 0
     while start < len(line):
         window = line[start : start + WINDOW]
-        lengths = [len(piece) for piece in _segment(window, language)]
+        lengths = list(_joined(_segment(window, language), language))
         if start + len(window) < len(line) and len(lengths) > 1:
             # The window may have cut its last sentence: see that one again, whole, in the next window.
             lengths.pop()
@@ -35,6 +45,42 @@ def sentence_spans(line: str, language: str) -> Iterator[Span]:
             if span[0] < span[1]:
                 yield span
             start += length
+
+
+_LAST_WORD = re.compile(r"(?:^|[\s(\[«“\"'’-])((?:[^\W\d_]+[.-]{0,2}°?)+)\.\s*$")
+_INITIALS = re.compile(r"(?:[A-ZÀ-Þ]\.[ -]?){1,3}\s*")
+_NAMES = {language: frozenset(words.split()) for language, words in BEFORE_NAMES.items()}
+_OTHERS = {language: frozenset(words.split()) for language, words in BEFORE_ANYTHING_ELSE.items()}
+
+
+def _joined(pieces: Sequence[str], language: str) -> Iterator[int]:
+    """Lengths of the pieces, those as one between which only an abbreviation ends."""
+    length, before = 0, ""
+    for piece in pieces:
+        if length and not _ends_with_abbreviation(before, piece, language):
+            yield length
+            length = 0
+        length += len(piece)
+        before = piece
+    if length:
+        yield length
+
+
+def _ends_with_abbreviation(before: str, after: str, language: str) -> bool:
+    match = _LAST_WORD.search(before)
+    first = after.lstrip()[:1]
+    if match is None or not first:
+        return False
+    if not before[-1:].isspace():
+        return first == "-"
+    if _INITIALS.fullmatch(before):
+        return True
+    word = match.group(1).lower()
+    if word in _NAMES.get(language, ()) or (word in _NAMES["en"] and language not in _NAMES):
+        return True
+    if first.islower() or first.isdigit():
+        return word in _OTHERS.get(language, _OTHERS["en"]) or first.islower() or len(word) == 1
+    return False
 
 
 def trim(text: str, start: int, end: int) -> Span:
@@ -47,19 +93,7 @@ def trim(text: str, start: int, end: int) -> Span:
     return first, first + len(stripped)
 
 
-def split_long(text: str, start: int, end: int, count_tokens: CountTokens, limit: int) -> Iterator[Span]:
-    """The span as one, or cut where it hurts least into spans of at most `limit` tokens each."""
-    part = text[start:end]
-    if len(part) <= 1 or count_tokens(part) <= limit:
-        yield start, end
-        return
-    cut = start + _best_cut(part)
-    for left, right in (trim(text, start, cut), trim(text, cut, end)):
-        if left < right:
-            yield from split_long(text, left, right, count_tokens, limit)
-
-
-def _best_cut(part: str) -> int:
+def cuts_of_long(part: str) -> int:
     """Offset nearest the middle, strictly inside, at the best kind of place in the middle half."""
     middle, quarter = len(part) // 2, len(part) // 4
     for pattern in _CUTS:

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-from service.text.sentences import Span
+from service.text.edits import Span
 
 _CHUNK = re.compile(r"\S+")
 # Thai, Lao, Burmese, Khmer, kana and Han: scripts that put no space between words.

@@ -115,11 +115,18 @@ def test_deepl(translator: deepl.DeepLClient, to_french: Translate, to_english: 
     assert not translator.get_usage().any_limit_reached
 
 
+def test_deepl_keeps_tags(translator: deepl.DeepLClient) -> None:
+    source = f'<doc><p id="1">{EN}</p><x>{EN}</x></doc>'
+    found = translator.translate_text(source, target_lang="FR", tag_handling="xml", ignore_tags=["x"])
+    assert not isinstance(found, list)
+    assert found.text.startswith('<doc><p id="1">')
+    assert found.text.endswith(f"</p><x>{EN}</x></doc>")
+    assert EN not in found.text[: -len(f"<x>{EN}</x></doc>")]
+
+
 def test_deepl_hears_why(translator: deepl.DeepLClient) -> None:
     with pytest.raises(deepl.DeepLException, match="XX is not supported"):
         translator.translate_text(EN, source_lang="EN", target_lang="XX")
-    with pytest.raises(deepl.DeepLException, match="tag_handling is not supported by this service"):
-        translator.translate_text(EN, target_lang="FR", tag_handling="xml")
     with pytest.raises(deepl.DeepLException, match="formality is not supported by this service"):
         translator.translate_text(EN, target_lang="FR", formality="more")
 

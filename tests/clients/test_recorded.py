@@ -1,8 +1,4 @@
-"""What applications send, as their sources say, and what they read of the answer.
-
-Those that send `format: html` wait for it: they are refused with the sentence that says so, and the tests marked as
-failing will pass, and say so, when it is read.
-"""
+"""What applications send, as their sources say, and what they read of the answer."""
 
 from __future__ import annotations
 
@@ -75,7 +71,7 @@ TEXT = parameters(
              {"content": f'{{"q": "{EN}", "source": "en", "target": "fr"}}', "headers": {"content-type": FORM}},
              lambda body, fr, en: body == {"translatedText": fr}),
 )  # fmt: skip
-WAITING = parameters(
+WITH_HTML = parameters(
     Recorded("mastodon", "POST", "/translate",
              {"json": {"q": [HTML, FR], "source": "fr", "target": "en", "format": "html", "api_key": None}},
              lambda body, fr, en: body["translatedText"] == [f"<p>{en}</p>", en]),
@@ -110,20 +106,13 @@ def test_an_application_is_answered(
     assert recorded.reads(reply.json(), to_french(EN), to_english(FR)), reply.text
 
 
-@pytest.mark.parametrize("recorded", WAITING)
-@pytest.mark.xfail(strict=True, reason="format html is not read yet")
+@pytest.mark.parametrize("recorded", WITH_HTML)
 def test_an_application_that_sends_html_is_answered(
     address: str, recorded: Recorded, to_french: Translate, to_english: Translate
 ) -> None:
     reply = send(address, recorded)
     assert reply.status_code == 200, reply.text
     assert recorded.reads(reply.json(), to_french(EN), to_english(FR)), reply.text
-
-
-@pytest.mark.parametrize("recorded", WAITING)
-def test_until_then_it_hears_why(address: str, recorded: Recorded) -> None:
-    reply = send(address, recorded)
-    assert (reply.status_code, reply.json()) == (400, {"error": "html format is not supported"})
 
 
 def test_a_broken_template_is_refused_as_libretranslate_does(address: str) -> None:

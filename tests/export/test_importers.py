@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
+import os
 import random
 import shutil
+import subprocess
+import sys
 import unicodedata
 import zipfile
 from collections.abc import Callable
@@ -27,9 +31,11 @@ from transformers import (
     NllbTokenizer,
 )
 
+from export import write
 from export.__main__ import main
 from export.importers.ctranslate2_file import read_variables
 from export.importers.importing import read_any
+from export.importers.origin import forbids_commerce
 from export.importers.request import Request
 from export.network import Network
 from export.quantize import quantize_columns
@@ -195,10 +201,10 @@ def test_weights_are_read_from_every_kind_of_file(marian: Path, tmp_path: Path) 
         index = {"weight_map": {tensor: name for name, half in zip(names, halves, strict=True) for tensor in half}}
         (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
-    for number, write in enumerate((pickled, parts)):
+    for number, write_weights in enumerate((pickled, parts)):
         folder = tmp_path / str(number)
         shutil.copytree(marian, folder, ignore=shutil.ignore_patterns("*.safetensors"))
-        write(folder)
+        write_weights(folder)
         found = read(folder).model.state_dict()
         assert found.keys() == expected.keys()
         assert all(torch.equal(found[name], expected[name]) for name in expected)
@@ -433,3 +439,51 @@ def test_damaged_ctranslate2_models_are_refused(marian: Path, tmp_path: Path) ->
         (directory / "model.bin").write_bytes(content)
         with pytest.raises(ModelError, match=r"model\.bin: damaged"):
             read(directory)
+
+
+def test_inspect_says_what_a_folder_is(
+    marian: Path, nllb: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = write_argos(tmp_path / "translate-fr_en.argosmodel", marian)
+    release = write_marian_release(tmp_path / "release", marian)
+    for path, words in (
+        (marian, ("a folder of Hugging Face transformers", "marian, 2 + 2 layers of 64", "from fr", "to en")),
+        (nllb, ("m2m_100, 2 + 2 layers of 64", "from ace-Arab, ace-Latn", "and 190 more")),
+        (package, ("an Argos package", "from fr to en, version 1.9")),
+        (release, ("a release of Marian's own files",)),
+    ):
+        assert main(["inspect", str(path)]) == 0
+        lines = capsys.readouterr().out
+        assert f"can be imported: python -m export import {path} BUNDLE" in lines
+        assert all(word in lines for word in words), lines
+    folder = broken(marian, tmp_path / "broken", **{"config.json": {"model_type": "bert"}})
+    assert main(["inspect", str(folder)]) == 0
+    assert "cannot be imported: " in capsys.readouterr().out
+    assert main(["inspect", str(tmp_path / "none")]) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path / 'none'}: no such file or folder\n"
+
+
+def test_inspect_loads_no_torch(marian: Path) -> None:
+    code = "import sys; from export.__main__ import main; main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code, "inspect", str(marian)], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_a_full_disk_leaves_nothing_and_is_one_sentence(
+    marian: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "bundle.partial" / "weights.bin"))
+
+    monkeypatch.setattr(write, "_write_graphs", full)
+    assert main(["import", str(marian), str(tmp_path / "bundle"), "--precision", "fp32"]) == 2
+    assert "No space left on device" in capsys.readouterr().err.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_licence_that_forbids_commerce_is_said(marian: Path, tmp_path: Path) -> None:
+    folder = broken(marian, tmp_path / "opus-mt-fr-en")
+    (folder / "README.md").write_text("---\nlanguage: fr\nlicense: cc-by-nc-4.0\n---\n# A model\n")
+    network = read(folder)
+    assert network.licence == "cc-by-nc-4.0"
+    assert forbids_commerce(network.licence)
+    assert not any(map(forbids_commerce, (None, "cc-by-4.0", "apache-2.0", "mit")))

@@ -14,7 +14,7 @@ from service.settings import Settings
 from tests.service.fakes import FakeLoader, ask, make_app
 
 # The engine gives back what it read, so every text is its own translation.
-EN, FR, ZH = "The weather is nice today.", "Il fait beau aujourd'hui.", "今天天气很好。"
+EN, FR, ZH = "The weather is nice today.", "Il fait beau aujourd'hui.", "今天天气很好"
 
 
 def post(app: FastAPI, path: str, **request: Any) -> httpx.Response:
@@ -61,7 +61,7 @@ def test_deepl_accepts_what_changes_nothing(app: FastAPI) -> None:
         ({"target_lang": None}, "Invalid request: missing target_lang parameter"),
         ({"target_lang": "XX"}, "XX is not supported"),
         ({"source_lang": "ZH", "target_lang": "FR"}, "French (fr) is not available as a target language"),
-        ({"tag_handling": "xml"}, "tag_handling is not supported by this service"),
+        ({"tag_handling": "sgml"}, "tag_handling must be xml or html"),
         ({"formality": "more"}, "formality is not supported by this service"),
         ({"glossary_id": "abc"}, "glossary_id is not supported by this service"),
         ({"custom_instructions": ["Be kind."]}, "custom_instructions is not supported by this service"),
@@ -254,9 +254,9 @@ def test_deeplx_hears_of_errors_in_its_shape(app: FastAPI, path: str) -> None:
 def test_mtranserver_sends_one_or_several(app: FastAPI) -> None:
     assert post(app, "/translate", json={"from": "fr", "to": "en", "text": FR, "html": False}).json() == {"result": FR}
     body = {"from": "en", "to": "zh-Hans", "texts": [EN, ""]}
-    assert post(app, "/translate/batch", json=body).json() == {"results": [EN, ""]}
-    reply = post(app, "/translate/batch", json={**body, "html": True})
-    assert (reply.status_code, reply.json()) == (400, {"error": "html format is not supported"})
+    assert post(app, "/translate/batch", json=body).json() == {"results": ["The weather is nice today。", ""]}
+    reply = post(app, "/translate/batch", json={**body, "texts": ["<p>1 &lt; 2 <b>cats</b></p>"], "html": True})
+    assert reply.json() == {"results": ["<p>1 &lt; 2 <b>cats</b></p>"]}
 
 
 # --- Google
@@ -281,11 +281,9 @@ def test_google_translates_in_its_shape(app: FastAPI, path: str) -> None:
 def test_googles_default_is_html(app: FastAPI) -> None:
     reply = post(app, "/language/translate/v2", json={"q": FR, "source": "fr", "target": "en"})
     assert reply.json()["data"]["translations"] == [{"translatedText": FR.replace("'", "&#39;")}]
-    reply = post(app, "/language/translate/v2", json={"q": "<b>Bonjour</b>", "source": "fr", "target": "en"})
-    assert (reply.status_code, reply.json()) == (
-        400,
-        {"error": {"code": 400, "message": "html format is not supported", "status": "INVALID_ARGUMENT"}},
-    )
+    body = {"q": "<p>Tu <b>m'aimes</b></p>", "source": "fr", "target": "en"}
+    reply = post(app, "/language/translate/v2", json=body)
+    assert reply.json()["data"]["translations"] == [{"translatedText": "<p>Tu <b>m&#39;aimes</b></p>"}]
 
 
 def test_google_detects_and_lists(app: FastAPI) -> None:

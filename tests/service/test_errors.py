@@ -44,7 +44,7 @@ NOT_A_NUMBER = "Invalid request: alternatives parameter is not a number"
         ({"alternatives": 1.5}, NOT_A_NUMBER),
         ({"alternatives": 8}, "Invalid request: alternatives parameter must be <= 7"),
         ({"alternatives": 10**30}, "Invalid request: alternatives parameter must be <= 7"),
-        ({"format": "html"}, "html format is not supported"),
+        ({"format": "rtf"}, "rtf format is not supported"),
         ({"format": 3}, "3 format is not supported"),
         ({"source": "zz"}, "zz is not supported"),
         ({"target": "Q" * 100}, f"{'Q' * 60}... is not supported"),
@@ -98,8 +98,8 @@ def test_an_absent_field_is_named(app: FastAPI, field: str) -> None:
             {"frmat": "text", "strict_fields": True},
             "unknown field 'frmat'; the fields are q, source, target, format, alternatives, api_key, secret, "
             "beam_size, length_penalty, repetition_penalty, no_repeat_ngram_size, min_output_tokens, "
-            "max_output_tokens, strict, strict_fields, on_error, timeout_ms, target_prefix, details, alignment, "
-            "attention",
+            "max_output_tokens, strict, strict_fields, on_error, timeout_ms, target_prefix, html_attributes, "
+            "glossary, do_not_translate, details, alignment, attention",
         ),
     ],
 )

@@ -195,7 +195,7 @@ def test_a_cancelled_handler_cancels_its_jobs_and_no_other(loader: FakeLoader) -
             dropped.cancel()
             return await kept
 
-    assert asyncio.run(scenario()).json() == {"translatedText": "好！"}
+    assert asyncio.run(scenario()).json() == {"translatedText": "好!"}
     assert loader.engine.cancelled == loader.engine.submitted[1:]
 
 

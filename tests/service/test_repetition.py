@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from model.vocabulary import Vocabulary
 from service.engine.types import Hypothesis, Job
 from service.repetition import MAX_PERIOD, MIN_TOKENS, is_loop, longest_loop
-from service.translator import RETRY_NGRAM, RETRY_PENALTY
+from service.translation.attempts import RETRY_NGRAM, RETRY_PENALTY
 from tests.service.fakes import FakeLoader, asking_metrics, echo, make_app, samples, translate
 
 PAIR = {"source": "en", "target": "fr"}

@@ -33,7 +33,7 @@ def test_a_string_is_scored_token_by_token(post: Post) -> None:
 
 
 def test_the_engine_finds_its_own_translation_as_likely(post: Post) -> None:
-    texts = ["Merci beaucoup !", "Il fait très beau aujourd'hui.", SOURCE]
+    texts = ["Merci beaucoup.", "Il fait très beau aujourd'hui.", SOURCE]
     reply = post("/translate", q=texts, details=True, **FR).json()
     forced = segments_of(post("/score", q=texts, translation=reply["translatedText"], **FR))
     for (decoded,), (scored,) in zip(reply["segments"], forced, strict=True):

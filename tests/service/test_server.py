@@ -81,7 +81,7 @@ def test_stopping_finishes_what_was_accepted_and_refuses_the_rest_with_the_liste
             return reply, replies
 
     reply, others = asyncio.run(scenario())
-    assert (reply.status_code, reply.json()) == (200, {"translatedText": "好！"})
+    assert (reply.status_code, reply.json()) == (200, {"translatedText": "好!"})
     refused = others["translate"]
     assert (refused.status_code, refused.json()) == (503, {"error": "the service is shutting down"})
     assert refused.headers["retry-after"]
@@ -320,7 +320,7 @@ def test_junk_after_a_request_spoils_no_answer_and_ends_the_connection(vocabular
     received = asyncio.run(scenario())
     assert received.startswith(b"HTTP/1.1 200 OK")
     # While the answer is under way there is no place for another; the connection ends either way.
-    assert received.endswith('好！"}'.encode() if early else b'{"error": "Invalid HTTP request received."}')
+    assert received.endswith('好!"}'.encode() if early else b'{"error": "Invalid HTTP request received."}')
 
 
 def test_a_connection_whose_request_was_refused_unread_serves_the_next(loader: FakeLoader) -> None:

@@ -29,6 +29,12 @@ def test_defaults_and_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
+        (
+            "ATTEND_TRUSTED_PROXIES",
+            "10.0.0.1,proxy",
+            "ATTEND_TRUSTED_PROXIES=10.0.0.1,proxy: 'proxy' does not appear to be an IPv4 or IPv6 network",
+        ),
+        ("ATTEND_ROOT_PATH", "base", "ATTEND_ROOT_PATH=base: string should match pattern"),
         ("ATTEND_PORT", "abc", "ATTEND_PORT=abc: input should be a valid integer, "),
         ("ATTEND_DEVICE", "gpu", "ATTEND_DEVICE=gpu: input should be 'auto', 'cpu' or 'cuda'"),
         ("ATTEND_BEAM_SIZE", "9", "ATTEND_BEAM_SIZE=9: input should be less than or equal to 8"),

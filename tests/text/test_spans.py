@@ -1,4 +1,4 @@
-"""What is a URL, an e-mail address, an emoji, and what only looks like one."""
+"""What is copied or set aside, and what only looks like it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.text import verbatim
-from service.text.verbatim import stretches, verbatim_spans
+from model import spans
+from model.spans import FoundSpan, find_spans, scripts_of
+from service.text import separators
+from service.text.lines import cells, masked, spans_of
 
 LONG = 100_000
 MOST_TRIES = 1024
@@ -19,7 +21,7 @@ MOST_TRIES = 1024
 
 
 def found(text: str, language: str = "en") -> list[str]:
-    return [text[start:end] for start, end in verbatim_spans(text, language)]
+    return [text[start:end] for start, end, _ in find_spans(text, language)]
 
 
 @pytest.mark.parametrize(
@@ -45,11 +47,11 @@ def found(text: str, language: str = "en") -> list[str]:
         ("a ❤️b 👩‍👩‍👧 👍🏽🎉 🇫🇷 1️⃣#⃣ 🙂‍↔️ 🏴󠁧󠁢󠁥󠁮󠁧󠁿 ☕ ©️", [
             "❤️", "👩‍👩‍👧", "👍🏽🎉", "🇫🇷", "1️⃣#⃣", "🙂‍↔️", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "☕", "©️",
         ]),
-        ("e.g. i.e./or end.Then 3.14 10:30 p.m. and/or c.-à-d. J.-C. U.S.A. 1.000,00 ok.it fini.de va.Ca", []),
-        ("@tom #tag user@host http:// www. :// @ C:\\a ./a ~/b a.b.c © 5 → « » … ①", []),
+        ("e.g. i.e./or end.Then p.m. and/or c.-à-d. J.-C. U.S.A. ok.it fini.de va.Ca", []),
+        ("user@host http:// www. :// @ a.b.c © 5 → « » … ①", []),
     ],
 )  # fmt: skip
-def test_what_is_copied(text: str, expected: list[str]) -> None:
+def test_addresses_and_emoji(text: str, expected: list[str]) -> None:
     assert found(text) == expected
 
 
@@ -65,6 +67,66 @@ def test_what_is_copied(text: str, expected: list[str]) -> None:
 )
 def test_in_chinese_an_address_ends_where_chinese_begins(text: str, expected: list[str]) -> None:
     assert found(text, "zh") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The price is 19.95 of 318,640 or €7.40, 12 % and 12.5%.", ["19.95", "318,640", "€7.40", "12.5%"]),
+        ("On 2031-04-09 at 19:45, 10.20.30.40 and 1990–1995", ["2031-04-09", "19:45", "10.20.30.40", "1990–1995"]),
+        ("Call +33 1 23 45 67 89, 06 12 34 56 78 or (555) 123-4567.", [
+            "+33 1 23 45 67 89", "06 12 34 56 78", "(555) 123-4567",
+        ]),
+        ("Hi {{order.id}} %1$s %(file)s %s %d {0} ${a} $HOME %@ %{b} %1", [
+            "{{order.id}}", "%1$s", "%(file)s", "%s", "%d", "{0}", "${a}", "$HOME", "%@", "%{b}", "%1",
+        ]),
+        ("See {n, plural, one {# cat} other {# cats}}.", ["{n, plural, one {# cat} other {# cats}}"]),
+        ('<p class="a">x</p> &amp; <br/> <!-- a --> `npm start` [3]', [
+            '<p class="a">', "</p>", "&amp;", "<br/>", "<!-- a -->", "`npm start`", "[3]",
+        ]),
+        ("notes.txt D:\\Data\\Music /etc/hosts ./a.sh ~/b docs/a.md", [
+            "notes.txt", "D:\\Data\\Music", "/etc/hosts", "./a.sh", "~/b", "docs/a.md",
+        ]),
+        ("#music @anna :smile: foo_bar() a::b menu.file.open iPhone JavaScript C++ C# .NET", [
+            "#music", "@anna", ":smile:", "foo_bar()", "a::b", "menu.file.open", "iPhone", "JavaScript", "C++",
+            "C#", ".NET",
+        ]),
+        ("MP3 COVID-19 F-16 4K x86 0x1F Ctrl+Alt+K --help 7d1f0c2a-4b6e-4f80-9a3c-5e2d1b0f8a77", [
+            "MP3", "COVID-19", "F-16", "4K", "x86", "0x1F", "Ctrl+Alt+K", "--help",
+            "7d1f0c2a-4b6e-4f80-9a3c-5e2d1b0f8a77",
+        ]),
+        ("[00:04.000 --> 00:06.500] Come in.", ["[00:04.000 --> 00:06.500]"]),
+        ("My friend 小明 says Доброе утро, Tom", ["小明", "Доброе утро"]),
+        ("A C\u0430t with a Cyrillic letter", ["C\u0430t"]),
+        ("The 21st of 5 kg, 10am, 50% off, and/or, 3rd, 1 to 9, it's e.g. J.-C. c'est-à-dire.", []),
+        ("a < b and c > d; 2 + 3 = 5; x - y", []),
+    ],
+)  # fmt: skip
+def test_what_is_copied(text: str, expected: list[str]) -> None:
+    assert found(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "expected"),
+    [
+        ("zh", "我用iPhone打Tom的电话。", ["iPhone", "Tom"]),
+        ("zh", "有318万人，3万只，第2章", ["318万", "3万"]),
+        ("zh", "안녕하세요", ["안녕하세요"]),
+        ("ru", "Открой Windows сейчас", ["Windows"]),
+        ("fr", "Il a 318 640 habitants, 12,5 % et 7,40 € à 18h42.", ["318 640", "12,5 %", "7,40 €", "18h42"]),
+        ("ja", "これはテストです", []),
+    ],
+)
+def test_what_is_copied_depends_on_the_language(language: str, text: str, expected: list[str]) -> None:
+    assert found(text, language) == expected
+
+
+def test_scripts_of_languages() -> None:
+    assert scripts_of("en") == ("Latn",)
+    assert scripts_of("zt") == ("Hani", "Bopo")
+    assert scripts_of("ja") == ("Hani", "Hira", "Kana")
+    assert scripts_of("uk") == ("Cyrl",)
+    assert scripts_of("xx-nonsense!") == ("Latn",)
 
 
 WORDS = st.text(st.characters(categories=("L", "N", "Zs", "P")), max_size=20)
@@ -87,8 +149,9 @@ def test_it_is_found_whatever_stands_around(
 @settings(deadline=None)
 @given(st.text(), st.sampled_from(["en", "zh"]))
 def test_the_hint_hides_nothing(text: str, language: str) -> None:
-    pattern = verbatim._SPACED if language == "en" else verbatim._UNSPACED
-    assert verbatim_spans(text, language) == [match.span() for match in pattern.finditer(text)]
+    pattern = spans._SPACED if language == "en" else spans._UNSPACED
+    found = {span for span in find_spans(text, language) if span.kind != "script"}
+    assert found == {spans._found(match) for match in pattern.finditer(text)}
 
 
 def repetitions(parsed: Any, tries: int = 1) -> Iterator[int]:
@@ -106,7 +169,9 @@ def repetitions(parsed: Any, tries: int = 1) -> Iterator[int]:
                         yield from repetitions(each, tries)
 
 
-@pytest.mark.parametrize("pattern", [verbatim._SPACED, verbatim._UNSPACED, verbatim._HINT, verbatim._NEEDS_SPACE])
+@pytest.mark.parametrize(
+    "pattern", [spans._SPACED, spans._UNSPACED, spans._HINT, separators._NEEDS_SPACE], ids=range(4)
+)
 def test_what_can_backtrack_has_a_bound(pattern: re.Pattern[str]) -> None:
     parser: Any = re._parser  # type: ignore[attr-defined]
     assert max(repetitions(parser.parse(pattern.pattern)), default=0) <= MOST_TRIES
@@ -124,8 +189,25 @@ ADVERSARIAL = (
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_long_lines_are_cut_whole(unit: str, language: str) -> None:
     for line in (unit * (LONG // len(unit)), "www.a" + unit * (LONG // len(unit)) + " 😀"):
+        found = spans_of(line, language)
+        in_order(found, line)
         end = 0
-        for (start, next_end), _ in stretches(line, language):
+        for start, next_end in cells(line, masked(line, found), found):
             assert end <= start <= next_end
             end = next_end
         assert end <= len(line)
+
+
+def in_order(found: list[FoundSpan], text: str) -> None:
+    end = 0
+    for span in found:
+        assert end <= span.start < span.end
+        end = span.end
+    assert end <= len(text)
+
+
+@settings(deadline=None)
+@given(st.text(), st.sampled_from(["en", "zh", "fr", "ru", "ja", "xx"]))
+def test_spans_are_in_order_and_do_not_overlap(text: str, language: str) -> None:
+    in_order(spans_of(text, language), text)
+    assert len(masked(text, spans_of(text, language))) == len(text)

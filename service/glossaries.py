@@ -1,0 +1,41 @@
+"""Glossaries of the service: files of terms, each with how it is translated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+MOST_TERMS = 10_000
+
+
+class GlossaryError(Exception):
+    """A glossary cannot be read; the text is one sentence for a person."""
+
+
+def read_glossaries(directory: Path) -> dict[str, Mapping[str, str]]:
+    """Those of a directory by their names: of each NAME.tsv the terms with their translations, a tab between them.
+
+    Raises:
+        GlossaryError: there is no such directory, or a line is no term with its translation.
+    """
+    if not directory.is_dir():
+        raise GlossaryError(f"ATTEND_GLOSSARIES: {directory} is no directory")
+    return {path.stem: _terms(path) for path in sorted(directory.glob("*.tsv"))}
+
+
+def _terms(path: Path) -> dict[str, str]:
+    terms = {}
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise GlossaryError(f"{path}: {error}") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        source, tab, target = line.partition("\t")
+        if not tab or not source.strip():
+            raise GlossaryError(f"{path}, line {number}: a term, a tab and its translation are expected")
+        terms[source.strip()] = target.strip()
+    if len(terms) > MOST_TERMS:
+        raise GlossaryError(f"{path}: more than {MOST_TERMS} terms")
+    return terms

@@ -1,0 +1,1 @@
+"""Texts with mark-up as texts to translate, and back."""

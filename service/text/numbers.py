@@ -1,0 +1,190 @@
+"""Numbers of a sentence and of its translation: are they the same, and how does the other language write one?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import text_to_num
+
+from service.text.languages import separates_sentences_with_spaces
+from service.text.number_words import MONTHS, OTHER_WORDS, SCALES
+
+Numeral = frozenset[str]
+"""One number, as the digits of each of its readings: "3 million" is 3 or 3000000."""
+
+_SPACES = "\u0020\u00a0\u2009\u202f"
+_DIGITS = re.compile(f"[0-9]{{1,3}}(?:[{_SPACES}][0-9]{{3}})+(?![0-9])(?:[.,][0-9]+)?|[0-9]+(?:[.,'’٫٬][0-9]+)*")
+_GROUPING = re.compile("[^0-9]")
+_SCALE = re.compile(
+    f"[{_SPACES}-]?({'|'.join(sorted(SCALES, key=len, reverse=True))})(?![a-zà-ÿ])(?:多|余|几|来)?", re.IGNORECASE
+)
+_CLOCK = re.compile(
+    rf"[{_SPACES}]?(?:[:：.hH时時点點][{_SPACES}]?[0-9]{{0,2}}|Uhr|heures?|o'clock|[ap]\.?[{_SPACES}]?m\b)",
+    re.IGNORECASE,
+)
+_ROMAN = re.compile(
+    r"(?<![A-Za-zÀ-ÿ])(?=[IVXLC])(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?=(?:e|er|ère|ème|th|nd|rd|st)?(?![A-Za-zÀ-ÿ]))"
+)
+_HAN_NUMERALS = ("零〇", "一壹", "二两兩贰双", "三叁", "四肆", "五伍", "六陆", "七柒", "八捌", "九玖")
+_HAN_DIGITS = {character: value for value, characters in enumerate(_HAN_NUMERALS) for character in characters}
+_HAN_UNITS = {"十": 10, "拾": 10, "百": 100, "千": 1000, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
+_HAN_NUMBER = re.compile(f"[{''.join(_HAN_DIGITS)}{''.join(_HAN_UNITS)}]+")
+
+
+def numbers_differ(source: str, target: str, languages: tuple[str, str]) -> bool:
+    """Whether a translation has a number that its source has not, or lacks one.
+
+    The digits of each number stand on the other side as often, in any order. They may be separated otherwise, be
+    written as words or as the name of a month, and be multiplied out: 3万 is 30,000, 5 million is 5,000,000.
+    """
+    if source.isascii() and target.isascii() and not _has_digit(source) and not _has_digit(target):
+        return False
+    missing, extra = _unmatched(list(numerals(source)), list(numerals(target)))
+    if not missing and not extra:
+        return False
+    return bool(_left(missing, target, languages[1]) or _left(extra, source, languages[0]))
+
+
+def _has_digit(text: str) -> bool:
+    return any(map(str.isdigit, text))
+
+
+def numerals(text: str) -> Iterator[Numeral]:
+    """Its numbers in digits, each in all of its readings, without leading zeros."""
+    for match in _DIGITS.finditer(text):
+        number = match.group()
+        parts = re.split(f"[{_SPACES}.,'’٫٬]", number)
+        # "2012, 300" has no space between and is one number here only if the groups are of three digits.
+        if len(parts) > 2 and not all(len(part) == 3 for part in parts[1:-1]):
+            yield from (_readings(part, text, match.start(), match.end()) for part in parts)
+        else:
+            yield _readings(number, text, match.start(), match.end())
+
+
+def _readings(number: str, text: str, start: int, end: int) -> Numeral:
+    """Of the number at `start` to `end`."""
+    found = _values(number)
+    scale = _SCALE.match(text, end)
+    if scale:
+        zeros = SCALES[scale[1].lower()]
+        second = _SCALE.match(text, scale.end())
+        scaled = {_scaled(value, zeros) for value in found}
+        if second:
+            scaled |= {_scaled(value, zeros + SCALES[second[1].lower()]) for value in found}
+        # "3 m" may be metres, "3 cents" money.
+        found = scaled if len(scale[1]) > 4 or not scale[1].isascii() else found | scaled
+    digits = _GROUPING.sub("", number)
+    if digits == number and len(digits) <= 2 and _CLOCK.match(text, end):
+        found |= {str(int(digits) + 12), str(int(digits) - 12)} if int(digits) != 12 else {"0", "24"}
+    if len(digits) <= 2 and text[end : end + 2] == "世纪":
+        found.add(str(int(digits) - 1) + "00")
+    if len(digits) == 4 and digits.endswith("0"):
+        found.add(digits[2:])
+    return frozenset(found)
+
+
+def _values(number: str) -> set[str]:
+    """Without separators of thousands, leading zeros and zeros at the end of decimals; "1.500" may be either."""
+    parts = re.split("[^0-9]", number)
+    whole = _bare("".join(parts))
+    if len(parts) == 1:
+        return {whole}
+    decimal = f"{_bare(''.join(parts[:-1]))}.{parts[-1]}".rstrip("0").rstrip(".")
+    if len(parts[-1]) != 3:
+        return {decimal}
+    return {whole, decimal} if len(parts) == 2 and number[-4] in ".," else {whole}
+
+
+def _bare(digits: str) -> str:
+    return digits.lstrip("0") or "0"
+
+
+def _scaled(value: str, zeros: int) -> str:
+    """The value times ten to the power of `zeros`."""
+    whole, _, decimals = value.partition(".")
+    if len(decimals) <= zeros:
+        return _bare(whole + decimals.ljust(zeros, "0"))
+    return f"{_bare(whole + decimals[:zeros])}.{decimals[zeros:]}"
+
+
+def _unmatched(source: list[Numeral], target: list[Numeral]) -> tuple[list[Numeral], list[Numeral]]:
+    """Those of each side that the other has not as often; the same digits first, other readings then."""
+    for same in (Numeral.__eq__, lambda one, other: bool(one & other)):
+        for numeral in list(source):
+            twin = next((other for other in target if same(numeral, other)), None)
+            if twin is not None:
+                source.remove(numeral)
+                target.remove(twin)
+    return source, target
+
+
+def _left(numbers: Sequence[Numeral], text: str, language: str) -> list[Numeral]:
+    """The numbers that `text` has not as words either; of a language whose words are unknown, those above twelve."""
+    if not numbers:
+        return []
+    words = words_of_numbers(text, language)
+    left = []
+    for number in numbers:
+        found = next((value for value in words if value in number), None)
+        if found is not None:
+            words.remove(found)
+        elif words or language in _KNOWN or not all(float(reading) <= 12 for reading in number):
+            left.append(number)
+    return left
+
+
+_KNOWN = frozenset({"en", "fr", "de", "es", "it", "pt", "nl", "zh", "zt", "ja"})
+
+
+def words_of_numbers(text: str, language: str) -> list[str]:
+    """Digits of the numbers that stand in `text` in words, as names of months or in Roman numerals."""
+    lowered = text.lower()
+    found: list[str] = []
+    if not separates_sentences_with_spaces(language):
+        found += [str(value) for match in _HAN_NUMBER.finditer(text) for value in _han_values(match.group())]
+        found += [digit for match in _HAN_NUMBER.finditer(text) for digit in _han_digits(match.group())]
+        return found + ["30"] * text.count("半")
+    if language in ("en", "fr", "de", "es", "it", "pt", "nl"):
+        spelt = text_to_num.alpha2digit(lowered.replace("-", " "), language, 0)
+        found += [_bare(_GROUPING.sub("", match.group())) for match in _DIGITS.finditer(spelt)]
+        # What has digits is counted already.
+        for match in _DIGITS.finditer(lowered):
+            digits = _bare(_GROUPING.sub("", match.group()))
+            if digits in found:
+                found.remove(digits)
+    for month, pattern in enumerate(MONTHS.get(language, MONTHS["en"]).split(), 1):
+        found += [str(month)] * len(re.findall(rf"(?<!\w){pattern}(?!\w)", lowered))
+    others = OTHER_WORDS.get(language, {})
+    found += [str(others[word]) for word in re.findall(r"[^\W\d_]+", lowered) if word in others]
+    return found + [str(_roman_value(match.group())) for match in _ROMAN.finditer(text) if match.group()]
+
+
+def _roman_value(numeral: str) -> int:
+    values = [{"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}[letter] for letter in numeral]
+    return sum(-one if one < after else one for one, after in zip(values, [*values[1:], 0], strict=True))
+
+
+def _han_values(numeral: str) -> Iterator[int]:
+    """What a Chinese numeral may say: its value, and read digit by digit."""
+    total = section = digit = 0
+    for character in numeral:
+        if character in _HAN_DIGITS:
+            digit = _HAN_DIGITS[character]
+        elif (unit := _HAN_UNITS[character]) >= 10**4:
+            total, section, digit = (
+                (total + section + digit) * unit if total == 0 else total + (section + digit) * unit,
+                0,
+                0,
+            )
+        else:
+            section, digit = section + (digit or 1) * unit, 0
+    yield total + section + digit
+    if len(numeral) > 1 and all(character in _HAN_DIGITS for character in numeral):
+        yield int("".join(str(_HAN_DIGITS[character]) for character in numeral))
+
+
+def _han_digits(numeral: str) -> Iterator[str]:
+    """Each of its digits by itself, as in "三四个" or "三分之一"."""
+    if len(numeral) > 1:
+        yield from (str(_HAN_DIGITS[character]) for character in numeral if character in _HAN_DIGITS)

@@ -1,0 +1,1 @@
+"""A text on its way: to sentences and jobs, through attempts at each of them, and back to a text."""

@@ -1,0 +1,103 @@
+"""Numbers of a sentence and of its translation."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.text.numbers import numbers_differ
+from service.text.writing import written
+
+RIGHT = [
+    ("en", "fr", "The price is 19.95 dollars.", "Le prix est de 19,95 dollars."),
+    ("en", "fr", "The town has 318,640 people.", "La ville a 318 640 habitants."),
+    ("en", "fr", "I have 3 cats.", "J'ai trois chats."),
+    ("en", "fr", "I have three cats.", "J'ai 3 chats."),
+    ("fr", "en", "Il a vingt-cinq ans.", "He is 25 years old."),
+    ("en", "fr", "On 04/03/2012 at 19:45", "Le 4 mars 2012 à 19 h 45"),
+    ("en", "zh", "In March 2012", "2012年3月"),
+    ("zh", "en", "我们有3万人。", "We have 30,000 people."),
+    ("zh", "en", "花了1.5亿元。", "It cost 150 million yuan."),
+    ("en", "zh", "5 million people", "500万人"),
+    ("zh", "en", "他二十五岁。", "He is 25."),
+    ("zh", "en", "三个苹果", "3 apples"),
+    ("en", "fr", "The 21st century", "Le XXIe siècle"),
+    ("en", "fr", "It is 3 p.m.", "Il est 15 h."),
+    ("zh", "en", "7点半", "7:30"),
+    ("en", "fr", "in the 1990s", "dans les années 90"),
+    ("en", "de", "It costs 1,000 euros.", "Es kostet 1.000 Euro."),
+    ("en", "fr", "He has no dog.", "Il n'a pas de chien."),
+    ("en", "fr", "It costs 11.5 euros", "Ça coûte 11,50 euros"),
+    ("fr", "en", "Une douzaine de roses", "12 roses"),
+]
+WRONG = [
+    ("en", "fr", "The price is 19.95 dollars.", "Le prix est de 199,50 dollars."),
+    ("en", "fr", "The town has 318,640 people.", "La ville a 38, 4640 habitants."),
+    ("en", "fr", "I have 3 cats.", "J'ai des chats."),
+    ("en", "fr", "I have 3 cats and 3 dogs.", "J'ai 3 chats et des chiens."),
+    ("en", "fr", "I have cats.", "J'ai 4 chats."),
+    ("en", "fr", "I have three cats.", "J'ai 4 chats."),
+    ("zh", "en", "我们有3万人。", "We have 3 people."),
+    ("en", "fr", "It costs $7.40 today.", "Ça coûte 70,4 $."),
+    ("fr", "en", "Le train de 18h42", "The 184:2 train"),
+    ("en", "fr", "The machine 10.20.30.40", "La machine 10.20.04"),
+]
+
+
+@pytest.mark.parametrize(("source", "target", "text", "translation"), RIGHT)
+def test_a_right_translation_is_never_called_wrong(source: str, target: str, text: str, translation: str) -> None:
+    assert not numbers_differ(text, translation, (source, target))
+    assert not numbers_differ(translation, text, (target, source))
+
+
+@pytest.mark.parametrize(("source", "target", "text", "translation"), WRONG)
+def test_another_number_is_found(source: str, target: str, text: str, translation: str) -> None:
+    assert numbers_differ(text, translation, (source, target))
+
+
+@given(st.lists(st.integers(13, 10**7), max_size=6), st.sampled_from(["en", "fr", "zh", "xx"]))
+def test_the_same_numbers_in_another_order_are_the_same(numbers: list[int], language: str) -> None:
+    text, turned = (", ".join(map(str, each)) for each in (numbers, numbers[::-1]))
+    assert not numbers_differ(text, turned, ("en", language))
+
+
+@given(st.lists(st.integers(200, 10**7), min_size=1, max_size=6, unique=True), st.integers(0, 5))
+def test_a_number_that_is_missing_is_found(numbers: list[int], index: int) -> None:
+    fewer = [number for place, number in enumerate(numbers) if place != index % len(numbers)]
+    text, less = (" x ".join(map(str, each)) for each in (numbers, fewer))
+    assert numbers_differ(text, less, ("en", "fr"))
+
+
+@pytest.mark.parametrize(
+    ("number", "before", "source", "target", "expected"),
+    [
+        ("19.95", "is ", "en", "fr", "19,95"),
+        ("318,640", "has ", "en", "fr", "318\u202f640"),
+        ("318,640", "has ", "en", "de", "318.640"),
+        ("€7.40", "", "en", "fr", "7,40\u00a0€"),
+        ("7,40 €", "", "fr", "en", "€7.40"),
+        ("12,5 %", "", "fr", "zh", "12.5%"),
+        ("18h42", "", "fr", "en", "18:42"),
+        ("3万", "有", "zh", "en", "30,000"),
+        ("1.5亿", "", "zh", "fr", "150\u202f000\u202f000"),
+        ("3万", "", "zh", "zt", "3万"),
+        ("1 234 567,5", "", "fr", "en", "1,234,567.5"),
+        ("10.20.30.40", "", "en", "fr", "10.20.30.40"),
+        ("3.12", "Python ", "en", "fr", "3.12"),
+        ("010-62345678", "", "zh", "en", "010-62345678"),
+        ("2031-04-09", "", "en", "fr", "2031-04-09"),
+        ("2012", "in ", "en", "fr", "2012"),
+    ],
+)
+def test_how_a_number_is_written(number: str, before: str, source: str, target: str, expected: str) -> None:
+    assert written(number, before, source, target) == expected
+
+
+@given(
+    st.from_regex(r"\A[€$]?[1-9][0-9]{0,2}([., \u00a0][0-9]{3}){0,2}([.,][0-9]{1,2})?[%万]?\Z"),
+    st.sampled_from(["en", "fr", "zh", "de"]),
+)
+def test_a_number_that_is_written_otherwise_is_the_same_number(number: str, target: str) -> None:
+    for source in ("en", "fr", "zh"):
+        assert not numbers_differ(number, written(number, "", source, target), (source, target))
