@@ -27,19 +27,10 @@ from service.text.languages import Directions
 from service.text.prepared import Prepared, prepared, value_of
 from service.text.reading import Reader
 from service.text.tags import Words
-from service.translation.assemble import Assembler, Plan, SentenceWarning, Translation, WarningKind, refuse_cut
+from service.translation.assemble import Assembler, Plan, refuse_cut
 from service.translation.attempts import Part, Trials, first_attempt, flat
 from service.translation.options import TranslationOptions
-
-__all__ = [
-    "SentenceWarning",
-    "Timing",
-    "TranslatedTexts",
-    "Translation",
-    "TranslationOptions",
-    "Translator",
-    "WarningKind",
-]
+from service.translation.values import Timing, TranslatedTexts, Translation
 
 if TYPE_CHECKING:
     from service.engine.pool import Pool
@@ -54,32 +45,6 @@ FEWEST_BYTES, MOST_BYTES = 2, 12
 _TOO_MANY = 1_000_000
 
 _Result = TypeVar("_Result")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Timing:
-    """Where the time of a request went, in seconds; queue to decode of the sentence that was done last."""
-
-    tokenize: float = 0.0
-    queue: float = 0.0
-    encode: float = 0.0
-    decode: float = 0.0
-    score: float | None = None
-    """With `TranslationOptions.details`."""
-
-    def parts(self) -> dict[str, float]:
-        """The seconds by name, without what was not done."""
-        found = {"tokenize": self.tokenize, "queue": self.queue, "encode": self.encode, "decode": self.decode}
-        return found if self.score is None else {**found, "score": self.score}
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class TranslatedTexts:
-    """The answer to one request, text by text, and what it took."""
-
-    texts: tuple[Translation | ServiceError, ...]
-    """Errors only with `TranslationOptions.text_by_text`."""
-    timing: Timing
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

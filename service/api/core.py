@@ -20,7 +20,8 @@ from service.text.detection import NOTHING, Guess, source_of
 from service.text.languages import AUTO, Directions, language_name
 from service.text.markup.formats import PLAIN, FormatOptions
 from service.text.markup.units import MarkedText
-from service.translator import Timing, Translation, TranslationOptions
+from service.translation.options import TranslationOptions
+from service.translation.values import Timing, Translation
 
 _Result = TypeVar("_Result")
 

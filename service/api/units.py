@@ -12,7 +12,7 @@ from service.errors import ServiceError
 from service.text.detection import SURE, Guess, has_enough_words, is_in_target_already, source_of
 from service.text.languages import Directions
 from service.text.markup.units import MarkedText
-from service.translator import SentenceWarning, Translation, WarningKind
+from service.translation.values import SentenceWarning, Translation, WarningKind
 
 NoteKind = WarningKind | Literal["already_in_target", "language_not_available"]
 _LINE = re.compile("[^\n]*\n|[^\n]+")
