@@ -59,8 +59,14 @@ REASONS: Mapping[str, tuple[str, ...]] = {
         "min_output_tokens must not be larger than max_output_tokens",
         "target_prefix has ... tokens, which leaves none of the ... that a sentence may have",
         "the translation of the sentence at ... was cut at its length limit, and strict is set",
-        "attention ...",
-        "details ...",
+        "there is no glossary '...'; there is ...",
+        "details, alignment and attention are told of format text only",
+        "target_prefix has characters that this model cannot write",
+        "attention...: ... does not exist, ... attention of this model has ...",
+        "a text of ... has ... tokens, more than ..., the limit of this model; each is scored as one sentence",
+        "alignment...of these texts take..., more than ...; send fewer sentences at once",
+        "these texts have ... attention weights of these kinds, more than ...; send fewer sentences at once ...",
+        "the reply would have ... attention weights, more than ...; send fewer sentences at once ...",
     ),
 }
 """Why a request that fits its schema may be refused nevertheless; `...` is any text."""

@@ -18,10 +18,10 @@ def reply(status: int, body: Any, **headers: str) -> Reply:
 
 def test_every_request_ends_whatever_happens_to_the_engines() -> None:
     found = asyncio.run(chaos.chaos(seconds=12.0, clients=8, seed=3))
-    assert found["ok"], found
-    assert found["answered"]
-    assert found["processes_lost"]
-    assert len(found["faults"]) >= 3
+    # Not how long anything took: that depends on the machine.
+    assert (found["lost"], found["live_failed"], found["exit_status"]) == (0, 0, 0), found
+    assert found["accepted"] + found["refused"]
+    assert found["faults"]
 
 
 @pytest.mark.parametrize(

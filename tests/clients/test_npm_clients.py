@@ -72,7 +72,8 @@ def test_libretranslate_mcp(address: str, to_french: Translate) -> None:
     assert {"en", "fr", "zh"} <= {each["code"] for each in texts[0]}
     assert texts[1]["language"] == "fr"
     assert texts[2]["translatedText"] == to_french(EN)
-    assert len(texts[2]["alternatives"]) == 3
+    # It asks for three; those that spell the same are left out.
+    assert 1 <= len(texts[2]["alternatives"]) <= 3
 
 
 def _converse(requests: list[dict[str, Any]], address: str) -> list[dict[str, Any]]:
