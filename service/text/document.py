@@ -247,7 +247,7 @@ def _lines(text: str, whole: Sequence[Span]) -> Iterator[tuple[int, str]]:
 
 def _of_cell(line: str, mask: str, cell: Span, spans: Sequence[FoundSpan], language: str) -> Iterator[Span]:
     for start, end in sentence_spans(mask[slice(*cell)], language):
-        found = inside(line, cell[0] + start, cell[0] + end, spans)
+        found = inside(line, mask, cell[0] + start, cell[0] + end, spans)
         if found[0] < found[1]:
             yield found
 

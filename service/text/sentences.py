@@ -79,7 +79,7 @@ def _ends_with_abbreviation(before: str, after: str, language: str) -> bool:
         return first == "-"
     if len(stripped) < _LONGEST_ABBREVIATION and _INITIALS.fullmatch(before):
         return True
-    word = _BEFORE_WORD.split(stripped[-_LONGEST_ABBREVIATION:-1])[-1].lower()
+    word = _BEFORE_WORD.split(stripped[-_LONGEST_ABBREVIATION:-1])[-1].lstrip("-").lower()
     if not word[:1].isalpha():
         return False
     if word in _NAMES.get(language, ()) or (word in _NAMES["en"] and language not in _NAMES):

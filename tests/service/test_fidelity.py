@@ -151,13 +151,12 @@ def with_spans(source: str, count: int, seed: int) -> list[tuple[str, list[str]]
     chance = random.Random(seed)
     made = []
     for _ in range(count):
-        words = chance.choice(SENTENCES[source])
+        words = chance.choice(SENTENCES[source]).split(" ")
         parts = chance.sample(VERBATIM, chance.randint(1, 3))
-        for part in parts:
-            places = [0, len(words), *(match.start() for match in re.finditer(" ", words))]
-            place = chance.choice(places)
-            words = f"{words[:place]} {part} {words[place:].lstrip()}".strip()
-        made.append((words, parts))
+        places = sorted(chance.randrange(len(words) + 1) for _ in parts)
+        for place, part in reversed(list(zip(places, parts, strict=True))):
+            words.insert(place, part)
+        made.append((" ".join(words), parts))
     return made
 
 
