@@ -154,12 +154,18 @@ class Drill:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             for fault in self._chance.sample(faults, len(faults)):
+                # Who harms every process before it has started has only shown that nothing starts then.
+                await self._ready()
                 self.seen.faults[fault.__name__] += 1
                 began = time.monotonic()
                 await fault()
                 await asyncio.sleep(max(0.0, pause - (time.monotonic() - began)))
                 if time.monotonic() >= end:
                     break
+
+    async def _ready(self) -> None:
+        while (await exchange(self.service.port, get("/health/ready"), 30.0)).status != 200:
+            await asyncio.sleep(0.1)
 
     async def terminate(self) -> dict[str, Any]:
         """SIGTERM while an engine stands still; how the service ends."""

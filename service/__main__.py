@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -98,6 +99,10 @@ def _run(settings: Settings) -> None:
     keep_one_heap()
     app = create_app(settings, on_failure=stop)
     server = Server(app, app.state.service, settings)
+    # What has been imported stays: looking through it again and again would hold up the event loop for tens of
+    # milliseconds.
+    gc.collect()
+    gc.freeze()
     server.run()
     if not loaded:
         sys.exit(EXIT_FAILED)

@@ -13,37 +13,32 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from model.bundle import Limits
-from model.tokenizers import Tokenizer
-from service.engine.types import Answer, Job
+from service.engine.types import Job
 from service.errors import InternalError, InvalidFieldError, ServiceError, TextLimitError
-from service.explain.details import Answers, DetailOptions, Inspection, Side
+from service.explain.details import DetailOptions, Side
 from service.failures import engine_errors, service_error
 from service.logs import request_id
-from service.metrics import Metrics
-from service.text.document import Document, Sentence
-from service.text.edits import Span
-from service.text.languages import Directions
-from service.text.prepared import Prepared, prepared, value_of
-from service.text.reading import Reader
+from service.text.document import Document
+from service.text.prepared import prepared, value_of
 from service.text.tags import Words
-from service.translation.assemble import Assembler, Plan, SentenceWarning, Translation, WarningKind, refuse_cut
+from service.translation.assemble import Assembler, Plan, refuse_cut
 from service.translation.attempts import Part, Trials, first_attempt, flat
 from service.translation.options import TranslationOptions
-
-__all__ = [
-    "SentenceWarning",
-    "Timing",
-    "TranslatedTexts",
-    "Translation",
-    "TranslationOptions",
-    "Translator",
-    "WarningKind",
-]
+from service.translation.results import Timing, TranslatedTexts, Translation
 
 if TYPE_CHECKING:
+    from model.bundle import Limits
+    from model.tokenizers import Tokenizer
     from service.engine.pool import Pool
+    from service.engine.types import Answer
+    from service.explain.details import Answers, Inspection
     from service.explain.inspector import Inspector
+    from service.metrics import Metrics
+    from service.text.document import Sentence
+    from service.text.edits import Span
+    from service.text.languages import Directions
+    from service.text.prepared import Prepared
+    from service.text.reading import Reader
 
 _log = logging.getLogger("attend")
 
@@ -54,32 +49,6 @@ FEWEST_BYTES, MOST_BYTES = 2, 12
 _TOO_MANY = 1_000_000
 
 _Result = TypeVar("_Result")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Timing:
-    """Where the time of a request went, in seconds; queue to decode of the sentence that was done last."""
-
-    tokenize: float = 0.0
-    queue: float = 0.0
-    encode: float = 0.0
-    decode: float = 0.0
-    score: float | None = None
-    """With `TranslationOptions.details`."""
-
-    def parts(self) -> dict[str, float]:
-        """The seconds by name, without what was not done."""
-        found = {"tokenize": self.tokenize, "queue": self.queue, "encode": self.encode, "decode": self.decode}
-        return found if self.score is None else {**found, "score": self.score}
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class TranslatedTexts:
-    """The answer to one request, text by text, and what it took."""
-
-    texts: tuple[Translation | ServiceError, ...]
-    """Errors only with `TranslationOptions.text_by_text`."""
-    timing: Timing
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -36,7 +36,8 @@ from service.text.detection import Guess
 from service.text.languages import AUTO
 from service.text.markup.formats import FORMATS, Format, FormatOptions
 from service.text.terms import NO_TERMS, Terms
-from service.translator import Translation, TranslationOptions
+from service.translation.options import TranslationOptions
+from service.translation.results import Translation
 
 router = APIRouter(tags=["translation"])
 

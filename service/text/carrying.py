@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from model.tokenizers import Tokenizer
+if TYPE_CHECKING:
+    from model.tokenizers import Tokenizer
 
 STAND_INS = "2345678"
 """For a model without carriers: it was trained on small numbers and writes them as they are. One is often a word."""

@@ -5,11 +5,15 @@ from __future__ import annotations
 import bisect
 import re
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from model.spans import SET_ASIDE, FoundSpan, find_spans, merged
-from service.text.edits import Span
 from service.text.marks import inside_marks
-from service.text.terms import NO_TERMS, Terms
+from service.text.terms import NO_TERMS
+
+if TYPE_CHECKING:
+    from service.text.edits import Span
+    from service.text.terms import Terms
 
 MOST_MARKS = 8
 """Kinds of marks that may stand around a line, one in another."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import sentencex
 
 from service.text.abbreviations import BEFORE_ANYTHING_ELSE, BEFORE_NAMES
-from service.text.edits import Span
+
+if TYPE_CHECKING:
+    from service.text.edits import Span
 
 WINDOW = 1000
 """Code points handed to the splitter at once: its time grows with the square of the length of Chinese text."""

@@ -11,8 +11,10 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from service.text.edits import Span
+if TYPE_CHECKING:
+    from service.text.edits import Span
 
 _TAG = re.compile(r"<(?P<closing>/)?(?P<name>[A-Za-z][^\s/>]*)[^>]*?(?P<void>/)?>$", re.DOTALL)
 _VOID = frozenset(

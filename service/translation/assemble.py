@@ -4,53 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING
 
-from model.tokenizers import Tokenizer
 from service.alternatives import ranked_versions
-from service.engine.types import Hypothesis
 from service.errors import TruncatedError
-from service.explain.details import DetailOptions, Inspection, Side
-from service.explain.inspector import Inspector
-from service.text.document import Document, Segment
-from service.text.edits import Span
-from service.text.prepared import Finished, Prepared, finished
-from service.text.tags import Words
-from service.translation.attempts import Part, Trials
-from service.translation.options import TranslationOptions
+from service.explain.details import Side
+from service.text.prepared import finished
+from service.translation.results import SentenceWarning, Translation, WarningKind
 
-WarningKind = Literal[
-    "truncated", "repetition", "repetition_removed", "numbers_differ", "placeholder_lost", "incomplete"
-]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class SentenceWarning:
-    """Something a caller should know about the sentence at `text[start:end]` of its source, in code points."""
-
-    start: int
-    end: int
-    warning: WarningKind
-    """truncated: cut at its length limit. repetition: goes round in circles, and further attempts did too or were not
-    made. repetition_removed: a further attempt was better, and is what was returned. numbers_differ: a number of the
-    source is missing, or there is one that the source has not. placeholder_lost: something that should have been copied
-    is missing. incomplete: so short that something was probably left out."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Translation:
-    """What became of one text."""
-
-    text: str
-    alternatives: tuple[str, ...]
-    warnings: tuple[SentenceWarning, ...]
-    inspections: tuple[tuple[Inspection, ...], ...] = ()
-    """With `TranslationOptions.details`: one for each translated sentence of the text, then of each alternative."""
-
-    @property
-    def truncated(self) -> bool:
-        """Whether a sentence of it reached its length limit before the model ended it."""
-        return any(warning.warning == "truncated" for warning in self.warnings)
+if TYPE_CHECKING:
+    from model.tokenizers import Tokenizer
+    from service.engine.types import Hypothesis
+    from service.explain.details import DetailOptions, Inspection
+    from service.explain.inspector import Inspector
+    from service.text.document import Document, Segment
+    from service.text.edits import Span
+    from service.text.prepared import Finished, Prepared
+    from service.text.tags import Words
+    from service.translation.attempts import Part, Trials
+    from service.translation.options import TranslationOptions
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,0 +1,69 @@
+"""What becomes of the texts of a request: values, which every contract can import without the translator."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from service.errors import ServiceError
+    from service.explain.details import Inspection
+
+WarningKind = Literal[
+    "truncated", "repetition", "repetition_removed", "numbers_differ", "placeholder_lost", "incomplete"
+]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SentenceWarning:
+    """Something a caller should know about the sentence at `text[start:end]` of its source, in code points."""
+
+    start: int
+    end: int
+    warning: WarningKind
+    """truncated: cut at its length limit. repetition: goes round in circles, and further attempts did too or were not
+    made. repetition_removed: a further attempt was better, and is what was returned. numbers_differ: a number of the
+    source is missing, or there is one that the source has not. placeholder_lost: something that should have been copied
+    is missing. incomplete: so short that something was probably left out."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Translation:
+    """What became of one text."""
+
+    text: str
+    alternatives: tuple[str, ...]
+    warnings: tuple[SentenceWarning, ...]
+    inspections: tuple[tuple[Inspection, ...], ...] = ()
+    """With `TranslationOptions.details`: one for each translated sentence of the text, then of each alternative."""
+
+    @property
+    def truncated(self) -> bool:
+        """Whether a sentence of it reached its length limit before the model ended it."""
+        return any(warning.warning == "truncated" for warning in self.warnings)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Timing:
+    """Where the time of a request went, in seconds; queue to decode of the sentence that was done last."""
+
+    tokenize: float = 0.0
+    queue: float = 0.0
+    encode: float = 0.0
+    decode: float = 0.0
+    score: float | None = None
+    """With `TranslationOptions.details`."""
+
+    def parts(self) -> dict[str, float]:
+        """The seconds by name, without what was not done."""
+        found = {"tokenize": self.tokenize, "queue": self.queue, "encode": self.encode, "decode": self.decode}
+        return found if self.score is None else {**found, "score": self.score}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TranslatedTexts:
+    """The answer to one request, text by text, and what it took."""
+
+    texts: tuple[Translation | ServiceError, ...]
+    """Errors only with `TranslationOptions.text_by_text`."""
+    timing: Timing
