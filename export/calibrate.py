@@ -23,6 +23,8 @@ PROJECTION = "projection"
 """The output projection: it may share its matrix with the embedding, so it has no module of its own."""
 
 _BATCHES, _SENTENCES, _WRITTEN = 24, 16, 16
+_MADE_UP_BESIDE_TEXT = 4
+"""Batches of made-up sources that help out where there is little text."""
 _FIRST_PIECE = 4
 """Ids below are padding, unknown, start and end."""
 _SMALL = 40_000_000
@@ -53,7 +55,7 @@ def text_calibration(model: Transformer, sources: Sequence[Sequence[int]], prefi
     """
     batches = _text_batches(model, sources, prefix)
     if len(sources) < 2 * _SENTENCES:
-        batches = (*batches, *made_up_batches(model))
+        batches = (*batches, *made_up_batches(model, min(_MADE_UP_BESIDE_TEXT, _most_batches(model))))
     inputs = _recorded(model, batches)
     matrices = {name: module.weight for name, module in _linear_maps(model)} | {PROJECTION: model.output_weight}
     choices = {
@@ -86,9 +88,9 @@ Batch = tuple[Tensor, Tensor, Tensor]
 """Sources [B, S], their mask, and prefixes [B, T] of outputs."""
 
 
-def made_up_batches(model: Transformer) -> Iterator[Batch]:
+def made_up_batches(model: Transformer, count: int | None = None) -> Iterator[Batch]:
     """Random pieces, then the end token; what the model writes to that, and random pieces after it."""
-    for seed in range(_most_batches(model)):
+    for seed in range(_most_batches(model) if count is None else count):
         generator = torch.Generator().manual_seed(seed)
         source = _made_up_sources(model.config, generator)
         mask = torch.ones_like(source, dtype=torch.bool)

@@ -88,6 +88,7 @@ _PATH = "|".join((
 ))  # fmt: skip
 _KEY = "Ctrl|Control|Strg|AltGr|Alt|Shift|Maj|Cmd|Command|Win|Windows|Super|Meta|Fn|Option|Opt|Esc|Tab|[⌘⌥⇧⌃]"
 _NAME = "|".join((
+    rf"{_NOT_AFTER}[vV][0-9]{{1,9}}(?:[.][0-9]{{1,9}}){{1,6}}(?:[-+][A-Za-z0-9.]{{0,20}}[A-Za-z0-9])?{_NOT_BEFORE}",
     rf"{_NOT_AFTER}[0-9A-Fa-f]{{8}}(?:-[0-9A-Fa-f]{{4}}){{3}}-[0-9A-Fa-f]{{12}}{_NOT_BEFORE}",
     rf"(?<![{_WORD}@#&/])#(?:[0-9]{{1,9}}+{_NOT_BEFORE}|[{_LETTER}_][{_WORD}-]{{0,60}}+|[\u3400-\u9fff]{{1,30}}+#)",
     rf"(?<![{_WORD}@.])@[A-Za-z_][A-Za-z0-9_-]{{0,60}}+(?:[./][A-Za-z0-9_-]{{1,60}}+){{0,3}}",
@@ -135,7 +136,7 @@ _NUMBER = "|".join((
     "(?<![\\w.,])[0-9]{1,2}(?:[ .-][0-9]{2}){3,6}(?![0-9])",
     f"[{_CURRENCY}][{SPACES}]?{_PLAIN}(?![0-9])",
     f"{_FREE}{_GROUPED}(?![0-9])(?:[{SPACES}]?[{_CURRENCY}%‰]|{_SCALE})?",
-    f"(?<![\\w.,(])(?=(?:[^0-9]{{0,3}}[0-9]){{7}})(?=[(+0]){_PHONE}(?![0-9])",
+    f"(?<![\\w.,(])(?=(?:[^0-9]{{0,3}}[0-9]){{7}})(?=[(+0]){_PHONE}(?![0-9]|[.,:/-][0-9])",
     f"{_FREE}[0-9]{{1,2}}[{SPACES}]?[hH][{SPACES}]?[0-9]{{2}}(?![0-9])",
     f"{_FREE}{_SEPARATED}(?![0-9])(?:[{SPACES}]?[{_CURRENCY}%‰]|{_SCALE})?",
     f"{_FREE}[0-9]{{3,}}+(?:[{SPACES}]?[{_CURRENCY}%‰]|{_SCALE})?",
@@ -236,8 +237,18 @@ def _with_foreign(text: str, found: list[FoundSpan], language: str) -> list[Foun
     scripts = scripts_of(language)
     if "Latn" in scripts and not _UNUSUAL.search(text):
         return found
-    runs = [match.span() for match in _foreign_runs(scripts).finditer(text)]
+    runs = [match.span() for match in _foreign_runs(scripts).finditer(_without(text, found))]
     return merged(found, [FoundSpan(start, end, "script") for start, end in runs])
+
+
+def _without(text: str, found: Sequence[FoundSpan]) -> str:
+    """The text, as long, with signs that belong to no run in place of what was found."""
+    parts: list[str] = []
+    end = 0
+    for span in found:
+        parts += (text[end : span.start], "\ufffc" * (span.end - span.start))
+        end = span.end
+    return "".join((*parts, text[end:])) if found else text
 
 
 def merged(first: Sequence[FoundSpan], second: Iterable[FoundSpan]) -> list[FoundSpan]:

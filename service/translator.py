@@ -13,28 +13,32 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from model.bundle import Limits
-from model.tokenizers import Tokenizer
-from service.engine.types import Answer, Job
+from service.engine.types import Job
 from service.errors import InternalError, InvalidFieldError, ServiceError, TextLimitError
-from service.explain.details import Answers, DetailOptions, Inspection, Side
+from service.explain.details import DetailOptions, Side
 from service.failures import engine_errors, service_error
 from service.logs import request_id
-from service.metrics import Metrics
-from service.text.document import Document, Sentence
-from service.text.edits import Span
-from service.text.languages import Directions
-from service.text.prepared import Prepared, prepared, value_of
-from service.text.reading import Reader
+from service.text.document import Document
+from service.text.prepared import prepared, value_of
 from service.text.tags import Words
 from service.translation.assemble import Assembler, Plan, refuse_cut
 from service.translation.attempts import Part, Trials, first_attempt, flat
 from service.translation.options import TranslationOptions
-from service.translation.values import Timing, TranslatedTexts, Translation
+from service.translation.results import Timing, TranslatedTexts, Translation
 
 if TYPE_CHECKING:
+    from model.bundle import Limits
+    from model.tokenizers import Tokenizer
     from service.engine.pool import Pool
+    from service.engine.types import Answer
+    from service.explain.details import Answers, Inspection
     from service.explain.inspector import Inspector
+    from service.metrics import Metrics
+    from service.text.document import Sentence
+    from service.text.edits import Span
+    from service.text.languages import Directions
+    from service.text.prepared import Prepared
+    from service.text.reading import Reader
 
 _log = logging.getLogger("attend")
 

@@ -66,7 +66,7 @@ def test_a_wheel_holds_every_file_that_is_no_code() -> None:
     data = {
         path.relative_to(ROOT / "service").as_posix()
         for path in (ROOT / "service/text").iterdir()
-        if path.suffix != ".py"
+        if path.is_file() and path.suffix != ".py"
     }
     assert {each for each in data if "__pycache__" not in each} <= taken
 

@@ -6,22 +6,29 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import Request
 
 from service.api.bodies import check_texts, check_timeout, language_of, language_pair, no_such_pair
 from service.api.requests import declared_length, unless_disconnected
-from service.api.units import Decision, Note, Unit, decided, joined, line_by_line, marked_up, notes_of
+from service.api.units import Decision, Unit, decided, joined, line_by_line, marked_up, notes_of
 from service.errors import ServiceError, UnsupportedPairError
-from service.settings import Settings
-from service.state import Model, ServiceState
-from service.text.detection import NOTHING, Guess, source_of
-from service.text.languages import AUTO, Directions, language_name
-from service.text.markup.formats import PLAIN, FormatOptions
-from service.text.markup.units import MarkedText
+from service.text.detection import NOTHING, source_of
+from service.text.languages import AUTO, language_name
+from service.text.markup.formats import PLAIN
 from service.translation.options import TranslationOptions
-from service.translation.values import Timing, Translation
+from service.translation.results import Timing
+
+if TYPE_CHECKING:
+    from service.api.units import Note
+    from service.settings import Settings
+    from service.state import Model, ServiceState
+    from service.text.detection import Guess
+    from service.text.languages import Directions
+    from service.text.markup.formats import FormatOptions
+    from service.text.markup.units import MarkedText
+    from service.translation.results import Translation
 
 _Result = TypeVar("_Result")
 

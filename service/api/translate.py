@@ -37,7 +37,7 @@ from service.text.languages import AUTO
 from service.text.markup.formats import FORMATS, Format, FormatOptions
 from service.text.terms import NO_TERMS, Terms
 from service.translation.options import TranslationOptions
-from service.translation.values import Translation
+from service.translation.results import Translation
 
 router = APIRouter(tags=["translation"])
 

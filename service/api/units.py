@@ -6,13 +6,17 @@ import dataclasses
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from service.errors import ServiceError
-from service.text.detection import SURE, Guess, has_enough_words, is_in_target_already, source_of
-from service.text.languages import Directions
-from service.text.markup.units import MarkedText
-from service.translation.values import SentenceWarning, Translation, WarningKind
+from service.text.detection import SURE, has_enough_words, is_in_target_already, source_of
+from service.translation.results import Translation, WarningKind
+
+if TYPE_CHECKING:
+    from service.text.detection import Guess
+    from service.text.languages import Directions
+    from service.text.markup.units import MarkedText
+    from service.translation.results import SentenceWarning
 
 NoteKind = WarningKind | Literal["already_in_target", "language_not_available"]
 _LINE = re.compile("[^\n]*\n|[^\n]+")

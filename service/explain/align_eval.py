@@ -13,19 +13,18 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from model.bundle import AlignmentMethod, check_files
 from model.errors import DataError
 from service.arguments import not_negative
-from service.arrays import Array
 from service.engine.bundle import Bundle
 from service.engine.decoder.opening import open_scoring_engine
 from service.engine.hmm import hmm_evidence
 from service.engine.loading import run_here, share_of
-from service.engine.scores import Score, ScoringJob
+from service.engine.scores import ScoringJob
 from service.engine.types import EngineConfig
 from service.explain.alignment import (
     GoldAlignment,
@@ -40,9 +39,13 @@ from service.explain.alignment import (
 )
 from service.explain.attention import attention_stacks
 from service.explain.details import Side
-from service.text.edits import Span
 from service.text.languages import separates_sentences_with_spaces
 from service.text.reading import Reader
+
+if TYPE_CHECKING:
+    from service.arrays import Array
+    from service.engine.scores import Score
+    from service.text.edits import Span
 
 Row = Literal["predicts", "consumes"]
 Symmetrisation = Literal["target", "source", "intersection", "union", "grow-diag"]

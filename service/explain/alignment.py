@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from service.arrays import Array
-from service.text.edits import Span
-
 if TYPE_CHECKING:
     from model.bundle import AlignmentMethod
+    from service.arrays import Array
+    from service.text.edits import Span
 
 Link = tuple[int, int]
 """(source word, target word)."""

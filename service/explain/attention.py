@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from service.arrays import Array
-from service.engine.scores import KINDS, AttentionKind
+from service.engine.scores import KINDS
 from service.errors import InvalidFieldError
 
 if TYPE_CHECKING:
     from model.bundle import Manifest
+    from service.arrays import Array
+    from service.engine.scores import AttentionKind
 
 _DECIMALS = 6
 

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.bundle import AlignmentMethod, Manifest
-from service.arrays import Array
-from service.engine.scores import AlignmentJob, AnyScoringJob, AttentionKind, Score, ScoringJob
-from service.engine.types import Answer, FinishReason, Hypothesis, result_of
+from model.bundle import AlignmentMethod
+from service.engine.scores import AlignmentJob, AnyScoringJob, ScoringJob
+from service.engine.types import Answer, Hypothesis, result_of
 from service.errors import InvalidFieldError
 from service.explain.alignment import (
     attention_evidence,
@@ -26,13 +25,18 @@ from service.explain.alignment import (
     near_diagonal,
     shares,
 )
-from service.explain.attention import AttentionSelection, attention_stacks, select, to_json
-from service.text.edits import Span
+from service.explain.attention import attention_stacks, select, to_json
 from service.text.sentences import trim
 from service.text.words import word_spans
 
 if TYPE_CHECKING:
+    from model.bundle import Manifest
     from model.tokenizers import Frame, Tokenizer
+    from service.arrays import Array
+    from service.engine.scores import AttentionKind, Score
+    from service.engine.types import FinishReason
+    from service.explain.attention import AttentionSelection
+    from service.text.edits import Span
     from service.text.reading import Reader
 
 Answers = Mapping[AnyScoringJob, Answer]

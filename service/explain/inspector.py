@@ -8,17 +8,18 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from model.bundle import Manifest
-from model.tokenizers import Tokenizer
-from service.engine.types import Hypothesis
 from service.errors import InvalidFieldError
-from service.explain.details import Answers, DetailOptions, Inspection, Side, check_size, inspect, jobs_of
+from service.explain.details import Side, check_size, inspect, jobs_of
 from service.failures import engine_errors
-from service.text.reading import Reader
 from service.text.sentences import trim
 
 if TYPE_CHECKING:
+    from model.bundle import Manifest
+    from model.tokenizers import Tokenizer
     from service.engine.pool import Pool
+    from service.engine.types import Hypothesis
+    from service.explain.details import Answers, DetailOptions, Inspection
+    from service.text.reading import Reader
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

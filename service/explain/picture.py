@@ -7,7 +7,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from matplotlib import font_manager
 from matplotlib.axes import Axes
@@ -16,14 +16,20 @@ from matplotlib.font_manager import FontProperties
 
 from model.errors import DataError
 from service.arguments import positive
-from service.arrays import Array
 from service.engine.loading import BlockingEngine
-from service.engine.scores import KINDS, AttentionKind
-from service.engine.types import EngineConfig, Hypothesis, Job, SearchOptions
+from service.engine.scores import KINDS
+from service.engine.types import EngineConfig, Job, SearchOptions
 from service.explain.attention import AttentionSelection, select
-from service.explain.details import UNMEASURED, DetailOptions, Inspection, Side, inspect
+from service.explain.details import UNMEASURED, DetailOptions, Side, inspect
 from service.settings import Settings
-from service.text.reading import Reader, reader_for
+from service.text.reading import reader_for
+
+if TYPE_CHECKING:
+    from service.arrays import Array
+    from service.engine.scores import AttentionKind
+    from service.engine.types import Hypothesis
+    from service.explain.details import Inspection
+    from service.text.reading import Reader
 
 _INCHES_A_CELL, _INCHES_A_SMALL_CELL = 0.3, 0.15
 _MAPS_A_ROW = 4

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from model.tokenizers import Tokenizer
 
-
 STAND_INS = "2345678"
 """For a model without carriers: it was trained on small numbers and writes them as they are. One is often a word."""
 

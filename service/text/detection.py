@@ -11,13 +11,17 @@ import re
 import unicodedata
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import fasttext
 from langcodes import Language
 
 from model.spans import find_spans
 from service.text.chinese import simplifier
-from service.text.languages import SIMPLIFIED, TRADITIONAL, Directions
+from service.text.languages import SIMPLIFIED, TRADITIONAL
+
+if TYPE_CHECKING:
+    from service.text.languages import Directions
 
 MODEL = Path(__file__).with_name("lid.176.ftz")
 MOST_CHARACTERS = 4000

@@ -6,17 +6,21 @@ import dataclasses
 import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from model.spans import SET_ASIDE, FoundSpan, Kind
+from model.spans import SET_ASIDE, FoundSpan
 from service.text.characters import in_plain_characters
-from service.text.edits import Edited, Span
 from service.text.languages import separates_sentences_with_spaces
 from service.text.lines import blocks, cells, inside, masked, spans_between, spans_of
 from service.text.marks import tail
 from service.text.sentences import cuts_of_long, sentence_spans, trim
 from service.text.separators import spaced_marks
-from service.text.terms import NO_TERMS, Terms
+from service.text.terms import NO_TERMS
+
+if TYPE_CHECKING:
+    from model.spans import Kind
+    from service.text.edits import Edited, Span
+    from service.text.terms import Terms
 
 # Everything str.splitlines() breaks at.
 _LINE = re.compile("[^\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")
@@ -243,7 +247,7 @@ def _lines(text: str, whole: Sequence[Span]) -> Iterator[tuple[int, str]]:
 
 def _of_cell(line: str, mask: str, cell: Span, spans: Sequence[FoundSpan], language: str) -> Iterator[Span]:
     for start, end in sentence_spans(mask[slice(*cell)], language):
-        found = inside(line, cell[0] + start, cell[0] + end, spans)
+        found = inside(line, mask, cell[0] + start, cell[0] + end, spans)
         if found[0] < found[1]:
             yield found
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import bisect
 import re
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from model.spans import SET_ASIDE, FoundSpan, find_spans, merged
-from service.text.edits import Span
 from service.text.marks import inside_marks
-from service.text.terms import NO_TERMS, Terms
+from service.text.terms import NO_TERMS
+
+if TYPE_CHECKING:
+    from service.text.edits import Span
+    from service.text.terms import Terms
 
 MOST_MARKS = 8
 """Kinds of marks that may stand around a line, one in another."""
@@ -127,9 +131,9 @@ def cells(line: str, mask: str, spans: Sequence[FoundSpan]) -> Iterator[Span]:
     start = 0
     for match in _CELLS.finditer(mask) if any(hint in mask for hint in _CELL_HINTS) else ():
         if match.end() > match.start():
-            yield inside(line, start, match.start(), spans)
+            yield inside(line, mask, start, match.start(), spans)
             start = match.end()
-    yield inside(line, start, len(line), spans)
+    yield inside(line, mask, start, len(line), spans)
 
 
 def spans_between(spans: Sequence[FoundSpan], start: int, end: int) -> Sequence[FoundSpan]:
@@ -137,36 +141,18 @@ def spans_between(spans: Sequence[FoundSpan], start: int, end: int) -> Sequence[
     return spans[bisect.bisect_left(spans, (start,)) : bisect.bisect_left(spans, (end,))] if spans else spans
 
 
-def inside(line: str, start: int, end: int, spans: Sequence[FoundSpan]) -> Span:
+def inside(line: str, mask: str, start: int, end: int, spans: Sequence[FoundSpan]) -> Span:
     """The part without marks around it, and without what is set aside at its ends."""
     if start >= end:
         return start, start
     spans = spans_between(spans, start, end)
-    if not spans:
-        return inside_marks(line, start, end)
     starts = {span.start: span.end for span in spans if span.kind in SET_ASIDE or line[span.start] == "["}
     ends = {span.end: span.start for span in spans if span.kind in SET_ASIDE}
-    copied_starts = {span.start for span in spans if span.kind not in SET_ASIDE}
-    copied_ends = {span.end for span in spans if span.kind not in SET_ASIDE}
-    for _ in range(MOST_MARKS):
+    for _ in range(MOST_MARKS if spans else 1):
         before = start, end
         start = min(starts.get(start, start), end)
         end = max(ends.get(end, end), start)
-        if start not in copied_starts and end not in copied_ends:
-            start, end = inside_marks(line, start, end)
-        else:
-            start, end = _trimmed_around(line, start, end, copied_starts, copied_ends)
+        start, end = inside_marks(mask, start, end)
         if (start, end) == before or start >= end:
             break
     return start, max(start, end)
-
-
-def _trimmed_around(line: str, start: int, end: int, starts: set[int], ends: set[int]) -> Span:
-    """Marks are set aside at the end that nothing copied stands at."""
-    if start not in starts:
-        first, _ = inside_marks(line + "x", start, end)
-        return (first, end) if first < end else (start, end)
-    if end not in ends:
-        while end > start and line[end - 1].isspace():
-            end -= 1
-    return start, end

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import functools
 import re
+from typing import TYPE_CHECKING
 
-from service.text.edits import Span
 from service.text.languages import separates_sentences_with_spaces
+
+if TYPE_CHECKING:
+    from service.text.edits import Span
 
 MOST_MARKS = 12
 """That are set aside one after the other."""

@@ -5,17 +5,23 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from service.text.carrying import Carrier
-from service.text.case import CASELESS_READING, Case, in_case, in_sentence_case
-from service.text.document import Copied, Sentence
-from service.text.edits import Edit, Edited, Span
+from service.text.case import CASELESS_READING, in_case, in_sentence_case
+from service.text.edits import Edit, Edited
 from service.text.languages import separates_sentences_with_spaces
 from service.text.marks import stop_to_read, with_stop
 from service.text.numbers import numbers_differ
-from service.text.reading import Reader
-from service.text.tags import Aside, Role, Words, placed, role_of
+from service.text.tags import Aside, Words, placed, role_of
 from service.text.writing import written
+
+if TYPE_CHECKING:
+    from service.text.carrying import Carrier
+    from service.text.case import Case
+    from service.text.document import Copied, Sentence
+    from service.text.edits import Span
+    from service.text.reading import Reader
+    from service.text.tags import Role
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from model.bundle import TokenizerSpec
 from model.errors import DataError
-from service.text.carrying import NO_CARRIERS, Carriers, carriers_of
+from service.text.carrying import NO_CARRIERS, carriers_of
 from service.text.case import in_sentence_case
 from service.text.characters import in_known_characters
 from service.text.chinese import simplifier
@@ -16,6 +16,7 @@ from service.text.languages import SIMPLIFIED, TRADITIONAL, Directions
 
 if TYPE_CHECKING:
     from model.tokenizers import Frame, Tokenizer
+    from service.text.carrying import Carriers
 
 DEFAULT_TOKENIZER = TokenizerSpec()
 

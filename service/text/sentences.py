@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import sentencex
 
 from service.text.abbreviations import BEFORE_ANYTHING_ELSE, BEFORE_NAMES
-from service.text.edits import Span
+
+if TYPE_CHECKING:
+    from service.text.edits import Span
 
 WINDOW = 1000
 """Code points handed to the splitter at once: its time grows with the square of the length of Chinese text."""
@@ -47,7 +50,8 @@ def sentence_spans(line: str, language: str) -> Iterator[Span]:
             start += length
 
 
-_LAST_WORD = re.compile(r"(?:^|[\s(\[«“\"'’-])((?:[^\W\d_]+[.-]{0,2}°?)+)\.\s*$")
+_BEFORE_WORD = re.compile(r"[\s(\[«“\"'’]")
+_LONGEST_ABBREVIATION = 20
 _INITIALS = re.compile(r"(?:[A-ZÀ-Þ]\.[ -]?){1,3}\s*")
 _NAMES = {language: frozenset(words.split()) for language, words in BEFORE_NAMES.items()}
 _OTHERS = {language: frozenset(words.split()) for language, words in BEFORE_ANYTHING_ELSE.items()}
@@ -67,15 +71,17 @@ def _joined(pieces: Sequence[str], language: str) -> Iterator[int]:
 
 
 def _ends_with_abbreviation(before: str, after: str, language: str) -> bool:
-    match = _LAST_WORD.search(before)
+    stripped = before.rstrip()
     first = after.lstrip()[:1]
-    if match is None or not first:
+    if not first or not stripped.endswith("."):
         return False
-    if not before[-1:].isspace():
+    if not before[-1].isspace():
         return first == "-"
-    if _INITIALS.fullmatch(before):
+    if len(stripped) < _LONGEST_ABBREVIATION and _INITIALS.fullmatch(before):
         return True
-    word = match.group(1).lower()
+    word = _BEFORE_WORD.split(stripped[-_LONGEST_ABBREVIATION:-1])[-1].lstrip("-").lower()
+    if not word[:1].isalpha():
+        return False
     if word in _NAMES.get(language, ()) or (word in _NAMES["en"] and language not in _NAMES):
         return True
     if first.islower() or first.isdigit():

@@ -11,13 +11,18 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from service.text.edits import Span
+if TYPE_CHECKING:
+    from service.text.edits import Span
 
 _TAG = re.compile(r"<(?P<closing>/)?(?P<name>[A-Za-z][^\s/>]*)[^>]*?(?P<void>/)?>$", re.DOTALL)
 _VOID = frozenset(
     ("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr")
 )
+_EACH = 0x2000
+FIRST_OPEN, FIRST_CLOSE, FIRST_POINT = 0xF0000, 0xF0000 + _EACH, 0xF0000 + 2 * _EACH
+"""Characters that stand for tags: for opening ones, for their closing ones as far behind, for others."""
 _SAME = frozenset({"**", "__", "~~", "*", "_", "==", "++"})
 
 
@@ -50,6 +55,9 @@ Role = tuple[str, str]
 
 def role_of(text: str) -> Role:
     """What an aside is, by its text."""
+    if len(text) == 1 and FIRST_OPEN <= ord(text) < FIRST_POINT + _EACH:
+        kind, number = divmod(ord(text) - FIRST_OPEN, _EACH)
+        return ("open", "close", "point")[kind], str(number)
     if text in _SAME:
         return "both", text
     if text in ("[", "!["):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from service.text.edits import Span
+if TYPE_CHECKING:
+    from service.text.edits import Span
 
 _CHUNK = re.compile(r"\S+")
 # Thai, Lao, Burmese, Khmer, kana and Han: scripts that put no space between words.

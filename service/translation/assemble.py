@@ -7,20 +7,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from service.alternatives import ranked_versions
-from service.engine.types import Hypothesis
 from service.errors import TruncatedError
-from service.explain.details import DetailOptions, Inspection, Side
-from service.text.document import Document, Segment
-from service.text.edits import Span
-from service.text.prepared import Finished, Prepared, finished
-from service.text.tags import Words
-from service.translation.options import TranslationOptions
-from service.translation.values import SentenceWarning, Translation, WarningKind
+from service.explain.details import Side
+from service.text.prepared import finished
+from service.translation.results import SentenceWarning, Translation, WarningKind
 
 if TYPE_CHECKING:
     from model.tokenizers import Tokenizer
+    from service.engine.types import Hypothesis
+    from service.explain.details import DetailOptions, Inspection
     from service.explain.inspector import Inspector
+    from service.text.document import Document, Segment
+    from service.text.edits import Span
+    from service.text.prepared import Finished, Prepared
+    from service.text.tags import Words
     from service.translation.attempts import Part, Trials
+    from service.translation.options import TranslationOptions
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

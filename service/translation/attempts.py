@@ -12,15 +12,17 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from service.engine.types import Answer, Hypothesis, Job, result_of
+from service.engine.types import Job, result_of
 from service.repetition import is_loop
 from service.text.document import Copied, Sentence, cut_sentence
 from service.text.edits import Span
-from service.text.prepared import Finished, Prepared, finished
+from service.text.prepared import finished
 from service.text.sentences import trim
 
 if TYPE_CHECKING:
     from model.tokenizers import Tokenizer
+    from service.engine.types import Answer, Hypothesis
+    from service.text.prepared import Finished, Prepared
 
 RETRY_PENALTY, RETRY_NGRAM = 1.2, 4
 """Repetition control of the second attempt at a sentence that went round in circles."""

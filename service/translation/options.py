@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from model.bundle import Limits
 from service.engine.types import SearchOptions
 from service.errors import InvalidFieldError
-from service.text.terms import NO_TERMS, Terms
+from service.text.terms import NO_TERMS
 
 if TYPE_CHECKING:
+    from model.bundle import Limits
     from service.explain.details import DetailOptions
+    from service.text.terms import Terms
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

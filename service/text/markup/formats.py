@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from service.text.markup.html import parse_html, parse_xml
 from service.text.markup.markdown import parse_markdown
-from service.text.markup.units import STAND_INS, MarkedText
+from service.text.markup.units import STAND_INS
+
+if TYPE_CHECKING:
+    from service.text.markup.units import MarkedText
 
 Format = Literal["text", "html", "xml", "markdown"]
 FORMATS: tuple[Format, ...] = ("text", "html", "xml", "markdown")

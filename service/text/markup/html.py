@@ -11,8 +11,12 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from html.parser import HTMLParser
+from typing import TYPE_CHECKING
 
-from service.text.markup.units import MarkedText, Piece, Unit, unit_of
+from service.text.markup.units import MarkedText, Piece, unit_of
+
+if TYPE_CHECKING:
+    from service.text.markup.units import Unit
 
 _INLINE = frozenset(
     (

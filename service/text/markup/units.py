@@ -9,9 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from service.text.edits import Edit, Edited
+from service.text.tags import FIRST_CLOSE, FIRST_OPEN, FIRST_POINT, role_of
 
-FIRST_TAG, FIRST_OPAQUE, LAST = 0xF0000, 0xF8000, 0xFFFFD
+FIRST_TAG, FIRST_OPAQUE, LAST = FIRST_OPEN, 0xF8000, 0xFFFFD
 """Characters of a private plane: those from the second on stand for what is copied as a part of a sentence."""
+MOST_TAGS = 0x1FFF
+"""Of one unit; one that has more is left as it is."""
 STAND_INS = re.compile(f"[{chr(FIRST_TAG)}-{chr(LAST)}]")
 
 
@@ -77,23 +80,30 @@ class MarkedText:
 
 
 class Signs:
-    """Characters for the tags of one unit."""
+    """Characters for the tags of one unit; those of an opening tag and of its closing one belong together."""
 
     def __init__(self) -> None:
-        self._next = {False: FIRST_TAG, True: FIRST_OPAQUE}
+        self._count = 0
+        self._open: list[tuple[str, int]] = []
         self.tags: dict[str, str] = {}
 
     def sign(self, tag: str, *, opaque: bool = False) -> str:
         """A character that stands for `tag`."""
-        code = self._next[opaque]
-        self._next[opaque] = code + 1
-        self.tags[chr(code)] = tag
-        return chr(code)
+        sign = chr(FIRST_OPAQUE + self._count) if opaque else chr(self._code(*role_of(tag)))
+        self._count += 1
+        self.tags[sign] = tag
+        return sign
 
-    @property
-    def are_left(self) -> bool:
-        """Whether there are enough for further tags."""
-        return self._next[False] < FIRST_OPAQUE - 1 and self._next[True] < LAST
+    def _code(self, role: str, name: str) -> int:
+        if role == "open":
+            self._open.append((name, self._count))
+            return FIRST_OPEN + self._count
+        same = [place for place, (opened, _) in enumerate(self._open) if opened == name]
+        if role == "close" and same:
+            number = self._open[same[-1]][1]
+            del self._open[same[-1] :]
+            return FIRST_CLOSE + number
+        return FIRST_POINT + self._count
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -111,6 +121,8 @@ _BLANKS = re.compile(r"[ \t\r\n\f]*[\r\n\f][ \t\r\n\f]*")
 
 def unit_of(source: str, pieces: Sequence[Piece]) -> Unit | None:
     """The unit of these pieces, which follow each other; None if it has no letter."""
+    if len(pieces) > MOST_TAGS:
+        return None
     signs = Signs()
     start, end = pieces[0].start, pieces[-1].end
     edits: list[Edit] = []

@@ -1,13 +1,12 @@
-"""What the translator answers, as plain values."""
+"""What becomes of the texts of a request: values, which every contract can import without the translator."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING, Literal
 
-from service.errors import ServiceError
-
 if TYPE_CHECKING:
+    from service.errors import ServiceError
     from service.explain.details import Inspection
 
 WarningKind = Literal[
