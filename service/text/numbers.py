@@ -54,6 +54,8 @@ def numerals(text: str) -> Iterator[Numeral]:
     """Its numbers in digits, each in all of its readings, without leading zeros."""
     for match in _DIGITS.finditer(text):
         number = match.group()
+        if number == "00" and text[match.start() - 1 : match.start()] in (":", "：", "h", "H"):
+            continue  # a full hour, which may be written without minutes
         parts = re.split(f"[{_SPACES}.,'’٫٬]", number)
         # "2012, 300" has no space between and is one number here only if the groups are of three digits.
         if len(parts) > 2 and not all(len(part) == 3 for part in parts[1:-1]):

@@ -29,6 +29,7 @@ RIGHT = [
     ("en", "de", "It costs 1,000 euros.", "Es kostet 1.000 Euro."),
     ("en", "fr", "He has no dog.", "Il n'a pas de chien."),
     ("en", "fr", "It costs 11.5 euros", "Ça coûte 11,50 euros"),
+    ("fr", "en", "Le groupe joue à 20h.", "The band plays at 8:00 p.m."),
     ("fr", "en", "Une douzaine de roses", "12 roses"),
 ]
 WRONG = [
