@@ -6,6 +6,7 @@ kept the engine from starting), then updates and log records.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import logging.handlers
@@ -69,6 +70,7 @@ def main() -> int:
     # Ctrl-C and service managers mean the whole group: the service finishes what was accepted, and says when.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _die_with_the_service()
     keep_one_heap()
     channel = Channel(Connection(os.dup(sys.stdin.fileno())))
     try:
@@ -94,6 +96,15 @@ def main() -> int:
         _log.critical("the engine has stopped", exc_info=True)
         return 1
     return 0
+
+
+_PR_SET_PDEATHSIG = 1
+
+
+def _die_with_the_service() -> None:
+    """On Linux, be killed when the service ends, whatever this process does then: one that is stopped reads nothing."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _open(setup: Setup) -> tuple[Steppable, Ready]:

@@ -6,7 +6,9 @@ running batch wherever it happens to be.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -16,6 +18,7 @@ from benchmarks.independence import alone, different, requests, together
 from export import quantize as quantization
 from export.write import write_bundle
 from model.bundle import Limits
+from service.engine import core
 from service.engine.bundle import Bundle
 from service.engine.core import Engine
 from service.engine.decoder.opening import open_engine as open_one
@@ -36,6 +39,14 @@ def bundle(request: pytest.FixtureRequest, shipped_fp32_bundle: Path) -> Path:
     return SHIPPED_BUNDLE if request.param == "int8" else shipped_fp32_bundle
 
 
+@pytest.fixture
+def steady_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How lanes share the time follows what steps take: here each look at the clock takes a millisecond."""
+    ticks = itertools.count()
+    monkeypatch.setattr(core, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 1000))
+
+
+@pytest.mark.usefixtures("steady_clock")
 def test_neighbours_change_nothing(bundle: Path) -> None:
     engine = open_engine(bundle)
     wanted = requests(Bundle.read(bundle).vocabulary, COUNT)

@@ -218,13 +218,14 @@ def test_the_scorer_has_a_process_of_its_own_once_it_is_wanted() -> None:
 
 def test_no_process_outlives_the_service() -> None:
     script = """
-import asyncio, os
+import asyncio, os, signal
 from service.engine.loading import SILENT, load_engine
 from tests.engine.test_process import CONFIG, children
 
 async def main():
     await load_engine(CONFIG, SILENT)
     print(*children(), flush=True)
+    os.kill(min(children()), signal.SIGSTOP)
     os._exit(0)
 
 asyncio.run(main())
