@@ -158,7 +158,8 @@ def source_side(segment: Segment, document: Document, prepared: Prepared, vocabu
     for start, end in vocabulary.encode_spans(prepared.read.text):
         old = prepared.read.old_span(_bare(prepared.read.text, start, end))
         sent = document.plain.old_span((first + old[0], first + old[1]))
-        spans.append(_within(sent[0] - segment.start, sent[1] - segment.start, len(segment.text)))
+        inside = _within(sent[0] - segment.start, sent[1] - segment.start, len(segment.text))
+        spans.append(_bare(segment.text, *inside))
     return Side(segment.text, segment.start, prepared.pieces, tuple(spans))
 
 

@@ -11,6 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from service.api.pages import WEB
+from service.files.formats import FORMATS
 from tests.service.fakes import FakeLoader, ask, make_app, running, samples
 
 PAGES = ["/", "/status", "/docs"]
@@ -95,7 +96,7 @@ def test_the_page_learns_the_limits(loader: FakeLoader) -> None:
         "keyRequired": False,
         "suggestions": False,
         "filesTranslation": True,
-        "supportedFilesFormat": [".txt", ".srt", ".vtt", ".po"],
+        "supportedFilesFormat": list(FORMATS),
         "language": {
             "source": {"code": "auto", "name": "Auto Detect"},
             "target": {"code": "en", "name": "English"},
