@@ -356,6 +356,9 @@ def _enlarged(values: npt.NDArray[Number], shape: tuple[int, ...]) -> npt.NDArra
     return larger
 
 
+_HARDLY = np.float32(-30.0)
+
+
 def _require(
     log_probs: npt.NDArray[np.float32],
     ids: npt.NDArray[np.int64],
@@ -380,6 +383,8 @@ def _require(
         log_probs[best] = likeliest
     if must:
         log_probs[np.arange(len(ids)) != best] = -np.inf
+        # What must be written is possible, however unlikely.
+        log_probs[best] = max(log_probs[best], _HARDLY)
 
 
 def _changed(

@@ -95,7 +95,9 @@ def _values(number: str) -> set[str]:
     decimal = f"{_bare(''.join(parts[:-1]))}.{parts[-1]}".rstrip("0").rstrip(".")
     if len(parts[-1]) != 3:
         return {decimal}
-    return {whole, decimal} if len(parts) == 2 and number[-4] in ".," else {whole}
+    separators = re.findall("[^0-9]", number)
+    may_be_decimal = separators[-1] in ".," and (len(parts) == 2 or separators[-1] != separators[0])
+    return {whole, decimal} if may_be_decimal else {whole}
 
 
 def _bare(digits: str) -> str:

@@ -212,3 +212,17 @@ def test_other_ids_may_begin_and_end_an_output() -> None:
         found += group.step().finished
     [(_, (hypothesis,))] = found
     assert 5 not in hypothesis.target_ids
+
+
+def test_each_required_token_is_written_once_and_forbidden_ones_never() -> None:
+    decoder = TableDecoder(positions=8, seed=11)
+    for sentence in range(6):
+        for width in (1, 2, 4):
+            options = SearchOptions(
+                beam_size=width, num_hypotheses=width, max_output_tokens=6, required=((4,), (5,)), forbidden=()
+            )
+            for found in search(decoder, [sentence], [options])[0]:
+                assert found.target_ids.count(4) == 1
+                assert found.target_ids.count(5) == 1
+            never = SearchOptions(beam_size=width, num_hypotheses=width, max_output_tokens=6, forbidden=(4,))
+            assert all(4 not in found.target_ids for found in search(decoder, [sentence], [never])[0])
