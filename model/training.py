@@ -163,11 +163,12 @@ class Trainer:
 
     def _logits(self, states: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """states [N, D], labels [N] -> logits [N, V], or of C sampled words, and the labels' places among them."""
-        embedding = self.model.embedding
         if not self.settings.sampled_words:
-            return embedding.project(states), labels
-        words, weights, places = sample_words(labels, embedding.tokens.num_embeddings, self.settings.sampled_words)
-        return functional.linear(states, embedding.tokens.weight[words], weights), places
+            return self.model.project(states), labels
+        matrix, bias = self.model.output_weight, self.model.output.bias
+        words, weights, places = sample_words(labels, len(matrix), self.settings.sampled_words)
+        weights = weights if bias is None else weights + bias[words]
+        return functional.linear(states, matrix[words], weights), places
 
     def rate(self) -> float:
         """The learning rate of the current step."""

@@ -55,6 +55,9 @@ StartLink = Callable[[Setup, Callable[[Said], None], Callable[[str], None]], Lin
 class ProcessLink(asyncio.Protocol):
     """A `Link` to an engine in a process of its own. Only the event loop calls it."""
 
+    program = "service.engine.loop"
+    """The module that is run there."""
+
     def __init__(self, setup: Setup, on_said: Callable[[Said], None], on_end: Callable[[str], None]) -> None:
         """Start the process; it loads while this goes on.
 
@@ -69,7 +72,7 @@ class ProcessLink(asyncio.Protocol):
             path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
             try:
                 self._process: subprocess.Popen[bytes] = subprocess.Popen(
-                    [sys.executable, "-m", "service.engine.loop"],
+                    [sys.executable, "-m", self.program],
                     stdin=theirs.fileno(),
                     env={**os.environ, "PYTHONPATH": path},
                 )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from model.vocabulary import BOS_ID, EOS_ID, PAD_ID, Vocabulary
 from service.explain.details import Side
+from service.text.case import in_sentence_case
 from service.text.reading import Reader
 from service.text.words import word_spans
 from tests.bundles import PRETRAINED
@@ -43,7 +44,8 @@ def words_of(text: str) -> list[str]:
 @example(text="a\u2581b")
 def test_pieces_of_a_source_are_inside_in_order_and_cover_it(text: str) -> None:
     side = Side.of_source(text, 0, READER)
-    assert side.ids == tuple(VOCABULARY.encode(READER.as_read(text)))
+    read, _ = in_sentence_case(READER.as_read(text), READER.language, READER.count_pieces)
+    assert side.ids == tuple(VOCABULARY.encode(read))
     assert len(side.spans) == len(side.ids)
     assert all(0 <= start <= end <= len(text) for start, end in side.spans)
     assert all(a[0] <= b[0] and a[1] <= b[1] for a, b in itertools.pairwise(side.spans))

@@ -104,7 +104,7 @@ def test_config_survives_json() -> None:
         ({"vocabulary_size": 9, "dropout": "much"}, "dropout must be in"),
         ({"vocabulary_size": 9, "norm": "none"}, "norm must be 'post' or 'pre'"),
         ({"vocabulary_size": 9, "positions": "rotary"}, "positions must be 'sinusoidal' or 'learned'"),
-        ({"vocabulary_size": 9, "heads": 3}, "unknown field 'heads'; known fields: d_ff, d_model"),
+        ({"vocabulary_size": 9, "heads": 3}, "unknown field 'heads'; known fields: activation, d_ff, d_model"),
     ],
 )
 def test_impossible_architectures(values: dict[str, object], message: str) -> None:
