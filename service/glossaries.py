@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from service.settings import SettingsError
+
 MOST_TERMS = 10_000
 
 
-class GlossaryError(Exception):
+class GlossaryError(SettingsError):
     """A glossary cannot be read; the text is one sentence for a person."""
 
 

@@ -246,7 +246,16 @@ def test_parts_take_the_place_of_a_sentence() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["我爱你。" * 25_000, "a" * 100_000, "a, " * 33_000, ". " * 50_000, '"' * 100_000, "1.5 a\t" * 20_000]
+    "text",
+    [
+        "我爱你。" * 25_000,
+        "a" * 100_000,
+        "a, " * 33_000,
+        ". " * 50_000,
+        '"' * 100_000,
+        "1.5 a\t" * 20_000,
+        f"{'a' * 50_000}. b. {'x-' * 20_000}. c",
+    ],
 )
 def test_long_texts_come_back(text: str) -> None:
     document = parse(text, "zh", 250)
