@@ -290,7 +290,7 @@ def test_a_service_that_is_still_loading_is_asked_again(visit: Open) -> None:
 
 
 def test_text_is_never_markup(visit: Open) -> None:
-    evil = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+    evil = "Le chat dort. <img src=x onerror=alert(1)><script>alert(2)</script>"
 
     def answer(route: Route) -> None:
         reply = route.fetch().json()
