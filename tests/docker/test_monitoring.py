@@ -33,6 +33,10 @@ EXPRESSIONS = {f"{panel['title']} {target['refId']}": target["expr"] for panel i
 STATES = {name for name in EXPRESSIONS if name.startswith(("Replicas ready", "Models"))}
 """What is there or not; everything else moves with the load."""
 FRENCH = {"source": "fr", "target": "en"}
+BREAK_SECONDS = 1.5
+"""Time between two steps that fail: on a slow machine sentences must come to their ends between them."""
+PATIENCE = 180.0
+"""Seconds until everything that can happen must have happened: some of it is rare."""
 
 Samples = dict[frozenset[tuple[str, str]], float]
 
@@ -130,7 +134,7 @@ def requests() -> Iterator[bytes]:
     special = [
         {"q": chance.sample(lines, 30)},
         {"q": "Je ne suis pas d'accord avec toi.", "max_output_tokens": 2},
-        # Both short: among steps that fail every 0.7 s a slow machine would hardly ever come to their ends.
+        # Both short: among steps that fail again and again a slow machine would hardly ever come to their ends.
         {"q": "J'aime le thé.", "target_prefix": "tea " * 7},
         {"q": "le chat et " * 200, "max_output_tokens": 20},
         # Some end before they are queued, some in the queue or while they run, however fast the machine is.
@@ -157,7 +161,7 @@ async def leave(port: int, mixture: Iterator[bytes], over: asyncio.Event) -> Non
 
 async def break_steps(process: Process, over: asyncio.Event) -> None:
     while not over.is_set():
-        await asyncio.sleep(0.7)
+        await asyncio.sleep(BREAK_SECONDS)
         process.send_signal(signal.SIGUSR1)
 
 
@@ -229,7 +233,7 @@ async def follows(prometheus: Prometheus, rest: dict[str, Samples]) -> None:
     """Wait until every panel has moved and everything that can happen has happened.
 
     Raises:
-        AssertionError: it has not within a minute.
+        AssertionError: it has not within `PATIENCE` seconds.
     """
     waiting = set(EXPRESSIONS) - STATES
     missing = {name: set(values) for name, values in EXPECTED.items()}
@@ -242,7 +246,7 @@ async def follows(prometheus: Prometheus, rest: dict[str, Samples]) -> None:
         return not waiting and not any(missing.values())
 
     with contextlib.suppress(TimeoutError):
-        await until(all_seen)
+        await until(all_seen, PATIENCE)
     assert not waiting, waiting
     assert not any(missing.values()), missing
 
