@@ -18,10 +18,12 @@ CMD ["python", "-m", "service"]
 
 FROM python:3.11-slim AS installer
 RUN python -m venv --without-pip /opt/attend
-# A tenth of what the packages bring is tests of their own; OpenCC's has its commands and what C++ would link with.
+# A tenth of what the packages bring is tests of their own; OpenCC brings its commands and what C++ would link with,
+# ONNX Runtime and NumPy bring tools for making models and extensions.
 ENV INSTALL="pip --python /opt/attend/bin/python install --no-cache-dir --disable-pip-version-check --require-hashes" \
     REMOVE_UNUSED="find /opt/attend -type d ( -name tests -o -path */opencc/clib/bin -o -path */opencc/clib/include \
-        -o -path */opencc/clib/lib* ) -prune -exec rm -r {} +"
+        -o -path */opencc/clib/lib* -o -path */onnxruntime/transformers -o -path */onnxruntime/quantization \
+        -o -path */onnxruntime/tools -o -path */numpy/f2py -o -path */numpy/distutils ) -prune -exec rm -r {} +"
 
 FROM installer AS packages-cpu
 COPY requirements.lock /tmp/requirements.lock
