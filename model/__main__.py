@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_recipe(train)
     train.add_argument("--vocabulary", type=Path, required=True, help="file that the vocabulary command wrote")
     train.add_argument("--out", type=Path, required=True, help="folder of the run; an interrupted run there is resumed")
+    train.add_argument("--earlier", type=Path, default=None, help="checkpoint whose weights a new run begins with")
     train.add_argument("--device", default=None, help="cpu or cuda (default: cuda if there is one)")
     train.add_argument("--threads", type=int, default=None, help="CPU threads (default: as many as there are cores)")
     train.add_argument("--processes", type=int, default=1, help="processes that share each batch, one thread each (1)")
@@ -159,7 +160,9 @@ def _train(options: argparse.Namespace) -> None:
         seed=recipe.seed,
     )
     validation = read_validation(recipe, options.root, vocabulary)
-    trainer = Trainer(recipe, config, mixture, validation, options.out, options.vocabulary, device, team)
+    trainer = Trainer(
+        recipe, config, mixture, validation, options.out, options.vocabulary, device, team, options.earlier
+    )
     if team.leads:
         print(f"{trainer.model.num_parameters():,} parameters on {device}", file=sys.stderr)
     result = trainer.train()
