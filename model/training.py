@@ -80,11 +80,12 @@ class Trainer:
         self.model = Transformer(config).to(device)
         self.position = Position()
         self._own_random_numbers()
-        self.optimizers = Optimizers(self.model, self.settings.optimizer)
         self.autocast = _uses_bf16(self.settings.precision, device)
+        computed_in = torch.bfloat16 if self.autocast else torch.float32
+        self.optimizers = Optimizers(self.model, self.settings.optimizer, computed_in, self.team)
         self.loss: Loss = label_smoothed_loss
         if self.settings.compile_loss:
-            self.loss = compiled_loss(device, torch.bfloat16 if self.autocast else torch.float32)
+            self.loss = compiled_loss(device, computed_in)
         self._loss_sum = torch.zeros((), device=device)
         self._loss_tokens = 0
 
