@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     vocabulary = commands.add_parser("vocabulary", help="train the SentencePiece vocabulary of a recipe")
     _add_recipe(vocabulary)
     vocabulary.add_argument("--out", type=Path, required=True, help="file to write, e.g. runs/one/vocabulary.spm")
+    vocabulary.add_argument("--extend", type=Path, help="earlier vocabulary that only gets the pieces it lacks")
     vocabulary.set_defaults(run_command=_vocabulary)
 
     train = commands.add_parser("train", help="train a recipe's model, or resume it")
@@ -124,10 +125,15 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
 
 
 def _vocabulary(options: argparse.Namespace) -> None:
-    from model.preparation import build_vocabulary
+    from model.extension import extend_vocabulary
+    from model.preparation import build_vocabulary, tagged_languages
     from model.recipe import load_recipe
 
-    vocabulary = build_vocabulary(load_recipe(options.recipe), options.root, options.out)
+    recipe = load_recipe(options.recipe)
+    if options.extend:
+        vocabulary = extend_vocabulary(options.extend, options.out, tagged_languages(recipe))
+    else:
+        vocabulary = build_vocabulary(recipe, options.root, options.out)
     print(f"{options.out}: {len(vocabulary)} pieces, tags for {', '.join(vocabulary.languages)}")
 
 
