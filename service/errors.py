@@ -19,9 +19,9 @@ ServiceError
 ├── ClientGoneError 499          the caller hung up; nobody reads the reply
 ├── InternalError 500            a defect; the caller gets an id, the log the rest
 ├── UnavailableError 503         loading, stopping or failed; worth another try later
-│   └── RejectedError            refused at the door: too much to do
+│   └── RejectedError            refused before it is read: too much to do
 └── DeadlineExceededError 504    not done within the caller's time
-    └── DeadlineRefusedError     refused at the door: it would not be
+    └── DeadlineRefusedError     refused before it is read: it would not be
 """
 
 from __future__ import annotations
