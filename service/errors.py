@@ -7,6 +7,8 @@ ServiceError
 │   ├── TextLimitError           too many texts, characters or tokens
 │   ├── UnsupportedLanguageError no such language
 │   ├── UnsupportedPairError     both languages are known, but not from the one into the other
+│   ├── DamagedFileError         a file is not what its name says
+│   ├── EncryptedFileError       a file can be read only by who has a key
 │   └── UnsupportedFormatError   a format of text that is not read
 ├── ForbiddenError 403           what is asked for is switched off
 ├── NotFoundError 404
@@ -76,6 +78,20 @@ class TextLimitError(InvalidRequestError):
 
     def __init__(self, size: int, limit: int, unit: str = "") -> None:
         super().__init__(f"Invalid request: request ({size}{unit}) exceeds text limit ({limit}{unit})")
+
+
+class DamagedFileError(InvalidRequestError):
+    """A file is not what its name says."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"Invalid request: the file is damaged: {why}")
+
+
+class EncryptedFileError(InvalidRequestError):
+    """A file can be read only by who has a key."""
+
+    def __init__(self) -> None:
+        super().__init__("Invalid request: the file is encrypted; save it without a password")
 
 
 class UnsupportedLanguageError(InvalidRequestError):
