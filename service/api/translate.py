@@ -294,8 +294,6 @@ def _without_unusable(values: dict[str, Any]) -> tuple[dict[str, Any], dict[int,
 def _check_limits(body: TranslateRequest, settings: Settings) -> None:
     if body.format not in (None, "", *FORMATS):
         raise UnsupportedFormatError(body.format)
-    if _format(body) != "text" and (body.details or body.alignment or body.attention):
-        raise InvalidFieldError("details, alignment and attention are told of format text only")
     if body.alternatives > settings.max_alternatives:
         raise InvalidRequestError(f"Invalid request: alternatives parameter must be <= {settings.max_alternatives}")
     if (body.beam_size or 1) > settings.max_beam_size:

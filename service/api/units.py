@@ -13,6 +13,7 @@ from service.text.detection import SURE, has_enough_words, is_in_target_already,
 from service.translation.results import Translation, WarningKind
 
 if TYPE_CHECKING:
+    from service.explain.details import Inspection
     from service.text.detection import Guess
     from service.text.languages import Directions
     from service.text.markup.units import MarkedText
@@ -112,17 +113,21 @@ def joined(units: Sequence[Unit], results: Sequence[Translation | ServiceError |
 
 def marked_up(marked: MarkedText, results: Sequence[Translation | ServiceError | None]) -> Translation | ServiceError:
     """A text with mark-up again, of the translations of its units; or what one of them failed with."""
-    texts: list[str] = []
-    warnings: list[SentenceWarning] = []
+    found: list[Translation] = []
     for unit, result in zip(marked.units, results, strict=True):
         if isinstance(result, ServiceError):
             return result
-        found = result or _copy(unit.text.text)
-        texts.append(found.text)
-        for each in found.warnings:
-            start, end = unit.text.old_span((each.start, each.end))
-            warnings.append(dataclasses.replace(each, start=unit.start + start, end=unit.start + end))
-    return Translation(marked.assembled(texts), (), tuple(warnings))
+        found.append(result or _copy(unit.text.text))
+    text, places = marked.placed([each.text for each in found])
+    warnings: list[SentenceWarning] = []
+    inspections: list[Inspection] = []
+    for unit, place, each in zip(marked.units, places, found, strict=True):
+        for warning in each.warnings:
+            start, end = unit.source_span((warning.start, warning.end))
+            warnings.append(dataclasses.replace(warning, start=start, end=end))
+        for inspection in each.inspections[0] if each.inspections else ():
+            inspections.append(inspection.inside(unit.source_span, place.span))
+    return Translation(text, (), tuple(warnings), (tuple(inspections),))
 
 
 def _copy(text: str) -> Translation:

@@ -7,7 +7,7 @@ First `inspect` makes the scoring jobs of a sentence; with their answers, `Inspe
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,6 +69,8 @@ class Side:
     before: tuple[int, ...] = ()
     behind: tuple[int, ...] = ()
     """What the model reads around the pieces: tags of languages, the end token."""
+    outer: Callable[[Span], Span] | None = None
+    """Where a place of the text that it is part of stands in a text with mark-up; None: there."""
 
     @classmethod
     def of_source(cls, text: str, start: int, reader: Reader) -> Side:
@@ -88,15 +90,16 @@ class Side:
     @property
     def span(self) -> Span:
         """Of the sentence, in the text it is part of."""
-        return self.start, self.start + len(self.text)
+        return self.placed((0, len(self.text)))
 
     def words(self) -> list[Span]:
         """Spans of its words, in `text`."""
         return word_spans(self.text, self.spans)
 
     def placed(self, span: Span) -> Span:
-        """A span of `text` as one of the text it is part of."""
-        return self.start + span[0], self.start + span[1]
+        """A span of `text` as one of the text that a caller knows."""
+        inside = self.start + span[0], self.start + span[1]
+        return inside if self.outer is None else self.outer(inside)
 
     def placed_words(self) -> tuple[Span, ...]:
         """`words` in the text it is part of."""
@@ -223,6 +226,14 @@ class Inspection:
         scores = tuple(result_of(answers[job]) for job in self.jobs)
         links = None if self.alignment_job is None else result_of(answers[self.alignment_job])
         return dataclasses.replace(self, scores=scores, links=links)
+
+    def inside(self, source: Callable[[Span], Span], target: Callable[[Span], Span]) -> Inspection:
+        """The same as a part of texts with mark-up, given where places of its texts stand in those."""
+        return dataclasses.replace(
+            self,
+            source=dataclasses.replace(self.source, outer=source),
+            target=dataclasses.replace(self.target, outer=target),
+        )
 
     def details(self) -> SegmentDetails:
         """All that is told, once `answered`."""

@@ -7,10 +7,13 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from service.text.tags import STAND_INS
+
 if TYPE_CHECKING:
     from service.text.edits import Span
 
-_CHUNK = re.compile(r"\S+")
+# Characters that stand for tags are between words.
+_CHUNK = re.compile(f"[^\\s{STAND_INS.pattern[1:-1]}]+")
 # Thai, Lao, Burmese, Khmer, kana and Han: scripts that put no space between words.
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"

@@ -134,6 +134,36 @@ def test_spans_are_those_of_the_text_around_an_address(whole: Post) -> None:
                     assert span[0] <= link[side][0] < link[side][1] <= span[1]
 
 
+MARKED = {
+    "html": "<p>Le <b>chat</b> dort &amp; le chien\nmange.</p><!-- rien --><p title='x'>Bonne <i>nuit</i>, Tom.</p>",
+    "xml": "<a><t>Le <g id='1'>chat</g> dort.</t><t>Bonne nuit &lt;Tom&gt;.</t></a>",
+    "markdown": "# Le chat\n\nLe **chat** dort\net [le chien](https://a.b) mange.\n",
+}
+
+
+@pytest.mark.parametrize("format", MARKED)
+def test_spans_of_a_text_with_mark_up_point_at_words_and_not_at_tags(shipped: Post, format: str) -> None:
+    source = MARKED[format]
+    reply = shipped("/translate", q=source, format=format, alignment=True, **FR).json()
+    plain = shipped("/translate", q=source, format=format, **FR).json()
+    text = reply["translatedText"]
+    assert text == plain["translatedText"]
+    seen = []
+    for segment in reply["segments"]:
+        for side, of in (("source", source), ("target", text)):
+            start, end = segment[f"{side}_span"]
+            assert start < end <= len(of)
+            words = [of[slice(*span)] for span in segment[f"{side}_words"]]
+            assert not any(word.startswith(("<", "</")) or word.isspace() or "**" in word for word in words), words
+            assert all(start <= first <= last <= end for first, last in segment[f"{side}_words"])
+            assert all(start <= first <= last <= end for first, last in segment[f"{side}_token_spans"][1:-1])
+            seen += words if side == "source" else []
+        for link in segment["alignment"]:
+            assert link["source"] in segment["source_words"]
+            assert link["target"] in segment["target_words"]
+    assert {"chat", "dort"} <= set(seen)
+
+
 @pytest.mark.parametrize("text", ["  OÙ EST\u00a0LA GARE\u202f?", "\u3000 Ｏù　ｅｓｔ　ｌａ　ｇａｒｅ ？"])
 def test_spans_are_of_the_text_as_it_was_sent(whole: Post, text: str) -> None:
     plain = whole("/translate", q="Où est la gare ?", alignment=True, **FR).json()

@@ -6,49 +6,20 @@ import json
 import re
 import struct
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Download, Page, Request, Route, expect
+from playwright.sync_api import Download, Page, Route, expect
+
+from tests.web.opening import Open
 
 SENTENCE = "Je ne suis pas étudiant."
 SVG = "{http://www.w3.org/2000/svg}"
-
-Open = Callable[..., Page]
-
-
-@pytest.fixture
-def visit(browser: Browser, address: str) -> Iterator[Open]:
-    """Open a page; at the end nothing may have been complained of, or asked of another host."""
-    contexts, complaints = [], []
-
-    def go(path: str = "/", *, before: Callable[[Page], None] = lambda page: None, **how: Any) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, "locale": "en-US", **how})
-        context.set_default_timeout(15_000)
-        context.grant_permissions(["clipboard-read", "clipboard-write"], origin=address)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda message: complaints.append(message.text) if "Policy" in message.text else None)
-        page.on("request", lambda request: complaints.append(request.url) if _elsewhere(request, address) else None)
-        before(page)
-        page.goto(address + path)
-        return page
-
-    yield go
-    for context in contexts:
-        context.close()
-    assert complaints == []
-
-
-def _elsewhere(request: Request, address: str) -> bool:
-    parts = urlsplit(request.url)
-    return parts.scheme in ("http", "https") and f"{parts.scheme}://{parts.netloc}" != address
 
 
 def link(text: str = SENTENCE, **view: object) -> str:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
-from service.text.edits import Edit, Edited
+from service.text.edits import Edit, Edited, Span
 from service.text.tags import FIRST_CLOSE, FIRST_OPAQUE, FIRST_OPEN, FIRST_POINT, MOST_TAGS, STAND_INS, role_of
 
 
@@ -29,21 +29,41 @@ class Unit:
         """In the source."""
         return self.start + len(self.text.old)
 
-    def rendered(self, translation: str) -> str:
-        """A translation as it stands in the result, with all tags of the source and no other."""
-        used: set[str] = set()
-
-        def put(match: re.Match[str]) -> str:
-            sign = match.group()
-            if sign not in self.tags or sign in used:
-                return ""
-            used.add(sign)
-            return self.tags[sign]
-
+    def rendered(self, translation: str) -> Edited:
+        """A translation and how it stands in the result, with all tags of the source and no other."""
         if self.escapes == "none":
-            return translation
-        whole = STAND_INS.sub(put, html.escape(translation, quote=self.escapes == "attribute"))
-        return whole + "".join(tag for sign, tag in self.tags.items() if sign not in used)
+            return Edited(translation)
+        edits: list[Edit] = []
+        used: set[str] = set()
+        for match in _WRITTEN_OTHERWISE.finditer(translation):
+            sign = match.group()
+            if not STAND_INS.match(sign):
+                text = html.escape(sign, quote=self.escapes == "attribute")
+            else:
+                text = self.tags[sign] if sign in self.tags and sign not in used else ""
+                used.add(sign)
+            if text != sign:
+                edits.append(Edit(*match.span(), text))
+        left = "".join(tag for sign, tag in self.tags.items() if sign not in used)
+        return Edited(translation, (*edits, *([Edit(len(translation), len(translation), left)] if left else ())))
+
+    def source_span(self, span: Span) -> Span:
+        """Where what stands at a place of its text stands in the source."""
+        start, end = self.text.old_span(span)
+        return self.start + start, self.start + end
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Placed:
+    """A translation in a text with mark-up, where it begins at `start`."""
+
+    start: int
+    rendered: Edited
+
+    def span(self, span: Span) -> Span:
+        """Where what stands at a place of the translation stands in that text."""
+        start, end = self.rendered.new_span(span)
+        return self.start + start, self.start + end
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,12 +85,21 @@ class MarkedText:
 
     def assembled(self, translations: Sequence[str]) -> str:
         """The source with the translations of its units."""
+        return self.placed(translations)[0]
+
+    def placed(self, translations: Sequence[str]) -> tuple[str, list[Placed]]:
+        """`assembled`, and where each translation stands in it."""
         parts: list[str] = []
-        end = 0
+        places: list[Placed] = []
+        end = length = 0
         for unit, translation in zip(self.units, translations, strict=True):
-            parts += (self.source[end : unit.start], unit.rendered(translation))
+            rendered = unit.rendered(translation)
+            before = self.source[end : unit.start]
+            places.append(Placed(length + len(before), rendered))
+            parts += (before, rendered.text)
+            length += len(before) + len(rendered.text)
             end = unit.end
-        return "".join((*parts, self.source[end:]))
+        return "".join((*parts, self.source[end:])), places
 
 
 class Signs:
@@ -110,6 +139,7 @@ class Piece:
     """"text", "entity", "tag" or "opaque"."""
 
 
+_WRITTEN_OTHERWISE = re.compile(f"{STAND_INS.pattern}|[&<>\"']")
 _BLANKS = re.compile(r"[ \t\r\n\f]*[\r\n\f][ \t\r\n\f]*")
 
 

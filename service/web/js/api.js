@@ -1,6 +1,6 @@
 /** The service, as this page talks to it. */
 
-/** @import {Language, Limits, Reply} from "./types.js" */
+/** @import {Language, Limits, Progress, Reply} from "./types.js" */
 
 /** @typedef {"offline" | "busy" | "late" | "too_long" | "refused" | "broken"} Problem */
 
@@ -68,6 +68,31 @@ export class Service {
   async translate(body, signal) {
     const headers = { "Content-Type": "application/json" };
     return (await this.#ask("translate", { method: "POST", headers, body: JSON.stringify(body), signal })).json();
+  }
+
+  /**
+   * @param {File} file
+   * @param {{source: string, target: string}} languages
+   * @param {string} id by which its progress can be asked for
+   * @param {AbortSignal} signal
+   * @returns {Promise<string>} where the translated file is
+   */
+  async translateFile(file, { source, target }, id, signal) {
+    const body = new FormData();
+    for (const [name, value] of Object.entries({ source, target })) body.set(name, value);
+    body.set("file", file);
+    const reply = await this.#ask("translate_file", { method: "POST", headers: { "X-Request-ID": id }, body, signal });
+    return (await reply.json()).translatedFileUrl;
+  }
+
+  /**
+   * @param {string} id
+   * @param {AbortSignal} signal
+   * @returns {Promise<Progress | null>} null: it has not begun, or nobody knows
+   */
+  async fileProgress(id, signal) {
+    const reply = await fetch(new URL(`translate_file/${id}`, this.base), { cache: "no-store", signal }).catch(() => null);
+    return reply?.ok ? reply.json() : null;
   }
 
   /**

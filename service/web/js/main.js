@@ -3,6 +3,7 @@
 /** @import {State} from "./types.js" */
 import { Service } from "./api.js";
 import { find } from "./dom.js";
+import { Files } from "./files.js";
 import { getLanguage, t } from "./i18n.js";
 import { LookView } from "./look.js";
 import { startPreferences } from "./preferences.js";
@@ -26,10 +27,12 @@ startPreferences(() => {
   document.title = t("page.translate");
   desk.relabel();
   look.relabel();
+  files.relabel();
 });
 document.title = t("page.translate");
 const look = new LookView(service, state, update);
 const desk = new Desk(service, update, (question) => look.show(question));
+const files = new Files(service, () => desk.question);
 
 const link = find("link", HTMLButtonElement);
 link.addEventListener("click", () => {
@@ -45,6 +48,7 @@ async function start() {
   try {
     const [languages, limits] = await Promise.all([service.languages(), service.limits()]);
     desk.open(languages, limits);
+    files.open(limits);
     // Where no link says what to translate: from the reader's language if that goes, and an example.
     const first = languages.find(({ code }) => code === getLanguage() && code !== "en") ?? languages[0];
     const source = state.source || (first?.code ?? "");

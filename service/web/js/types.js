@@ -3,7 +3,8 @@
  *
  * @typedef {[number, number]} Span
  * @typedef {{code: string, name: string, targets: string[]}} Language
- * @typedef {{charLimit: number, maxAlternatives: number}} Limits
+ * @typedef {{charLimit: number, maxAlternatives: number, filesTranslation?: boolean, supportedFilesFormat?: string[]}} Limits
+ * @typedef {{done: number, total: number}} Progress of a file, in characters
  * @typedef {{source: Span, target: Span, weight: number}} Link
  * @typedef {{shape: number[], dtype: string, data: string}} Packed 16-bit floats in C order, in base64
  *
