@@ -69,7 +69,7 @@ def test_a_file_is_dropped_and_its_progress_is_shown_until_it_is_cancelled(visit
     held: list[Route] = []
 
     def hold(page: Page) -> None:
-        page.route("**/translate_file", held.append)
+        page.route("**/translate_file", lambda route: held.append(route))
         page.route("**/translate_file/*", lambda route: route.fulfill(json={"done": 30, "total": 120}))
 
     page = visit(START, before=hold)
