@@ -53,6 +53,8 @@ def in_sentence_case(text: str, language: str, count: CountPieces) -> tuple[str,
         language: capitals of some are left alone.
         count: how many pieces of the vocabulary a word takes.
     """
+    if text[1:] == text[1:].lower():
+        return text, "sentence"
     case = case_of(text)
     is_plain = case == "sentence" and (text.isupper() or not _HAS_CAPITAL_INSIDE.search(text))
     if language in CASELESS_READING or is_plain:

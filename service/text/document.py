@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from model.spans import SET_ASIDE, FoundSpan
 from service.text.characters import in_plain_characters
 from service.text.languages import separates_sentences_with_spaces
-from service.text.lines import blocks, cells, inside, masked, spans_between, spans_of
+from service.text.lines import blocks, cells, inside, is_plain, masked, spans_between, spans_of
 from service.text.marks import tail
 from service.text.sentences import cuts_of_long, sentence_spans, trim
 from service.text.separators import spaced_marks
@@ -226,6 +226,10 @@ def _respaced(separator: str, before: Segment | None, after: Segment | None, tar
 def _sentences(plain: Edited, language: str, terms: Terms, *, has_tags: bool) -> Iterator[tuple[Span, Sentence | None]]:
     """Where each sentence stands in the plain text, and what it is, None for one without words to translate."""
     for line_start, line in _lines(plain.text, blocks(plain.text)):
+        if terms is NO_TERMS and not has_tags and is_plain(line, language):
+            body = len(line) - len(tail(line))
+            yield (line_start, line_start + len(line)), Sentence(line[:body], stop=line[body:])
+            continue
         spans = spans_of(line, language, terms, has_tags=has_tags)
         mask = masked(line, spans) if spans else line
         for cell in cells(line, mask, spans):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from model.spans import SET_ASIDE, FoundSpan, find_spans, merged
+from model.spans import SET_ASIDE, FoundSpan, find_spans, merged, scripts_of
 from service.text.marks import inside_marks
 from service.text.terms import NO_TERMS
 
@@ -46,6 +46,29 @@ _LINK = re.compile(
 )
 _DNT = re.compile(r"<dnt>(.*?)</dnt>", re.IGNORECASE)
 _TAG_SIGNS = re.compile("[\U000f0000-\U000fffff]")
+
+
+_LETTERS = "A-Za-zÀ-ÖØ-öø-ÿŒœ"
+_PLAIN_SPACED = re.compile(
+    f"[{_LETTERS}][{_LETTERS} ,;'’]*(?:(?<=[{_LETTERS}])-[a-zß-öø-ÿœ][{_LETTERS} ,;'’]*)*[.!?…]?"
+)
+_PLAIN_HAN = re.compile("[\u4e00-\u9fff][\u4e00-\u9fff，]*[。！？]?")
+_NOT_PLAIN = re.compile("  |[a-z][A-Z]")
+_FEWEST_PLAIN, _MOST_PLAIN = 4, 500
+
+
+def is_plain(line: str, language: str) -> bool:
+    """Whether a line surely is one sentence with nothing to copy, set aside or take apart, as most are.
+
+    It has letters of the language, spaces, commas and apostrophes, and one stop at its end at most. Others may be as
+    plain; of these it costs a hundredth to know it.
+    """
+    if not _FEWEST_PLAIN <= len(line) <= _MOST_PLAIN:
+        return False
+    scripts = scripts_of(language)
+    if "Latn" in scripts:
+        return _PLAIN_SPACED.fullmatch(line) is not None and not _NOT_PLAIN.search(line)
+    return "Hani" in scripts and _PLAIN_HAN.fullmatch(line) is not None
 
 
 def blocks(text: str) -> list[Span]:

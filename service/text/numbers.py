@@ -15,6 +15,7 @@ Numeral = frozenset[str]
 
 _SPACES = "\u0020\u00a0\u2009\u202f"
 _DIGITS = re.compile(f"[0-9]{{1,3}}(?:[{_SPACES}][0-9]{{3}})+(?![0-9])(?:[.,][0-9]+)?|[0-9]+(?:[.,'’٫٬][0-9]+)*")
+_DIGIT = re.compile("[0-9]")
 _GROUPING = re.compile("[^0-9]")
 _SCALE = re.compile(
     f"[{_SPACES}-]?({'|'.join(sorted(SCALES, key=len, reverse=True))})(?![a-zà-ÿ])(?:多|余|几|来)?", re.IGNORECASE
@@ -38,16 +39,12 @@ def numbers_differ(source: str, target: str, languages: tuple[str, str]) -> bool
     The digits of each number stand on the other side as often, in any order. They may be separated otherwise, be
     written as words or as the name of a month, and be multiplied out: 3万 is 30,000, 5 million is 5,000,000.
     """
-    if source.isascii() and target.isascii() and not _has_digit(source) and not _has_digit(target):
+    if not _DIGIT.search(source) and not _DIGIT.search(target):
         return False
     missing, extra = _unmatched(list(numerals(source)), list(numerals(target)))
     if not missing and not extra:
         return False
     return bool(_left(missing, target, languages[1]) or _left(extra, source, languages[0]))
-
-
-def _has_digit(text: str) -> bool:
-    return any(map(str.isdigit, text))
 
 
 def numerals(text: str) -> Iterator[Numeral]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from service.text.edits import Span
     from service.text.reading import Reader
     from service.text.tags import Role
+
+
+_STOP = re.compile("[.!?。！？]")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,7 +70,9 @@ class Prepared:
 def prepared(sentence: Sentence, reader: Reader, target: str) -> Prepared:
     """The sentence for a model that reads as `reader` does and translates to the language `target`."""
     base, case = _in_known_letters(sentence, reader)
-    chosen = reader.carriers.free(_left(sentence), len(sentence.spans))
+    if not sentence.spans and not sentence.asides:
+        return _plainly_prepared(sentence, reader, target, base, case)
+    chosen = reader.carriers.free(_left(sentence), len(sentence.spans)) if sentence.spans else ()
     carried = tuple(
         Carried(
             carrier, value_of(span, sentence, reader.language, target), _touches(span, sentence.text, reader.language)
@@ -87,8 +93,19 @@ def prepared(sentence: Sentence, reader: Reader, target: str) -> Prepared:
         tuple(role for _, _, role in asides),
         pieces,
         (*before, *pieces, *behind),
-        () if any(stop in base for stop in ".!?。！？") else reader.carriers.stops,
+        () if _STOP.search(base) else reader.carriers.stops,
     )  # fmt: skip
+
+
+def _plainly_prepared(sentence: Sentence, reader: Reader, target: str, base: str, case: Case) -> Prepared:
+    """A sentence of which nothing is copied or set aside."""
+    stop, written = stop_to_read(sentence.stop, reader.language), base + sentence.stop
+    read = Edited(written, () if stop == sentence.stop else (Edit(len(base), len(written), stop),))
+    pieces, (before, behind) = tuple(reader.vocabulary.encode(read.text)), reader.frame(target)
+    stops = () if _STOP.search(base) else reader.carriers.stops
+    return Prepared(
+        sentence, target, reader.language, read, case, (), (), (), pieces, (*before, *pieces, *behind), stops
+    )
 
 
 def _in_known_letters(sentence: Sentence, reader: Reader) -> tuple[str, Case]:
@@ -180,7 +197,9 @@ def finished(sentence: Prepared, decoded: str, words: Words | None = None) -> Fi
         decoded: what it wrote, without whitespace around it.
         words: where what was set aside goes; needed only if something was.
     """
-    text = _begun(in_case(decoded, sentence.case), sentence)
+    text = _begun(decoded if sentence.case == "sentence" else in_case(decoded, sentence.case), sentence)
+    if not sentence.carried and not sentence.asides:
+        return _plainly_finished(sentence, decoded, text)
     found = [(each, text.find(each.carrier.text)) for each in sentence.carried]
     lost = any(place < 0 or text.count(each.carrier.text) > 1 for each, place in found)
     edits = [_put_back(each, place, text, sentence) for each, place in found if place >= 0]
@@ -194,15 +213,34 @@ def finished(sentence: Prepared, decoded: str, words: Words | None = None) -> Fi
         edits += (Edit(min(place, most), min(place, most), aside) for place, aside in insertions)
     edited = Edited.of(text, edits) if edits else Edited(text)
     read, wrote = (_without_carriers(side, sentence) for side in (sentence.read.text, decoded))
-    differ = lost or numbers_differ(read, wrote, (sentence.source, sentence.target))
+    languages = sentence.source, sentence.target
+    differ = lost or numbers_differ(read, wrote, languages) or _written_otherwise(sentence, edited.text)
     return Finished(edited.text, edited, lost, differ)
+
+
+def _written_otherwise(sentence: Prepared, text: str) -> bool:
+    """Whether a number that was carried is another one beside the words that the model wrote: "42 千万" is not "42
+    million". A caller's term may have numbers of its own."""
+    if not sentence.carried or any(span.kind == "term" for span in sentence.sentence.spans):
+        return False
+    return numbers_differ(sentence.sentence.text, text, (sentence.source, sentence.target))
+
+
+def _plainly_finished(sentence: Prepared, decoded: str, text: str) -> Finished:
+    """What needs nothing but its stop."""
+    end, stop = with_stop(text, sentence.sentence.stop, sentence.target)
+    edited = Edited(text, () if text[end:] == stop else (Edit(end, len(text), stop),))
+    differ = numbers_differ(sentence.read.text, decoded, (sentence.source, sentence.target))
+    return Finished(edited.text, edited, False, differ)
 
 
 def _begun(text: str, sentence: Prepared) -> str:
     """Without a capital where the translation goes on with what was begun."""
+    if not sentence.sentence.continues:
+        return text
     begins = sentence.sentence.text[:1].islower() and sentence.target not in CASELESS_READING
     is_capitalised = text[:1].isupper() and text[1:2].islower()
-    return text[0].lower() + text[1:] if sentence.sentence.continues and begins and is_capitalised else text
+    return text[0].lower() + text[1:] if begins and is_capitalised else text
 
 
 def _without_carriers(text: str, sentence: Prepared) -> str:

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.text import document
 from service.text.characters import in_plain_characters
 from service.text.document import Document, Sentence
+from service.text.lines import is_plain
 from service.text.sentences import sentence_spans
 from service.text.terms import Terms
 
@@ -262,3 +264,47 @@ def test_long_texts_come_back(text: str) -> None:
     document = parse(text, "zh", 250)
     same = [document.plain.text[slice(*segment.place)] for segment in document.translatable]
     assert document.translate(same, "fr", "en") == text
+
+
+LINES = st.one_of(
+    st.text("abÉé '’,-.!?…Aiz", max_size=20),
+    st.lists(st.sampled_from(["The", "cat", "sleeps", "est-il", "-x", "d’un", "McDonald", "--", ",", "!", "  "]),
+             max_size=6).map(" ".join),
+    st.text("我爱你，。！？、a1", max_size=12),
+)  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(line=LINES, language=st.sampled_from(["en", "fr", "zh", "ru"]))
+def test_a_plain_line_is_what_the_long_way_makes_of_it(line: str, language: str) -> None:
+    def parsed(knows_plain: bool) -> list[object]:
+        with pytest.MonkeyPatch.context() as patch:
+            if not knows_plain:
+                patch.setattr(document, "is_plain", lambda line, language: False)
+            return [
+                (each.start, each.end, each.sentence)
+                for each in Document.parse(line, language, count_bytes, 90).segments
+            ]
+
+    assert parsed(True) == parsed(False)
+
+
+@pytest.mark.parametrize(
+    ("line", "language"),
+    [
+        ("The cat sleeps.", "en"),
+        ("Où est-il allé, ton frère ?", "fr"),
+        ("Help me", "en"),
+        ("我昨天没去，因为我病了。", "zh"),
+    ],
+)
+def test_most_sentences_are_plain(line: str, language: str) -> None:
+    assert is_plain(line, language)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["It is 7.", "My iPhone is new.", "A  b c", "Good. Night.", "Спасибо", "- a line", "Use -x now", "我 love 你"],
+)
+def test_others_are_not(line: str) -> None:
+    assert not is_plain(line, "en")
