@@ -111,13 +111,20 @@ def _scaled(value: str, zeros: int) -> str:
 
 def _unmatched(source: list[Numeral], target: list[Numeral]) -> tuple[list[Numeral], list[Numeral]]:
     """Those of each side that the other has not as often; the same digits first, other readings then."""
-    for same in (Numeral.__eq__, lambda one, other: bool(one & other)):
+    for same in (Numeral.__eq__, _may_be_same):
         for numeral in list(source):
             twin = next((other for other in target if same(numeral, other)), None)
             if twin is not None:
                 source.remove(numeral)
                 target.remove(twin)
     return source, target
+
+
+def _may_be_same(one: Numeral, other: Numeral) -> bool:
+    """Whether they share a reading; two years do not because both are of the fifties."""
+    common = one & other
+    are_long = all(max(map(len, each)) > 3 for each in (one, other))
+    return bool(common) and not (are_long and all(len(reading) == 2 for reading in common))
 
 
 def _left(numbers: Sequence[Numeral], text: str, language: str) -> list[Numeral]:

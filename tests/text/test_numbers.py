@@ -33,6 +33,7 @@ RIGHT = [
     ("fr", "en", "Une douzaine de roses", "12 roses"),
 ]
 WRONG = [
+    ("en", "fr", "It was built in 1850.", "Elle fut construite en 1750."),
     ("en", "fr", "The price is 19.95 dollars.", "Le prix est de 199,50 dollars."),
     ("en", "fr", "The town has 318,640 people.", "La ville a 38, 4640 habitants."),
     ("en", "fr", "I have 3 cats.", "J'ai des chats."),
