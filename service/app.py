@@ -29,7 +29,7 @@ from service.api import (
 )
 from service.api.boundary import Boundary
 from service.api.openapi import describe, operation_id
-from service.api.shapes import shape_of
+from service.api.shapes import shape_of, status_of
 from service.engine.loading import LoadedEngine, load_engine
 from service.errors import InternalError, InvalidRequestError, MethodNotAllowedError, NotFoundError, ServiceError, shown
 from service.explain.inspector import Inspector
@@ -96,6 +96,7 @@ def create_app(
         Boundary,
         metrics=state.metrics,
         settings=settings,
+        guard=state.guard,
         answer_to=_answer_to,
         # Its route stays, for the description of the API. On the way to it a third of the time of a short request went.
         handlers={("POST", "/translate"): translate_at_once},
@@ -128,7 +129,7 @@ def _answer_to(error: Exception, request: Request) -> JSONResponse:
     problem = _problem(error, request)
     if problem.rejection is not None:
         request.app.state.service.metrics.count_rejection(problem.rejection)
-    return JSONResponse(shape_of(request)(problem), problem.status, problem.headers)
+    return JSONResponse(shape_of(request)(problem), status_of(request, problem), problem.headers)
 
 
 def _problem(error: Exception, request: Request) -> ServiceError:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 from model.bundle import Manifest
+from service.access.guard import Guard
 from service.admission import Door
 from service.engine.types import EngineConfig, Observers
 from service.errors import InvalidFieldError, UnavailableError, shown
@@ -60,6 +61,7 @@ class ServiceState:
         self.settings = settings
         self.metrics = Metrics()
         self.door = Door(settings.max_requests)
+        self.guard = Guard(settings.access_config())
         self.failure: str | None = None
         self._glossaries = read_glossaries(settings.glossaries) if settings.glossaries else {}
         self._factory = factory
@@ -124,6 +126,7 @@ class ServiceState:
         self._model = None
         if self._loaded is not None:
             await self._loaded.close()
+        await self.guard.close()
 
     def model(self) -> Model:
         """The model, if it can translate now.

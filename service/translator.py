@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import functools
 import logging
@@ -50,6 +51,9 @@ _TOO_MANY = 1_000_000
 
 _Result = TypeVar("_Result")
 
+Running = Callable[[int], contextlib.AbstractAsyncContextManager[None]]
+"""What is entered while so many sentences of a caller run or wait."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Translator:
@@ -85,11 +89,13 @@ class Translator:
         target: str,
         options: TranslationOptions,
         deadline: float = math.inf,
+        running: Running = lambda _: contextlib.nullcontext(),
     ) -> TranslatedTexts:
         """One translation for each text, in order. Cancelling the call withdraws its jobs.
 
         Args:
             deadline: in seconds of `time.monotonic`.
+            running: is entered with the number of sentences, while they run or wait; may refuse them.
 
         Raises:
             TextLimitError: more than `max_tokens`.
@@ -104,10 +110,11 @@ class Translator:
         reader = self.readers[source]
         plans = await _off_loop_if_long(characters, lambda: self._plan(texts, reader, target, options))
         tokenize = time.monotonic() - began
+        trials = [each for plan in plans for each in plan.trials]
+        async with running(len(trials)):
+            with engine_errors("translated"):
+                answers = await self._decode(trials, deadline, characters, options)
         with engine_errors("translated"):
-            answers = await self._decode(
-                [each for plan in plans for each in plan.trials], deadline, characters, options
-            )
             words = await self._words(plans, reader.pair(target), deadline)
             finish = functools.partial(self._finish, plans, words, source, target, options)
             translations = await _off_loop_if_long(characters, finish)

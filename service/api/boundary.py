@@ -14,8 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.access.guard import Guard, Visit
 from service.api.cors import Cors, HeaderPairs
 from service.api.requests import declared_length
+from service.api.visits import set_visit
 from service.errors import (
     BodyTooLargeError,
     ClientGoneError,
@@ -84,6 +86,7 @@ class Boundary:
         *,
         metrics: Metrics,
         settings: Settings,
+        guard: Guard,
         answer_to: Callable[[Exception, Request], Response],
         handlers: Mapping[tuple[str, str], Handler],
     ) -> None:
@@ -91,6 +94,7 @@ class Boundary:
         self._app = app
         self._handlers = handlers
         self._metrics = metrics
+        self._guard = guard
         self._max_body_bytes = settings.max_body_bytes
         self._cors = Cors(settings.cors_origins)
         self._root_path = settings.root_path
@@ -126,6 +130,9 @@ class Boundary:
                 return
             if (declared_length(Headers(scope=scope)) or 0) > self._max_body_bytes:
                 raise BodyTooLargeError(self._max_body_bytes)
+            reply.visit = visit = self._visit(scope)
+            set_visit(scope, visit)
+            await visit.enter()
             if scope["method"] == "HEAD":
                 inner = {**scope, "method": "GET"}
             # Only what can be kept by others must say that it differs for who cannot unpack it.
@@ -135,6 +142,15 @@ class Boundary:
             if reply.status is not None:
                 raise
             await self._answer_to(error, Request(inner))(scope, receive, reply)
+
+    def _visit(self, scope: Scope) -> Visit:
+        """Who comes, for what, on which port."""
+        client, server = scope.get("client"), scope.get("server")
+        is_private = server is not None and server[1] in self._guard.private_ports
+        headers = Headers(scope=scope)
+        return self._guard.visit(
+            scope["path"], headers, scope["query_string"], client[0] if client else None, is_private=is_private
+        )
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         handler = self._handlers.get((scope["method"], scope["path"]))
@@ -169,14 +185,17 @@ class _Reply:
         self._cors = cors
         self._without_body = without_body
         self.status: int | None = None
+        self.visit: Visit | None = None
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            rates = self.visit.headers if self.visit else {}
             # Plain pairs: starlette's headers look for each name among all the others.
             message["headers"] = [
                 *message.get("headers", ()),
                 *self._cors,
+                *((name.lower().encode(), value.encode()) for name, value in rates.items()),
                 (b"x-request-id", request_id.get().encode()),
                 (b"server-timing", server_timing(total=time.monotonic() - self._began).encode()),
             ]

@@ -13,6 +13,7 @@ from fastapi import Request
 from service.api.bodies import check_texts, check_timeout, language_of, language_pair, no_such_pair
 from service.api.requests import declared_length, unless_disconnected
 from service.api.units import Decision, Unit, decided, joined, line_by_line, marked_up, notes_of
+from service.api.visits import visit_of
 from service.errors import ServiceError, UnsupportedPairError
 from service.text.detection import NOTHING, source_of
 from service.text.languages import AUTO, language_name
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from service.text.markup.formats import FormatOptions
     from service.text.markup.units import MarkedText
     from service.translation.results import Translation
+    from service.translator import Running
 
 _Result = TypeVar("_Result")
 
@@ -112,10 +114,12 @@ async def answered(request: Request, settings: Settings, model: Model, wish: Wis
     check_texts(["".join(wish.texts)] if wish.is_one_text else wish.texts, settings)
     check_timeout(wish.timeout_ms, settings)
     deadline = began + (wish.timeout_ms or settings.max_timeout_ms) / 1000
-    return await unless_disconnected(request, _answered(model, wish, deadline))
+    visit = visit_of(request)
+    async with visit.spending(sum(map(len, wish.texts))):
+        return await unless_disconnected(request, _answered(model, wish, deadline, visit.running))
 
 
-async def _answered(model: Model, wish: Wish, deadline: float) -> Answers:
+async def _answered(model: Model, wish: Wish, deadline: float, running: Running) -> Answers:
     directions = model.translator.directions
     target, source = _languages(wish, directions)
     if wish.is_one_text and source is None:
@@ -131,7 +135,7 @@ async def _answered(model: Model, wish: Wish, deadline: float) -> Answers:
     options = dataclasses.replace(wish.options, has_tags=True) if wish.format.has_tags else wish.options
     done = await _all(
         [
-            translate([units[number].text for number in numbers], source, target, options, deadline)
+            translate([units[number].text for number in numbers], source, target, options, deadline, running)
             for source, numbers in groups.items()
         ]
     )

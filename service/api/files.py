@@ -14,6 +14,7 @@ from service.api.dependencies import State
 from service.api.fields import Fields, read_fields
 from service.api.origin import base_url
 from service.api.problems import problems
+from service.api.visits import visit_of
 from service.errors import ForbiddenError, InvalidRequestError, MissingFieldError
 from service.files.formats import FORMATS, translated_by
 from service.files.store import FileStore
@@ -58,6 +59,7 @@ async def translate_file(request: Request, state: State, store: Store) -> Transl
         raise ForbiddenError("Files translation are disabled on this server.")
     with admitted(request, state) as model:
         fields = await read_fields(request, state.settings)
+        await visit_of(request).identify(fields.values.get("api_key"))
         name, content, source, target = _checked(fields)
         parsed, encoded = await asyncio.to_thread(translated_by, name, content)
         wish = Wish(

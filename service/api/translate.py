@@ -29,6 +29,7 @@ from service.api.problems import Problem, problems
 from service.api.texts import unusable_items
 from service.api.units import NoteKind
 from service.api.unknown import UnknownField, unknown_fields
+from service.api.visits import visit_of
 from service.errors import InvalidFieldError, InvalidRequestError, ServiceError, UnsupportedFormatError
 from service.settings import Settings
 from service.state import Model, ServiceState
@@ -99,7 +100,9 @@ class TranslateRequest(PairRequest):
         "The beam is at least one wider than this. A text of several sentences is varied in one sentence at a time, "
         "the one the model was least sure of first.",
     )
-    api_key: Any = Field(None, description="Accepted for compatibility and ignored.")
+    api_key: Any = Field(
+        None, description="A key of this service, if it asks for one and no header has it; else ignored."
+    )
     secret: Any = Field(None, description="Accepted for compatibility and ignored.")
     beam_size: Annotated[StrictInt, Field(ge=1, le=8), WHOLE] | None = Field(
         None, description="Translations considered at once; 1 is greedy."
@@ -234,6 +237,7 @@ async def translate(request: Request, state: State) -> JSONResponse:
         for is_theirs, reply in _OTHER_CONTRACTS:
             if is_theirs(fields.values):
                 return JSONResponse(await reply(request, state.settings, model, fields.values, began))
+        await visit_of(request).identify(fields.values.get("api_key"))
         values = fields.values if fields.is_typed else _typed(fields)
         unknown = unknown_fields(values, TranslateRequest.model_fields, strict=_is_strict(values, state.settings))
         values, unusable = _without_unusable(values)
