@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from service import __version__
+from service.access.guard import Guard
 from service.api import (
     deepl,
     detect,
@@ -68,7 +69,7 @@ def create_app(
 
     Its `state.service` is the `ServiceState`, for whoever runs the app.
     """
-    state = ServiceState(settings, engine_factory, make_translator, on_failure)
+    state = ServiceState(settings, engine_factory, make_translator, on_failure, Guard(settings.access_config()))
     app = FastAPI(
         title="Attend",
         version=__version__,

@@ -12,8 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.access.addresses import check_networks
 from service.access.config import Access, AccessConfig
-from service.access.keys import parse_keys
-from service.access.rates import Rate
+from service.access.rate import Rate
 from service.engine.types import Device, EngineConfig
 from service.logs import LogFormat
 
@@ -177,12 +176,6 @@ class Settings(BaseSettings):
     @classmethod
     def _are_rates(cls, value: str) -> str:
         Rate.parse(value)
-        return value
-
-    @field_validator("keys")
-    @classmethod
-    def _are_keys(cls, value: str) -> str:
-        parse_keys(value)
         return value
 
     @model_validator(mode="after")

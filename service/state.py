@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 from model.bundle import Manifest
-from service.access.guard import Guard
 from service.admission import Door
 from service.engine.types import EngineConfig, Observers
 from service.errors import InvalidFieldError, UnavailableError, shown
@@ -18,6 +17,7 @@ from service.metrics import Metrics
 from service.settings import Settings
 
 if TYPE_CHECKING:  # `app` puts them together; nothing here calls them
+    from service.access.guard import Guard
     from service.engine.loading import LoadedEngine
     from service.translator import Translator
 
@@ -56,12 +56,13 @@ class ServiceState:
         factory: EngineFactory,
         make_translator: TranslatorFactory,
         on_failure: Callable[[], None],
+        guard: Guard,
     ) -> None:
         """`on_failure` is called when the model cannot be loaded, or its engines cannot be started again."""
         self.settings = settings
         self.metrics = Metrics()
         self.door = Door(settings.max_requests)
-        self.guard = Guard(settings.access_config())
+        self.guard = guard
         self.failure: str | None = None
         self._glossaries = read_glossaries(settings.glossaries) if settings.glossaries else {}
         self._factory = factory

@@ -18,7 +18,8 @@ from service.access.config import AccessConfig
 from service.access.counters import Counters, MemoryCounters
 from service.access.key_file import check_rates, read_keys
 from service.access.keys import Key, KeyRing, UnusableKeysError, parse_keys
-from service.access.rates import Counted, Rate, count
+from service.access.rate import Rate
+from service.access.rates import Counted, count
 from service.access.rights import Need, allows, needed
 from service.access.usage import FileUsage, MemoryUsage, Usage, UsageError, this_month
 from service.errors import (

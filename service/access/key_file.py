@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from service.access.keys import Key, UnusableKeysError, check
-from service.access.rates import Rate
+from service.access.rate import Rate
 from service.access.rights import parse_rights
 
 MOST_BYTES = 16 * 1024 * 1024

@@ -104,7 +104,11 @@ def parse_keys(text: str) -> list[Key]:
     Raises:
         UnusableKeysError: one is not of this form.
     """
-    return [_parse_key(number, entry) for number, entry in enumerate(re.split(r"[\s,]+", text.strip()), 1) if entry]
+    entries = filter(None, re.split(r"[\s,]+", text))
+    try:
+        return [_parse_key(number, entry) for number, entry in enumerate(entries, 1)]
+    except ValueError as error:
+        raise UnusableKeysError(f"ATTEND_KEYS: {error}") from None
 
 
 def _parse_key(number: int, entry: str) -> Key:
@@ -112,9 +116,4 @@ def _parse_key(number: int, entry: str) -> Key:
     rights, second, digest = rest.partition(":")
     if not (first and second and NAME.fullmatch(name)):
         raise UnusableKeysError(f"entry {number} is not NAME:RIGHTS:HASH, as `python -m service keys add` prints it")
-    try:
-        return check(Key(name=name, digest=digest.lower(), rights=parse_rights(rights)))
-    except UnusableKeysError:
-        raise
-    except ValueError as error:
-        raise UnusableKeysError(f"entry {number}: {error}") from None
+    return check(Key(name=name, digest=digest.lower(), rights=parse_rights(rights)))

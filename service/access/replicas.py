@@ -14,7 +14,7 @@ from limits.aio.storage import RedisStorage
 from limits.aio.storage.redis.redispy import RedispyBridge
 from redis.exceptions import RedisError
 
-from service.access.counters import MemoryCounters
+from service.access.counters import MemoryCounters, Windows
 from service.access.usage import UsageError
 
 _log = logging.getLogger("attend")
@@ -48,6 +48,7 @@ return 1
 """
 
 _Result = TypeVar("_Result")
+_Either = Callable[[Callable[[], Awaitable[Any]], Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
 
 class RedisCounters:
@@ -60,23 +61,18 @@ class RedisCounters:
     def __init__(self, url: str, lease_seconds: int) -> None:
         """`lease_seconds`: the longest that a request takes."""
         self._redis = _client(url)
-        self._shared = _Windows(url)
         self._alone = MemoryCounters()
+        self.windows = _Windows(url, self._either, self._alone.windows)
         self._lease_seconds = lease_seconds
         self._occupy = self._redis.register_script(_OCCUPY)
         self._try_again = 0.0
-
-    @property
-    def windows(self) -> _Fallback:
-        """See `Counters.windows`."""
-        return _Fallback(self)
 
     @contextlib.asynccontextmanager
     async def sentences(self, caller: str, count: int, most: int | None) -> AsyncIterator[bool]:
         """See `Counters.sentences`."""
         key, lease = f"{_PREFIX}:sentences:{caller}", uuid.uuid4().hex
         arguments: list[str | int] = [lease, count, "" if most is None else most, self._lease_seconds]
-        admitted = await self.either(lambda: self._occupy(keys=[key], args=arguments), _nothing)
+        admitted = await self._either(lambda: self._occupy(keys=[key], args=arguments), _nothing)
         if admitted is None:
             async with self._alone.sentences(caller, count, most) as found:
                 yield found
@@ -85,9 +81,9 @@ class RedisCounters:
             yield bool(admitted)
         finally:
             if admitted:
-                await self.either(lambda: self._redis.zrem(key, f"{lease}:{count}"), _nothing)
+                await self._either(lambda: self._redis.zrem(key, f"{lease}:{count}"), _nothing)
 
-    async def either(
+    async def _either(
         self, shared: Callable[[], Awaitable[_Result]], alone: Callable[[], Awaitable[_Result]]
     ) -> _Result:
         """What Redis says; what is known here while it does not answer."""
@@ -104,7 +100,7 @@ class RedisCounters:
     async def close(self) -> None:
         """See `Counters.close`."""
         await self._redis.aclose()
-        await self._shared.close()
+        await self.windows.close()
 
 
 async def _nothing() -> Any:
@@ -112,45 +108,41 @@ async def _nothing() -> Any:
 
 
 class _Windows(RedisStorage):
-    """The library's counts, with time limits."""
+    """The library's counts, with time limits; while Redis does not answer, those of this process."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, either: _Either, alone: Windows) -> None:
         super().__init__(
-            f"async+{url}",
+            url.replace("unix://", "async+redis+unix://", 1) if url.startswith("unix:") else f"async+{url}",
             implementation="redispy",
             key_prefix=f"{_PREFIX}:rate",
             socket_timeout=_TIMEOUT_SECONDS,
             socket_connect_timeout=_TIMEOUT_SECONDS,
         )
+        self._either = either
+        self._alone = alone
+
+    async def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+        """Count, if there is room."""
+        shared = super().acquire_sliding_window_entry
+        alone = self._alone.acquire_sliding_window_entry
+        found: bool = await self._either(
+            lambda: shared(key, limit, expiry, amount), lambda: alone(key, limit, expiry, amount)
+        )
+        return found
+
+    async def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
+        """Counts and times of the window before and of this one."""
+        shared, alone = super().get_sliding_window, self._alone.get_sliding_window
+        found: tuple[int, float, int, float] = await self._either(
+            lambda: shared(key, expiry), lambda: alone(key, expiry)
+        )
+        return found
 
     async def close(self) -> None:
         """Close its connections."""
         if isinstance(self.bridge, RedispyBridge):
             client: Any = self.bridge.get_connection()
             await client.aclose()
-
-
-class _Fallback:
-    """What strategies of `limits` call, of whichever counts answer."""
-
-    def __init__(self, counters: RedisCounters) -> None:
-        self._counters = counters
-
-    async def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Count, if there is room."""
-        found: bool = await self._counters.either(
-            lambda: self._counters._shared.acquire_sliding_window_entry(key, limit, expiry, amount),
-            lambda: self._counters._alone.windows.acquire_sliding_window_entry(key, limit, expiry, amount),
-        )
-        return found
-
-    async def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
-        """Counts and times of the window before and of this one."""
-        found: tuple[int, float, int, float] = await self._counters.either(
-            lambda: self._counters._shared.get_sliding_window(key, expiry),
-            lambda: self._counters._alone.windows.get_sliding_window(key, expiry),
-        )
-        return found
 
 
 class RedisUsage:
