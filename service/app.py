@@ -26,6 +26,7 @@ from service.api import (
     open_inference,
     pages,
     score,
+    stream,
     translate,
 )
 from service.api.boundary import Boundary
@@ -84,7 +85,7 @@ def create_app(
     app.state.service = state
     app.state.files = FileStore(settings.files, settings.max_files_bytes, settings.files_timeout_ms / 1000)
     contracts = (translate, detect, languages, files, frontend, score, deepl, open_inference, google, extensions)
-    for module in (*contracts, health, metrics, pages):
+    for module in (*contracts, stream, health, metrics, pages):
         app.include_router(module.router)
     app.mount("/web", pages.PageFiles())
     app.add_exception_handler(HTTPException, _handle)

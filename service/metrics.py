@@ -188,6 +188,11 @@ class Metrics:
             "attend_request_duration_seconds", "From the headers of a request to the last byte of its answer.",
             ["endpoint"], buckets=_REQUEST_SECONDS, registry=registry,
         )  # fmt: skip
+        first = Histogram(
+            "attend_stream_first_seconds", "From the headers of a streamed request to its first event of a kind.",
+            ["event"], buckets=_REQUEST_SECONDS, registry=registry,
+        )  # fmt: skip
+        self._first = {event: first.labels(event) for event in ("sentence", "partial")}
         self._source_tokens = Counter(
             "attend_source_tokens_total", "Tokens sent to the model, tags and end tokens included.", registry=registry
         )
@@ -268,6 +273,10 @@ class Metrics:
         """Count one answered request."""
         self._outcomes[endpoint, outcome].inc()
         self._durations[endpoint].observe(seconds)
+
+    def observe_first(self, event: str, seconds: float) -> None:
+        """Count the first event of a kind, `sentence` or `partial`, of one streamed request."""
+        self._first[event].observe(seconds)
 
     def observe_translation(self, *, source_tokens: int, target_tokens: int, split: int, cut: int) -> None:
         """Count one translated request: its tokens, source sentences split and target sentences cut at a limit."""

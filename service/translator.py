@@ -25,7 +25,9 @@ from service.text.tags import Words
 from service.translation.assemble import Assembler, Plan, refuse_cut
 from service.translation.attempts import Part, Trials, first_attempt, flat
 from service.translation.options import TranslationOptions
+from service.translation.progress import Progress
 from service.translation.results import Timing, TranslatedTexts, Translation
+from service.translation.streaming import Streaming
 
 if TYPE_CHECKING:
     from model.bundle import Limits
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from service.text.languages import Directions
     from service.text.prepared import Prepared
     from service.text.reading import Reader
+    from service.translation.progress import Listener
 
 _log = logging.getLogger("attend")
 
@@ -90,12 +93,14 @@ class Translator:
         options: TranslationOptions,
         deadline: float = math.inf,
         running: Running = lambda _: contextlib.nullcontext(),
+        listener: Listener | None = None,
     ) -> TranslatedTexts:
         """One translation for each text, in order. Cancelling the call withdraws its jobs.
 
         Args:
             deadline: in seconds of `time.monotonic`.
             running: is entered with the number of sentences, while they run or wait; may refuse them.
+            listener: is told of sentences as they become final.
 
         Raises:
             TextLimitError: more than `max_tokens`.
@@ -113,7 +118,10 @@ class Translator:
         trials = [each for plan in plans for each in plan.trials]
         async with running(len(trials)):
             with engine_errors("translated"):
-                answers = await self._decode(trials, deadline, characters, options)
+                if listener is None:
+                    answers = await self._decode(trials, deadline, characters, options)
+                else:
+                    answers = await self._stream(plans, (source, target), deadline, options, listener)
         with engine_errors("translated"):
             words = await self._words(plans, reader.pair(target), deadline)
             finish = functools.partial(self._finish, plans, words, source, target, options)
@@ -192,6 +200,32 @@ class Translator:
             answers += new
             tried = await _off_loop_if_long(characters, functools.partial(self._judge, tried, iter(new)))
         return answers
+
+    async def _stream(
+        self,
+        plans: Sequence[Plan],
+        languages: tuple[str, str],
+        deadline: float,
+        options: TranslationOptions,
+        listener: Listener,
+    ) -> list[Answer]:
+        """The same as `_decode`, sentence by sentence, each told when it is final."""
+        pair = self.readers[languages[0]].pair(languages[1])
+        progress = [Progress(place, plan, self.vocabulary, languages, listener) for place, plan in enumerate(plans)]
+        places = [(place, number) for place, plan in enumerate(plans) for number in range(len(plan.trials))]
+
+        async def finish(index: int, trials: Trials) -> None:
+            place, number = places[index]
+            words = await self._words([Plan(plans[place].document, (trials,))], pair, deadline)
+            progress[place].note_done(number, trials, words)
+
+        return await Streaming(
+            [trials for plan in plans for trials in plan.trials],
+            [(progress[place], number) for place, number in places],
+            functools.partial(self.pool.run, deadline=deadline, fail_fast=not options.text_by_text),
+            self._judge,
+            finish,
+        ).answers()
 
     def _judge(self, tried: Sequence[Trials], answers: Iterator[Answer]) -> list[Trials]:
         """See what is wrong with the newest attempts; those sentences of which another is to be made."""

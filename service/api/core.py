@@ -22,6 +22,7 @@ from service.translation.options import TranslationOptions
 from service.translation.results import Timing
 
 if TYPE_CHECKING:
+    from service.api.telling import Telling
     from service.api.units import Note
     from service.settings import Settings
     from service.state import Model, ServiceState
@@ -103,8 +104,12 @@ def default_options(settings: Settings) -> TranslationOptions:
     return TranslationOptions(beam_size=settings.usual_beam_size)
 
 
-async def answered(request: Request, settings: Settings, model: Model, wish: Wish, began: float) -> Answers:
+async def answered(
+    request: Request, settings: Settings, model: Model, wish: Wish, began: float, telling: Telling | None = None
+) -> Answers:
     """The texts translated; given up when the caller hangs up. The body must have been read.
+
+    `telling` is told of sentences as they become final.
 
     `began`, in seconds of `time.monotonic`, is when the caller's time started.
 
@@ -116,10 +121,12 @@ async def answered(request: Request, settings: Settings, model: Model, wish: Wis
     deadline = began + (wish.timeout_ms or settings.max_timeout_ms) / 1000
     visit = visit_of(request)
     async with visit.spending(sum(map(len, wish.texts))):
-        return await unless_disconnected(request, _answered(model, wish, deadline, visit.running))
+        return await unless_disconnected(request, _answered(model, wish, deadline, visit.running, telling))
 
 
-async def _answered(model: Model, wish: Wish, deadline: float, running: Running) -> Answers:
+async def _answered(
+    model: Model, wish: Wish, deadline: float, running: Running, telling: Telling | None = None
+) -> Answers:
     directions = model.translator.directions
     target, source = _languages(wish, directions)
     if wish.is_one_text and source is None:
@@ -131,11 +138,21 @@ async def _answered(model: Model, wish: Wish, deadline: float, running: Running)
     for number, unit in enumerate(units):
         if not unit.decision.is_copied:
             groups.setdefault(unit.decision.source, []).append(number)
+    if telling is not None:
+        telling.begin([(plan.units, plan.marked, plan.problem) for plan in plans])
     translate = model.translator.translate
     options = dataclasses.replace(wish.options, has_tags=True) if wish.format.has_tags else wish.options
     done = await _all(
         [
-            translate([units[number].text for number in numbers], source, target, options, deadline, running)
+            translate(
+                [units[number].text for number in numbers],
+                source,
+                target,
+                options,
+                deadline,
+                running,
+                telling and telling.of(numbers),
+            )
             for source, numbers in groups.items()
         ]
     )

@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
@@ -44,7 +44,7 @@ router = APIRouter(tags=["translation"])
 
 _Value = TypeVar("_Value")
 
-_OWN_FIELDS = {
+OWN_FIELDS = {
     "beam_size": "an integer from 1 to 8",
     "length_penalty": "a number from 0 to 5",
     "repetition_penalty": "a number from 1 to 10",
@@ -60,6 +60,7 @@ _OWN_FIELDS = {
     "glossary": "an array of at most 1000 {source, target} of at most 200 characters each, or a name",
     "do_not_translate": "an array of at most 1000 strings of at most 200 characters",
     "details": "true or false",
+    "partial": "true or false",
     **WANTED_FIELDS,
 }
 """What their values may be; limits that the settings lower are checked later."""
@@ -163,6 +164,9 @@ class TranslateRequest(PairRequest):
     attention: AttentionField = None
 
 
+_Body = TypeVar("_Body", bound=TranslateRequest, covariant=True)
+
+
 class TextNote(BaseModel):
     """Something to know about a text or a sentence of it."""
 
@@ -237,26 +241,47 @@ async def translate(request: Request, state: State) -> JSONResponse:
         for is_theirs, reply in _OTHER_CONTRACTS:
             if is_theirs(fields.values):
                 return JSONResponse(await reply(request, state.settings, model, fields.values, began))
-        await visit_of(request).identify(fields.values.get("api_key"))
-        values = fields.values if fields.is_typed else _typed(fields)
-        unknown = unknown_fields(values, TranslateRequest.model_fields, strict=_is_strict(values, state.settings))
-        values, unusable = _without_unusable(values)
-        body = validate(TranslateRequest, values, _OWN_FIELDS)
-        _check_limits(body, state.settings)
-        wish = Wish(
-            texts=body.texts,
-            source=body.source,
-            target=body.target,
-            options=_options(body, state, model),
-            timeout_ms=body.timeout_ms,
-            unusable=unusable,
-            format=FormatOptions(name=_format(body), attributes=bool(body.html_attributes)),
-        )
-        done = await answered(request, state.settings, model, wish, began)
-        if wish.options.details is None:
-            return _reply(body, done, unknown)
-        # Alignments and attention take long to put together and to write.
-        return await asyncio.to_thread(_reply, body, done, unknown)
+        asked = await asked_of(request, state, model, fields, TranslateRequest)
+        return await reply_to(asked, await answered(request, state.settings, model, asked.wish, began))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Asked(Generic[_Body]):
+    """A request that has been read and found to be one."""
+
+    body: _Body
+    wish: Wish
+    unknown: Sequence[UnknownField]
+
+
+async def asked_of(
+    request: Request, state: ServiceState, model: Model, fields: Fields, schema: type[_Body]
+) -> Asked[_Body]:
+    """What the fields ask for; raises what is wrong with them."""
+    await visit_of(request).identify(fields.values.get("api_key"))
+    values = fields.values if fields.is_typed else _typed(fields, schema)
+    unknown = unknown_fields(values, schema.model_fields, strict=_is_strict(values, state.settings))
+    values, unusable = _without_unusable(values)
+    body = validate(schema, values, OWN_FIELDS)
+    _check_limits(body, state.settings)
+    wish = Wish(
+        texts=body.texts,
+        source=body.source,
+        target=body.target,
+        options=_options(body, state, model),
+        timeout_ms=body.timeout_ms,
+        unusable=unusable,
+        format=FormatOptions(name=_format(body), attributes=bool(body.html_attributes)),
+    )
+    return Asked(body, wish, unknown)
+
+
+async def reply_to(asked: Asked[TranslateRequest], done: Answers) -> JSONResponse:
+    """The reply that tells what became of it."""
+    if asked.wish.options.details is None:
+        return _reply(asked.body, done, asked.unknown)
+    # Alignments and attention take long to put together and to write.
+    return await asyncio.to_thread(_reply, asked.body, done, asked.unknown)
 
 
 _OTHER_CONTRACTS = ((extensions.is_deeplx, extensions.deeplx), (extensions.is_mtran, extensions.mtran))
@@ -264,12 +289,12 @@ _OTHER_CONTRACTS = ((extensions.is_deeplx, extensions.deeplx), (extensions.is_mt
 _TEXTUAL = ("q", "source", "target", "format", "api_key", "secret", "on_error", "target_prefix")
 
 
-def _typed(fields: Fields) -> dict[str, Any]:
+def _typed(fields: Fields, schema: type[TranslateRequest]) -> dict[str, Any]:
     """A form's strings as JSON would have them; what is empty and not required is not there."""
     required = ("q", "source", "target")
     named = {name: value for name, value in fields.values.items() if value != "" or name in required}
     return {
-        name: value if name in _TEXTUAL or name not in TranslateRequest.model_fields else typed(value)
+        name: value if name in _TEXTUAL or name not in schema.model_fields else typed(value)
         for name, value in named.items()
     }
 
