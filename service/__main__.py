@@ -20,6 +20,7 @@ from service.logs import configure_logging
 from service.metrics import Metrics
 from service.server import Server
 from service.settings import Settings, SettingsError, load_settings, settings_table
+from service.tracing import TracingError
 
 _log = logging.getLogger("attend")
 
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         options = _parser(arguments).parse_args(arguments)
         options.run_command(options)
-    except (ModelError, SettingsError, DeviceError, UnusableKeysError, UsageError) as error:
+    except (ModelError, SettingsError, DeviceError, UnusableKeysError, UsageError, TracingError) as error:
         print(error, file=sys.stderr)
         return EXIT_BAD_INPUT
     except EngineLostError as error:

@@ -42,6 +42,7 @@ from service.settings import Settings
 from service.state import EngineFactory, ServiceState
 from service.text.languages import Directions
 from service.text.reading import readers_of
+from service.tracing import Tracer, open_tracer
 from service.translator import Translator
 
 _log = logging.getLogger("attend")
@@ -71,13 +72,14 @@ def create_app(
     Its `state.service` is the `ServiceState`, for whoever runs the app.
     """
     state = ServiceState(settings, engine_factory, make_translator, on_failure, Guard(settings.access_config()))
+    tracer = open_tracer(settings.otlp_endpoint, __version__)
     app = FastAPI(
         title="Attend",
         version=__version__,
         description='Machine translation over REST. Errors are `{"error": "..."}`, whatever the status.',
         docs_url=None,
         redoc_url=None,
-        lifespan=_lifespan(state),
+        lifespan=_lifespan(state, tracer),
         servers=[{"url": "."}],
         generate_unique_id_function=operation_id,
         redirect_slashes=False,
@@ -99,6 +101,7 @@ def create_app(
         metrics=state.metrics,
         settings=settings,
         guard=state.guard,
+        tracer=tracer,
         answer_to=_answer_to,
         # Its route stays, for the description of the API. On the way to it a third of the time of a short request went.
         handlers={("POST", "/translate"): translate_at_once},
@@ -106,7 +109,7 @@ def create_app(
     return app
 
 
-def _lifespan(state: ServiceState) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan(state: ServiceState, tracer: Tracer) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         # In the background, so that /health/live answers meanwhile.
@@ -118,6 +121,7 @@ def _lifespan(state: ServiceState) -> Callable[[FastAPI], AbstractAsyncContextMa
         await asyncio.gather(loading, return_exceptions=True)
         await state.close()
         app.state.files.close()
+        await asyncio.to_thread(tracer.close)
 
     return lifespan
 

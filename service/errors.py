@@ -41,6 +41,10 @@ Rejection = Literal["queue_full", "too_many_requests", "deadline", "draining", "
 """Why a request was refused before anything was done for it."""
 
 
+class SettingsError(Exception):
+    """A setting is unknown or out of range; the text is one sentence for a person. No request ever fails with it."""
+
+
 class ServiceError(Exception):
     """Root: `status` is the HTTP status, `str(error)` the sentence."""
 

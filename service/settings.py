@@ -14,6 +14,7 @@ from service.access.addresses import check_networks
 from service.access.config import Access, AccessConfig
 from service.access.rate import Rate
 from service.engine.types import Device, EngineConfig
+from service.errors import SettingsError as SettingsError
 from service.logs import LogFormat
 
 PREFIX = "ATTEND_"
@@ -24,10 +25,6 @@ _KUBERNETES = (f"{PREFIX}SERVICE_", f"{PREFIX}PORT_")
 
 
 _SECRET = ("keys", "redis")
-
-
-class SettingsError(Exception):
-    """A setting is unknown or out of range; the text is one sentence for a person."""
 
 
 class Settings(BaseSettings):
@@ -160,7 +157,15 @@ class Settings(BaseSettings):
         25_000, ge=0, description="Time that requests under way have after SIGTERM; what is left then is 503."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe message logged.")
-    log_format: LogFormat = Field("json", description="One JSON object a line, or text for a person.")
+    log_format: LogFormat = Field(
+        "auto", description="One JSON object a line, or text for a person; auto: text on a terminal."
+    )
+    slow_request_ms: int = Field(
+        5000, ge=0, description="A request that takes so long is logged with where its time went; 0: none is."
+    )
+    otlp_endpoint: str = Field(
+        "", description="Where spans are sent, OTLP over HTTP: `http://collector:4318/v1/traces`; empty: nowhere."
+    )
 
     @field_validator("device", "log_level", "log_format", mode="before")
     @classmethod

@@ -324,7 +324,13 @@ def _timing(tokenize: float, answers: Sequence[Answer]) -> Timing:
     last = max((answer.times for answer in answers), key=lambda times: times.finished, default=None)
     if last is None or not last.finished:
         return Timing(tokenize)
-    return Timing(tokenize, last.started - last.submitted, last.encoded - last.started, last.finished - last.encoded)
+    return Timing(
+        tokenize,
+        last.started - last.submitted,
+        last.encoded - last.started,
+        last.finished - last.encoded,
+        submitted=last.submitted,
+    )
 
 
 def _logged(error: Exception) -> ServiceError:

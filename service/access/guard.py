@@ -9,7 +9,7 @@ import dataclasses
 import datetime
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -31,6 +31,7 @@ from service.errors import (
     RateExceededError,
     UnavailableError,
 )
+from service.tracing import Stretch
 
 _log = logging.getLogger("attend")
 
@@ -184,6 +185,10 @@ class Visit:
         self._need: Need | None = None
         self._caller: Caller | None = None
         self._runs = False
+        self.parts: Mapping[str, float] = {}
+        """Seconds that each part of the work took, once it is done."""
+        self.stretches: Sequence[Stretch] = ()
+        """When each part was."""
         self.headers: dict[str, str] = {}
         """What the reply tells of rates."""
 

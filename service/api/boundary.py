@@ -24,9 +24,10 @@ from service.errors import (
     DeadlineExceededError,
     UnavailableError,
 )
-from service.logs import request_id
+from service.logs import request_id, trace_id
 from service.metrics import Endpoint, Metrics, Outcome
 from service.settings import Settings
+from service.tracing import Tracer
 
 _log = logging.getLogger("attend.requests")
 
@@ -87,6 +88,7 @@ class Boundary:
         metrics: Metrics,
         settings: Settings,
         guard: Guard,
+        tracer: Tracer,
         answer_to: Callable[[Exception, Request], Response],
         handlers: Mapping[tuple[str, str], Handler],
     ) -> None:
@@ -95,6 +97,8 @@ class Boundary:
         self._handlers = handlers
         self._metrics = metrics
         self._guard = guard
+        self._tracer = tracer
+        self._slow_seconds = settings.slow_request_ms / 1000
         self._max_body_bytes = settings.max_body_bytes
         self._cors = Cors(settings.cors_origins)
         self._root_path = settings.root_path
@@ -112,14 +116,21 @@ class Boundary:
         began = scope.get(ARRIVED, time.monotonic())
         # A copy: the server goes on to read its own.
         scope = {**scope, "path": _plain_path(scope["path"], self._root_path)}
-        cors = self._cors.headers(Headers(scope=scope))
+        headers = Headers(scope=scope)
+        cors = self._cors.headers(headers)
         reply = _Reply(send, began, cors, without_body=scope["method"] == "HEAD")
         known = request_id.set(_request_id(scope))
+        trace = self._tracer.begin(headers, began)
+        traced = trace_id.set(trace.id)
         try:
             await self._answer(scope, _limited(scope, receive, self._max_body_bytes), reply)
         finally:
             # Without a status the request was cancelled before anything was sent.
-            self._note(scope, reply.status or ClientGoneError.status, time.monotonic() - began)
+            status = reply.status or ClientGoneError.status
+            self._note(scope, status, time.monotonic() - began, reply.visit.parts if reply.visit else {})
+            stretches = reply.visit.stretches if reply.visit else ()
+            trace.end(f"{scope['method']} {_endpoint(scope['path'])}", status, stretches, _attributes(scope))
+            trace_id.reset(traced)
             request_id.reset(known)
 
     async def _answer(self, scope: Scope, receive: Receive, reply: "_Reply") -> None:
@@ -160,7 +171,7 @@ class Boundary:
         response = await handler(Request(scope, receive))
         await response(scope, receive, send)
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+    def _note(self, scope: Scope, status: int, seconds: float, parts: Mapping[str, float]) -> None:
         endpoint, outcome = _endpoint(scope["path"]), _outcome(status)
         self._metrics.observe_request(endpoint, outcome, seconds)
         # Under overload a line for each refusal would cost a quarter of what refusing costs; the metrics count them.
@@ -174,6 +185,15 @@ class Boundary:
                 "duration_ms": round(1000 * seconds, 2),
             }
             _log.log(level, "request", extra={"fields": fields})
+        if self._slow_seconds and seconds >= self._slow_seconds:
+            told = {f"{name}_ms": round(1000 * part, 2) for name, part in parts.items()}
+            fields = {"endpoint": endpoint, "status": status, "duration_ms": round(1000 * seconds, 2), **told}
+            _log.warning("slow request", extra={"fields": fields})
+
+
+def _attributes(scope: Scope) -> dict[str, str]:
+    """What a span says of a request; never its path, which may have a key behind it, and never an address."""
+    return {"http.request.method": scope["method"], "attend.request_id": request_id.get()}
 
 
 class _Reply:

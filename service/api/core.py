@@ -121,7 +121,9 @@ async def answered(
     deadline = began + (wish.timeout_ms or settings.max_timeout_ms) / 1000
     visit = visit_of(request)
     async with visit.spending(sum(map(len, wish.texts))):
-        return await unless_disconnected(request, _answered(model, wish, deadline, visit.running, telling))
+        done = await unless_disconnected(request, _answered(model, wish, deadline, visit.running, telling))
+    visit.parts, visit.stretches = done.timing.parts(), done.timing.stretches()
+    return done
 
 
 async def _answered(

@@ -20,7 +20,7 @@ from service.api.fields import read_fields
 from service.api.problems import problems
 from service.api.shapes import plain
 from service.api.telling import Telling
-from service.api.translate import TranslateRequest, asked_of, reply_to
+from service.api.translating import TranslateRequest, asked_of, reply_to
 from service.errors import ClientGoneError, InternalError, ServiceError
 from service.logs import request_id
 from service.metrics import Metrics
