@@ -32,6 +32,7 @@ from service.api import (
 from service.api.boundary import Boundary
 from service.api.openapi import describe, operation_id
 from service.api.shapes import shape_of, status_of
+from service.engine.cache import Cache
 from service.engine.loading import LoadedEngine, load_engine
 from service.errors import InternalError, InvalidRequestError, MethodNotAllowedError, NotFoundError, ServiceError, shown
 from service.explain.inspector import Inspector
@@ -51,6 +52,10 @@ _log = logging.getLogger("attend")
 def make_translator(loaded: LoadedEngine, settings: Settings, metrics: Metrics) -> Translator:
     """The translator on top of loaded engines."""
     manifest = loaded.manifest
+    cache = None
+    if settings.cache_bytes:
+        cache = Cache(loaded.pool, settings.cache_bytes, metrics.count_cached)
+        metrics.watch_cache(lambda: cache.bytes)
     directions = Directions.parse(manifest.pairs())
     return Translator(
         pool=loaded.pool,
@@ -61,6 +66,7 @@ def make_translator(loaded: LoadedEngine, settings: Settings, metrics: Metrics) 
         metrics=metrics,
         max_tokens=settings.max_tokens,
         inspector=Inspector(loaded.scorer, manifest, loaded.vocabulary),
+        cache=cache,
     )
 
 

@@ -157,6 +157,12 @@ class Settings(BaseSettings):
         25_000, ge=0, description="Time that requests under way have after SIGTERM; what is left then is 503."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe message logged.")
+    cache_bytes: int = Field(
+        0, ge=0, description="Memory for translated sentences, which are not translated again; 0: none is kept."
+    )
+    cache_sharing: Literal["key", "all"] = Field(
+        "key", description="Whose sentences answer a request: those of its key (without one: of all without), or all."
+    )
     log_format: LogFormat = Field(
         "auto", description="One JSON object a line, or text for a person; auto: text on a terminal."
     )

@@ -32,6 +32,7 @@ from service.translation.streaming import Streaming
 if TYPE_CHECKING:
     from model.bundle import Limits
     from model.tokenizers import Tokenizer
+    from service.engine.cache import Cache
     from service.engine.pool import Pool
     from service.engine.types import Answer
     from service.explain.details import Answers, Inspection
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from service.text.prepared import Prepared
     from service.text.reading import Reader
     from service.translation.progress import Listener
+    from service.translation.streaming import Run
 
 _log = logging.getLogger("attend")
 
@@ -72,6 +74,12 @@ class Translator:
     max_tokens: int
     """Source tokens of one request."""
     inspector: Inspector
+    cache: Cache | None = None
+    """In front of the pool."""
+
+    @property
+    def _run(self) -> Run:
+        return self.pool.run if self.cache is None else self.cache.run
 
     def check_room(self, body_bytes: int | None) -> None:
         """Whether it is worth reading a request whose texts have at most so many bytes as JSON; None: nobody knows.
@@ -190,7 +198,7 @@ class Translator:
         self, trials: Sequence[Trials], deadline: float, characters: int, options: TranslationOptions
     ) -> list[Answer]:
         """Attempt each sentence until nothing is wrong with it, or nothing is left to try. Returns all answers."""
-        run = functools.partial(self.pool.run, deadline=deadline, fail_fast=not options.text_by_text)
+        run = functools.partial(self._run, deadline=deadline, fail_fast=not options.text_by_text)
         answers: list[Answer] = []
         tried = list(trials)
         while tried:
@@ -222,7 +230,7 @@ class Translator:
         return await Streaming(
             [trials for plan in plans for trials in plan.trials],
             [(progress[place], number) for place, number in places],
-            functools.partial(self.pool.run, deadline=deadline, fail_fast=not options.text_by_text),
+            functools.partial(self._run, deadline=deadline, fail_fast=not options.text_by_text),
             self._judge,
             finish,
         ).answers()

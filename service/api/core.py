@@ -14,6 +14,7 @@ from service.api.bodies import check_texts, check_timeout, language_of, language
 from service.api.requests import declared_length, unless_disconnected
 from service.api.units import Decision, Unit, decided, joined, line_by_line, marked_up, notes_of
 from service.api.visits import visit_of
+from service.engine.cache import sharing
 from service.errors import ServiceError, UnsupportedPairError
 from service.text.detection import NOTHING, source_of
 from service.text.languages import AUTO, language_name
@@ -120,6 +121,7 @@ async def answered(
     check_timeout(wish.timeout_ms, settings)
     deadline = began + (wish.timeout_ms or settings.max_timeout_ms) / 1000
     visit = visit_of(request)
+    sharing.set("" if settings.cache_sharing == "all" else visit.caller.key.name if visit.caller.key else "-")
     async with visit.spending(sum(map(len, wish.texts))):
         done = await unless_disconnected(request, _answered(model, wish, deadline, visit.running, telling))
     visit.parts, visit.stretches = done.timing.parts(), done.timing.stretches()
