@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 from model.bundle import Manifest
-from service.admission import Door
+from service.admission import Admission
 from service.engine.types import EngineConfig, Observers
 from service.errors import InvalidFieldError, UnavailableError, shown
 from service.glossaries import read_glossaries
@@ -61,7 +61,7 @@ class ServiceState:
         """`on_failure` is called when the model cannot be loaded, or its engines cannot be started again."""
         self.settings = settings
         self.metrics = Metrics()
-        self.door = Door(settings.max_requests)
+        self.admission = Admission(settings.max_requests)
         self.guard = guard
         self.failure: str | None = None
         self._glossaries = read_glossaries(settings.glossaries) if settings.glossaries else {}
@@ -104,7 +104,7 @@ class ServiceState:
 
     def drain(self) -> None:
         """Refuse new requests; those under way go on."""
-        self.door.close()
+        self.admission.close()
         self.metrics.set_ready(False)
 
     def abort(self) -> None:
@@ -144,7 +144,7 @@ class ServiceState:
     @property
     def _is_ready(self) -> bool:
         loaded = self._loaded is not None and self._model is not None and self._loaded.pool.is_ready()
-        return loaded and self.failure is None and not self.door.is_closed
+        return loaded and self.failure is None and not self.admission.is_closed
 
     @property
     def is_started(self) -> bool:
@@ -174,5 +174,5 @@ class ServiceState:
             provider=model.provider,
             load_seconds=load_seconds,
         )
-        self.metrics.set_ready(not self.door.is_closed)
+        self.metrics.set_ready(not self.admission.is_closed)
         _log.info("%s %s is ready on %s after %.1f s", manifest.name, manifest.version, model.provider, load_seconds)

@@ -9,7 +9,7 @@ import functools
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from service.text.prepared import Prepared
     from service.text.reading import Reader
     from service.translation.progress import Listener
-    from service.translation.streaming import Run
 
 _log = logging.getLogger("attend")
 
@@ -78,7 +77,8 @@ class Translator:
     """In front of the pool."""
 
     @property
-    def _run(self) -> Run:
+    def _run(self) -> Callable[..., Awaitable[list[Answer]]]:
+        """See `Pool.run`."""
         return self.pool.run if self.cache is None else self.cache.run
 
     def check_room(self, body_bytes: int | None) -> None:

@@ -27,7 +27,7 @@ ONLY_IN = {
     "opentelemetry": ("service/tracing.py",),
     "prometheus_client": ("service/metrics.py",),
     "torch": ("model/", "export/"),
-    "sentencepiece": ("model/vocabulary.py", "model/tokenizers.py"),
+    "sentencepiece": ("model/vocabulary.py", "model/extension.py", "model/tokenizers.py"),
     "sacrebleu": ("model/evaluation.py",),
     "matplotlib": ("model/curves.py", "service/explain/picture.py"),
 }

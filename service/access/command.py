@@ -10,10 +10,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from model.arguments import positive
 from service.access.key_file import check_rates, read_keys, write_keys
 from service.access.keys import Key, KeyRing, UnusableKeysError, check, digest_of, new_key
 from service.access.rights import RIGHTS, Right, parse_rights
-from service.arguments import positive
 
 _FILE = "ATTEND_KEYS_FILE"
 

@@ -311,10 +311,10 @@ class Visit:
             return
         # What belongs to a request that has begun is not refused, but it counts.
         most = None if self._runs else caller.sentences
+        self._runs = True
         async with self._guard.counters.sentences(caller.name, sentences, most) as admitted:
             if not admitted:
                 raise RateExceededError(f"Slowdown: {caller.sentences} sentences at once", 1)
-            self._runs = True
             yield
 
     async def used(self) -> tuple[int, int]:

@@ -100,6 +100,7 @@ class Boundary:
         self._tracer = tracer
         self._slow_seconds = settings.slow_request_ms / 1000
         self._max_body_bytes = settings.max_body_bytes
+        self._max_file_bytes = settings.max_file_bytes
         self._cors = Cors(settings.cors_origins)
         self._root_path = settings.root_path
         self._answer_to = answer_to
@@ -123,7 +124,7 @@ class Boundary:
         trace = self._tracer.begin(headers, began)
         traced = trace_id.set(trace.id)
         try:
-            await self._answer(scope, _limited(scope, receive, self._max_body_bytes), reply)
+            await self._answer(scope, _limited(receive, self._limit(scope)), reply)
         finally:
             # Without a status the request was cancelled before anything was sent.
             status = reply.status or ClientGoneError.status
@@ -133,14 +134,18 @@ class Boundary:
             trace_id.reset(traced)
             request_id.reset(known)
 
+    def _limit(self, scope: Scope) -> int:
+        """Bytes of a body."""
+        return self._max_file_bytes if scope["path"] == "/translate_file" else self._max_body_bytes
+
     async def _answer(self, scope: Scope, receive: Receive, reply: "_Reply") -> None:
         inner = scope
         try:
             if scope["method"] == "OPTIONS":
                 await Response(status_code=HTTPStatus.NO_CONTENT)(scope, receive, reply)
                 return
-            if (declared_length(Headers(scope=scope)) or 0) > self._max_body_bytes:
-                raise BodyTooLargeError(self._max_body_bytes)
+            if (declared_length(Headers(scope=scope)) or 0) > self._limit(scope):
+                raise BodyTooLargeError(self._limit(scope))
             reply.visit = visit = self._visit(scope)
             set_visit(scope, visit)
             await visit.enter()
@@ -237,7 +242,7 @@ def _request_id(scope: Scope) -> str:
     return uuid.uuid4().hex
 
 
-def _limited(scope: Scope, receive: Receive, limit: int) -> Receive:
+def _limited(receive: Receive, limit: int) -> Receive:
     """`receive` that stops at a body longer than it may be, for senders that declare no length."""
     received = 0
 

@@ -69,7 +69,7 @@ async def startup(state: State) -> Started:
 async def ready(state: State) -> Ready:
     """200 while requests are answered: the model is loaded, checked and warmed up, and the service is not stopping.
     Says which model and what it really runs on."""
-    if state.door.is_closed:
+    if state.admission.is_closed:
         raise UnavailableError("the service is shutting down")
     model = state.model()
     manifest = model.manifest

@@ -179,7 +179,7 @@ def _manifest(state: ServiceState, name: str | None = None, version: str | None 
         UnavailableError: none is.
         NotFoundError: it is another.
     """
-    if state.door.is_closed:
+    if state.admission.is_closed:
         raise UnavailableError("the service is shutting down")
     manifest = state.model().manifest
     if name not in (None, manifest.name) or version not in (None, manifest.version):

@@ -93,7 +93,7 @@ class FakePool:
         """What the next request is refused with."""
         self.dies = False
         self.is_full = False
-        """Refuses at the door."""
+        """Refuses before anything is done."""
         self.asked_for_room: list[tuple[int, int]] = []
         self.partials: Sequence[int] = ()
         """Lengths of what is told of a job that is streamed, before its answer."""

@@ -178,7 +178,7 @@ def test_who_hangs_up_leaves_nothing_behind(loader: FakeLoader) -> None:
             body = {"q": TWO * 5, "source": "zh", "target": "en"}
             async with client(port) as asking, asking.stream("POST", "/translate/stream", json=body) as reply:
                 assert (await anext(reply.aiter_lines())) == "event: sentence"
-            await until(lambda: len(loader.engine.cancelled) == 10 and server._state.door.inside == 0)
+            await until(lambda: len(loader.engine.cancelled) == 10 and server._state.admission.under_way == 0)
             gate.set()
 
     asyncio.run(scenario())
