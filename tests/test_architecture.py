@@ -34,7 +34,7 @@ ONLY_IN = {
 """Package -> the only places that import it: an exchange of the package then is a change of these alone."""
 
 SHARED_WITH_SERVICE = {
-    "bundle", "vocabulary", "config", "errors", "evaluation", "corpus", "lexical", "shortlist", "spans",
+    "arguments", "bundle", "vocabulary", "config", "errors", "evaluation", "corpus", "lexical", "shortlist", "spans",
     "tokenizers",
 }  # fmt: skip
 """Modules of `model` that `service` may import."""
