@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import gc
+import logging
 import sys
 from collections.abc import Sequence
 
 from model.bundle import read_manifest
 from model.errors import ModelError
+from service.access.addresses import is_public
+from service.access.keys import UnusableKeysError
+from service.access.usage import UsageError
 from service.app import create_app
 from service.engine.types import DeviceError, EngineLostError
 from service.heap import keep_one_heap
@@ -16,6 +20,9 @@ from service.logs import configure_logging
 from service.metrics import Metrics
 from service.server import Server
 from service.settings import Settings, SettingsError, load_settings, settings_table
+from service.tracing import TracingError
+
+_log = logging.getLogger("attend")
 
 EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT = 0, 1, 2
 
@@ -25,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         options = _parser(arguments).parse_args(arguments)
         options.run_command(options)
-    except (ModelError, SettingsError, DeviceError) as error:
+    except (ModelError, SettingsError, DeviceError, UnusableKeysError, UsageError, TracingError) as error:
         print(error, file=sys.stderr)
         return EXIT_BAD_INPUT
     except EngineLostError as error:
@@ -62,6 +69,10 @@ def _add_tools(commands: argparse._SubParsersAction[argparse.ArgumentParser], ca
         from service.explain.align_eval import add_align_eval_command
 
         add_align_eval_command(commands)
+    elif called == ["keys"]:
+        from service.access.command import add_keys_command
+
+        add_keys_command(commands)
     elif called == ["attention"]:
         from service.explain.picture import add_attention_command
 
@@ -69,6 +80,7 @@ def _add_tools(commands: argparse._SubParsersAction[argparse.ArgumentParser], ca
     else:
         commands.add_parser("evaluate", help="score a bundle on line-aligned files")
         commands.add_parser("align-eval", help="measure and choose alignments against gold links")
+        commands.add_parser("keys", help="who may use the service: add, list or revoke keys")
         commands.add_parser("attention", help="draw where the model looks as it translates a sentence")
 
 
@@ -77,6 +89,12 @@ def _serve(options: argparse.Namespace) -> None:
     # A wrong path is worth a sentence now; what only loading can find is logged when it is found.
     read_manifest(settings.bundle)
     configure_logging(settings.log_level, settings.log_format)
+    if is_public(settings.host) and not (settings.keys or settings.keys_file):
+        _log.warning(
+            "whoever reaches %s may translate: there are no keys. `python -m service keys add` makes one; "
+            "ATTEND_KEYS_FILE names the file",
+            settings.host,
+        )
     _run(settings)
 
 

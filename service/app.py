@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from service import __version__
+from service.access.guard import Guard
 from service.api import (
     deepl,
     detect,
@@ -25,11 +26,13 @@ from service.api import (
     open_inference,
     pages,
     score,
+    stream,
     translate,
 )
 from service.api.boundary import Boundary
 from service.api.openapi import describe, operation_id
-from service.api.shapes import shape_of
+from service.api.shapes import shape_of, status_of
+from service.engine.cache import Cache
 from service.engine.loading import LoadedEngine, load_engine
 from service.errors import InternalError, InvalidRequestError, MethodNotAllowedError, NotFoundError, ServiceError, shown
 from service.explain.inspector import Inspector
@@ -40,6 +43,7 @@ from service.settings import Settings
 from service.state import EngineFactory, ServiceState
 from service.text.languages import Directions
 from service.text.reading import readers_of
+from service.tracing import Tracer, open_tracer
 from service.translator import Translator
 
 _log = logging.getLogger("attend")
@@ -48,6 +52,10 @@ _log = logging.getLogger("attend")
 def make_translator(loaded: LoadedEngine, settings: Settings, metrics: Metrics) -> Translator:
     """The translator on top of loaded engines."""
     manifest = loaded.manifest
+    cache = None
+    if settings.cache_bytes:
+        cache = Cache(loaded.pool, settings.cache_bytes, metrics.count_cached)
+        metrics.watch_cache(lambda: cache.bytes)
     directions = Directions.parse(manifest.pairs())
     return Translator(
         pool=loaded.pool,
@@ -58,6 +66,7 @@ def make_translator(loaded: LoadedEngine, settings: Settings, metrics: Metrics) 
         metrics=metrics,
         max_tokens=settings.max_tokens,
         inspector=Inspector(loaded.scorer, manifest, loaded.vocabulary),
+        cache=cache,
     )
 
 
@@ -68,14 +77,15 @@ def create_app(
 
     Its `state.service` is the `ServiceState`, for whoever runs the app.
     """
-    state = ServiceState(settings, engine_factory, make_translator, on_failure)
+    state = ServiceState(settings, engine_factory, make_translator, on_failure, Guard(settings.access_config()))
+    tracer = open_tracer(settings.otlp_endpoint, __version__)
     app = FastAPI(
         title="Attend",
         version=__version__,
         description='Machine translation over REST. Errors are `{"error": "..."}`, whatever the status.',
         docs_url=None,
         redoc_url=None,
-        lifespan=_lifespan(state),
+        lifespan=_lifespan(state, tracer),
         servers=[{"url": "."}],
         generate_unique_id_function=operation_id,
         redirect_slashes=False,
@@ -84,7 +94,7 @@ def create_app(
     app.state.file_progress = {}
     app.state.files = FileStore(settings.files, settings.max_files_bytes, settings.files_timeout_ms / 1000)
     contracts = (translate, detect, languages, files, frontend, score, deepl, open_inference, google, extensions)
-    for module in (*contracts, health, metrics, pages):
+    for module in (*contracts, stream, health, metrics, pages):
         app.include_router(module.router)
     app.mount("/web", pages.PageFiles())
     app.add_exception_handler(HTTPException, _handle)
@@ -97,6 +107,8 @@ def create_app(
         Boundary,
         metrics=state.metrics,
         settings=settings,
+        guard=state.guard,
+        tracer=tracer,
         answer_to=_answer_to,
         # Its route stays, for the description of the API. On the way to it a third of the time of a short request went.
         handlers={("POST", "/translate"): translate_at_once},
@@ -104,7 +116,7 @@ def create_app(
     return app
 
 
-def _lifespan(state: ServiceState) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan(state: ServiceState, tracer: Tracer) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         # In the background, so that /health/live answers meanwhile.
@@ -116,6 +128,7 @@ def _lifespan(state: ServiceState) -> Callable[[FastAPI], AbstractAsyncContextMa
         await asyncio.gather(loading, return_exceptions=True)
         await state.close()
         app.state.files.close()
+        await asyncio.to_thread(tracer.close)
 
     return lifespan
 
@@ -129,7 +142,7 @@ def _answer_to(error: Exception, request: Request) -> JSONResponse:
     problem = _problem(error, request)
     if problem.rejection is not None:
         request.app.state.service.metrics.count_rejection(problem.rejection)
-    return JSONResponse(shape_of(request)(problem), problem.status, problem.headers)
+    return JSONResponse(shape_of(request)(problem), status_of(request, problem), problem.headers)
 
 
 def _problem(error: Exception, request: Request) -> ServiceError:

@@ -10,7 +10,9 @@ ServiceError
 │   ├── DamagedFileError         a file is not what its name says
 │   ├── EncryptedFileError       a file can be read only by who has a key
 │   └── UnsupportedFormatError   a format of text that is not read
-├── ForbiddenError 403           what is asked for is switched off
+├── KeyMissingError 401          a key is needed; some contracts have another status for it
+├── KeyRefusedError 401          there is no such key; likewise
+├── ForbiddenError 403           what is asked for is switched off, or the key is not for it
 ├── NotFoundError 404
 ├── MethodNotAllowedError 405
 ├── SlowBodyError 408            the body did not arrive in time
@@ -18,6 +20,8 @@ ServiceError
 ├── UnsupportedMediaTypeError 415
 ├── InvalidFieldError 422        a field of our own is wrong, or nobody knows the field
 ├── TruncatedError 422           a translation was cut, and the caller wanted none that is
+├── RateExceededError 429        more than this caller may ask for in a time
+├── QuotaExceededError 429       more than the key may have translated in a month; some contracts have another status
 ├── ClientGoneError 499          the caller hung up; nobody reads the reply
 ├── InternalError 500            a defect; the caller gets an id, the log the rest
 ├── UnavailableError 503         loading, stopping or failed; worth another try later
@@ -35,8 +39,12 @@ from typing import Any, Literal
 _MOST_PAIRS = 100
 """More than this are not told with an error: /languages has them."""
 
-Rejection = Literal["queue_full", "too_many_requests", "deadline", "draining"]
+Rejection = Literal["queue_full", "too_many_requests", "deadline", "draining", "key", "rate", "quota"]
 """Why a request was refused before anything was done for it."""
+
+
+class SettingsError(Exception):
+    """A setting is unknown or out of range; the text is one sentence for a person. No request ever fails with it."""
 
 
 class ServiceError(Exception):
@@ -124,10 +132,51 @@ class UnsupportedFormatError(InvalidRequestError):
         super().__init__(f"{shown(name)} format is not supported")
 
 
+class KeyMissingError(ServiceError):
+    """A key is needed, and the request has none; LibreTranslate's words."""
+
+    status = 401
+    rejection: Rejection | None = "key"
+
+    def __init__(self) -> None:
+        super().__init__("Please contact the server operator to get an API key", {"WWW-Authenticate": "Bearer"})
+
+
+class KeyRefusedError(ServiceError):
+    """Nobody has the key that was presented; LibreTranslate's words."""
+
+    status = 401
+    rejection: Rejection | None = "key"
+
+    def __init__(self) -> None:
+        super().__init__("Invalid API key", {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+
+
 class ForbiddenError(ServiceError):
-    """The service does this for nobody."""
+    """The service does this for nobody, or not for this key."""
 
     status = 403
+
+
+class RateExceededError(ServiceError):
+    """More than this caller may ask for in a time."""
+
+    status = 429
+    rejection: Rejection | None = "rate"
+
+    def __init__(self, message: str, retry_after_seconds: float, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message, {"Retry-After": str(max(math.ceil(retry_after_seconds), 1)), **(headers or {})})
+
+
+class QuotaExceededError(ServiceError):
+    """More than this key may have translated in a month."""
+
+    status = 429
+    rejection: Rejection | None = "quota"
+
+    def __init__(self, limit: int, retry_after_seconds: float) -> None:
+        headers = {"Retry-After": str(math.ceil(retry_after_seconds))}
+        super().__init__(f"Quota exceeded: {limit} characters a month", headers)
 
 
 class NotFoundError(ServiceError):

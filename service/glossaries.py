@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from service.settings import SettingsError
+from service.errors import SettingsError
 
 MOST_TERMS = 10_000
 

@@ -9,10 +9,13 @@ import logging
 import sys
 from typing import Any, Literal
 
-LogFormat = Literal["json", "text"]
+LogFormat = Literal["auto", "json", "text"]
 
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
 """Of the request that is being handled; empty outside of one. Threads started for it know it too."""
+
+trace_id: contextvars.ContextVar[str] = contextvars.ContextVar("trace_id", default="")
+"""Of the same request, 32 hexadecimal digits; empty if nobody traces it."""
 
 # Made once: json.dumps makes an encoder for every call that names options.
 _encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
@@ -31,6 +34,8 @@ class _JsonFormatter(logging.Formatter):
         }
         if request_id.get():
             line["request_id"] = request_id.get()
+        if trace_id.get():
+            line["trace_id"] = trace_id.get()
         line.update(getattr(record, "fields", {}))
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
@@ -50,7 +55,9 @@ class _TextFormatter(logging.Formatter):
 
 def configure_logging(level: str, log_format: LogFormat) -> None:
     """Send everything to standard output in one form, uvicorn's lines too."""
-    log_to_stdout(level.upper(), _JsonFormatter() if log_format == "json" else _TextFormatter())
+    is_text = sys.stdout.isatty() if log_format == "auto" else log_format == "text"
+    log_to_stdout(level.upper(), _TextFormatter() if is_text else _JsonFormatter())
+    logging.captureWarnings(True)
 
 
 def logging_in_use() -> tuple[int, logging.Formatter | None]:

@@ -188,6 +188,18 @@ class Metrics:
             "attend_request_duration_seconds", "From the headers of a request to the last byte of its answer.",
             ["endpoint"], buckets=_REQUEST_SECONDS, registry=registry,
         )  # fmt: skip
+        cached = Counter(
+            "attend_cache_total",
+            "Sentences that the cache was asked for, if there is one: found, joined to the same under way, or decoded.",
+            ["outcome"], registry=registry,
+        )  # fmt: skip
+        self._cached = {outcome: cached.labels(outcome) for outcome in ("hit", "joined", "miss")}
+        self._cache_bytes = Gauge("attend_cache_bytes", "Memory that the cache takes, about.", registry=registry)
+        first = Histogram(
+            "attend_stream_first_seconds", "From the headers of a streamed request to its first event of a kind.",
+            ["event"], buckets=_REQUEST_SECONDS, registry=registry,
+        )  # fmt: skip
+        self._first = {event: first.labels(event) for event in ("sentence", "partial")}
         self._source_tokens = Counter(
             "attend_source_tokens_total", "Tokens sent to the model, tags and end tokens included.", registry=registry
         )
@@ -268,6 +280,18 @@ class Metrics:
         """Count one answered request."""
         self._outcomes[endpoint, outcome].inc()
         self._durations[endpoint].observe(seconds)
+
+    def count_cached(self, outcome: str, sentences: int) -> None:
+        """Count sentences that the cache was asked for."""
+        self._cached[outcome].inc(sentences)
+
+    def watch_cache(self, read: Callable[[], int]) -> None:
+        """Publish what the cache takes."""
+        self._cache_bytes.set_function(read)
+
+    def observe_first(self, event: str, seconds: float) -> None:
+        """Count the first event of a kind, `sentence` or `partial`, of one streamed request."""
+        self._first[event].observe(seconds)
 
     def observe_translation(self, *, source_tokens: int, target_tokens: int, split: int, cut: int) -> None:
         """Count one translated request: its tokens, source sentences split and target sentences cut at a limit."""

@@ -44,6 +44,7 @@ class Server(uvicorn.Server):
     def __init__(self, app: ASGIApp, state: ServiceState, settings: Settings) -> None:
         super().__init__(_config(app, settings))
         self._state = state
+        self._private = None if settings.private_port is None else (settings.private_host, settings.private_port)
         self._shutdown_seconds = settings.shutdown_timeout_ms / 1000
         self._stopping = False
         self._stop_by = 0.0
@@ -58,18 +59,27 @@ class Server(uvicorn.Server):
         self._stopping = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen; uvicorn by itself takes `::` for IPv6 alone."""
+        """Listen on the port, and on the private one if there is one; uvicorn by itself takes `::` for IPv6 alone."""
         if sockets is None and self.config.host == BOTH:
             sockets = [await self._listen_on_both()]
+        if sockets is None and self._private is not None:
+            sockets = [self.config.bind_socket()]
+        if sockets is not None and self._private is not None:
+            sockets.append(await self._listen(*self._private))
+            self._state.guard.private_ports.add(sockets[-1].getsockname()[1])
         await super().startup(sockets)
 
     async def _listen_on_both(self) -> socket.socket:
+        return await self._listen(BOTH, self.config.port)
+
+    async def _listen(self, host: str, port: int) -> socket.socket:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             return socket.create_server(
-                (BOTH, self.config.port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=self.config.backlog
+                (host, port), family=family, dualstack_ipv6=host == BOTH, backlog=self.config.backlog
             )
         except OSError as error:
-            _log.error("cannot listen on %s, port %d: %s", BOTH, self.config.port, error)
+            _log.error("cannot listen on %s, port %d: %s", host, port, error)
             await self.lifespan.shutdown()
             sys.exit(1)
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.access.addresses import check_networks
+from service.access.config import Access, AccessConfig
+from service.access.rate import Rate
 from service.engine.types import Device, EngineConfig
+from service.errors import SettingsError as SettingsError
 from service.logs import LogFormat
 
 PREFIX = "ATTEND_"
@@ -20,8 +24,7 @@ _ORDER = (("beam_size", "max_beam_size"), ("max_tokens", "max_bulk_queue_tokens"
 _KUBERNETES = (f"{PREFIX}SERVICE_", f"{PREFIX}PORT_")
 
 
-class SettingsError(Exception):
-    """A setting is unknown or out of range; the text is one sentence for a person."""
+_SECRET = ("keys", "redis")
 
 
 class Settings(BaseSettings):
@@ -96,8 +99,51 @@ class Settings(BaseSettings):
         "", pattern=r"^(/[^/?#]+)*$", description="Path before all others, where a proxy does not take it away."
     )
     trusted_proxies: str = Field(
-        "127.0.0.1",
-        description="Addresses of proxies whose `Forwarded` and `X-Forwarded-*` headers count, separated by commas.",
+        "",
+        description="Proxies whose `X-Forwarded-*` headers count: addresses or networks, `unix` for a Unix socket, `*` "
+        "for all, separated by commas. Nobody's count who is not named.",
+    )
+    keys: str = Field(
+        "",
+        description="Keys, hashed: `NAME:RIGHTS:HASH`, separated by spaces; `python -m service keys add --print-only`.",
+    )
+    keys_file: Path | None = Field(
+        None, description="File of keys, made by `python -m service keys`; read again when it changes."
+    )
+    key_required: bool = Field(
+        True,
+        description="Where there are keys, whether requests without one are refused; else they have their address.",
+    )
+    metrics_access: Access = Field(
+        "open", description="Who may read `/metrics`: all, `key`: with that right, or `port`: on `ATTEND_PRIVATE_PORT`."
+    )
+    pages_access: Access = Field(
+        "open", description="The same for `/`, `/status`, `/docs` and what they load; `key`: any key."
+    )
+    private_port: int | None = Field(
+        None, ge=0, le=65535, description="A second port, for what is served there alone; it answers all else too."
+    )
+    private_host: str = Field("127.0.0.1", min_length=1, description="Address of that port.")
+    rate_key_requests: str = Field(
+        "", description="Requests of one key, such as `100/minute` or `10/second;5000/hour`; more are 429. Empty: any."
+    )
+    rate_key_characters: str = Field("", description="Characters to translate of one key, likewise.")
+    rate_key_sentences: int | None = Field(None, ge=1, description="Sentences of one key that run or wait at once.")
+    rate_address_requests: str = Field(
+        "", description="The same of one address (IPv6: of one /64) for requests without a key; also wrong keys."
+    )
+    rate_address_characters: str = Field("", description="Characters to translate of one address without a key.")
+    rate_address_sentences: int | None = Field(
+        None, ge=1, description="Sentences of one address without a key that run or wait at once."
+    )
+    quota_characters: int | None = Field(
+        None, ge=1, description="Characters of one key in a month (UTC); needs `ATTEND_USAGE_FILE` or `ATTEND_REDIS`."
+    )
+    usage_file: Path | None = Field(
+        None, description="File in which the characters of each key are counted; else this is since the start."
+    )
+    redis: str = Field(
+        "", description="Address of Redis, `redis://HOST:PORT/0`: replicas count rates and characters together."
     )
     keep_alive_ms: int = Field(
         75_000,
@@ -117,7 +163,21 @@ class Settings(BaseSettings):
         25_000, ge=0, description="Time that requests under way have after SIGTERM; what is left then is 503."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe message logged.")
-    log_format: LogFormat = Field("json", description="One JSON object a line, or text for a person.")
+    cache_bytes: int = Field(
+        0, ge=0, description="Memory for translated sentences, which are not translated again; 0: none is kept."
+    )
+    cache_sharing: Literal["key", "all"] = Field(
+        "key", description="Whose sentences answer a request: those of its key (without one: of all without), or all."
+    )
+    log_format: LogFormat = Field(
+        "auto", description="One JSON object a line, or text for a person; auto: text on a terminal."
+    )
+    slow_request_ms: int = Field(
+        5000, ge=0, description="A request that takes so long is logged with where its time went; 0: none is."
+    )
+    otlp_endpoint: str = Field(
+        "", description="Where spans are sent, OTLP over HTTP: `http://collector:4318/v1/traces`; empty: nowhere."
+    )
 
     @field_validator("device", "log_level", "log_format", mode="before")
     @classmethod
@@ -127,9 +187,12 @@ class Settings(BaseSettings):
     @field_validator("trusted_proxies")
     @classmethod
     def _are_networks(cls, value: str) -> str:
-        for each in filter(None, map(str.strip, value.split(","))):
-            if each != "*":
-                ip_network(each, strict=False)
+        return check_networks(value)
+
+    @field_validator("rate_key_requests", "rate_key_characters", "rate_address_requests", "rate_address_characters")
+    @classmethod
+    def _are_rates(cls, value: str) -> str:
+        Rate.parse(value)
         return value
 
     @model_validator(mode="after")
@@ -141,12 +204,25 @@ class Settings(BaseSettings):
                 raise ValueError(f"{variable(least)} must not be larger than {variable(most)}")
         if self.max_alternatives >= self.max_beam_size:
             raise ValueError(f"{variable('max_alternatives')} must be smaller than {variable('max_beam_size')}")
+        if self.quota_characters is not None and not (self.redis or self.usage_file):
+            needed = f"{variable('redis')} or {variable('usage_file')}"
+            raise ValueError(f"{variable('quota_characters')} needs {needed}, to be counted where a restart finds it")
+        if self.redis and self.usage_file:
+            raise ValueError(f"{variable('usage_file')} has no use where {variable('redis')} counts")
+        if "key" in (self.metrics_access, self.pages_access) and not (self.keys or self.keys_file):
+            raise ValueError(f"{variable('keys_file')} or {variable('keys')} must name a key for what is behind one")
+        if "port" in (self.metrics_access, self.pages_access) and self.private_port is None:
+            raise ValueError(f"{variable('private_port')} must name the port that is to serve them")
         return self
 
     @property
     def usual_beam_size(self) -> int:
         """Beam size of requests that name none."""
         return min(self.beam_size, self.max_beam_size)
+
+    def access_config(self) -> AccessConfig:
+        """What the guard needs of it."""
+        return AccessConfig(**{field.name: getattr(self, field.name) for field in dataclasses.fields(AccessConfig)})
 
     def engine_config(self) -> EngineConfig:
         """What the engines need of it."""
@@ -184,7 +260,8 @@ def load_settings() -> Settings:
         if not first["loc"]:
             raise SettingsError(first["msg"].removeprefix("Value error, ")) from None
         message = _lower_first(first["msg"].removeprefix("Value error, "))
-        raise SettingsError(f"{variable(str(first['loc'][0]))}={first['input']}: {message}") from None
+        name = str(first["loc"][0])
+        raise SettingsError(f"{variable(name)}{_shown(name, first['input'])}: {message}") from None
 
 
 def settings_table() -> str:
@@ -203,6 +280,11 @@ def _range(schema: dict[str, Any]) -> str:
     if least is None:
         return ""
     return f"at least {least}" if most is None else f"{least} to {most}"
+
+
+def _shown(name: str, value: object) -> str:
+    """What was set, unless it may hold a secret."""
+    return "" if name in _SECRET else f"={value}"
 
 
 def _lower_first(text: str) -> str:

@@ -17,6 +17,7 @@ from service.metrics import Metrics
 from service.settings import Settings
 
 if TYPE_CHECKING:  # `app` puts them together; nothing here calls them
+    from service.access.guard import Guard
     from service.engine.loading import LoadedEngine
     from service.translator import Translator
 
@@ -55,11 +56,13 @@ class ServiceState:
         factory: EngineFactory,
         make_translator: TranslatorFactory,
         on_failure: Callable[[], None],
+        guard: Guard,
     ) -> None:
         """`on_failure` is called when the model cannot be loaded, or its engines cannot be started again."""
         self.settings = settings
         self.metrics = Metrics()
         self.admission = Admission(settings.max_requests)
+        self.guard = guard
         self.failure: str | None = None
         self._glossaries = read_glossaries(settings.glossaries) if settings.glossaries else {}
         self._factory = factory
@@ -124,6 +127,7 @@ class ServiceState:
         self._model = None
         if self._loaded is not None:
             await self._loaded.close()
+        await self.guard.close()
 
     def model(self) -> Model:
         """The model, if it can translate now.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import functools
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -24,11 +25,14 @@ from service.text.tags import Words
 from service.translation.assemble import Assembler, Plan, refuse_cut
 from service.translation.attempts import Part, Trials, first_attempt, flat
 from service.translation.options import TranslationOptions
+from service.translation.progress import Progress
 from service.translation.results import Timing, TranslatedTexts, Translation
+from service.translation.streaming import Streaming
 
 if TYPE_CHECKING:
     from model.bundle import Limits
     from model.tokenizers import Tokenizer
+    from service.engine.cache import Cache
     from service.engine.pool import Pool
     from service.engine.types import Answer
     from service.explain.details import Answers, Inspection
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     from service.text.languages import Directions
     from service.text.prepared import Prepared
     from service.text.reading import Reader
+    from service.translation.progress import Listener
 
 _log = logging.getLogger("attend")
 
@@ -49,6 +54,9 @@ FEWEST_BYTES, MOST_BYTES = 2, 12
 _TOO_MANY = 1_000_000
 
 _Result = TypeVar("_Result")
+
+Running = Callable[[int], contextlib.AbstractAsyncContextManager[None]]
+"""What is entered while so many sentences of a caller run or wait."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,6 +73,13 @@ class Translator:
     max_tokens: int
     """Source tokens of one request."""
     inspector: Inspector
+    cache: Cache | None = None
+    """In front of the pool."""
+
+    @property
+    def _run(self) -> Callable[..., Awaitable[list[Answer]]]:
+        """See `Pool.run`."""
+        return self.pool.run if self.cache is None else self.cache.run
 
     def check_room(self, body_bytes: int | None) -> None:
         """Whether it is worth reading a request whose texts have at most so many bytes as JSON; None: nobody knows.
@@ -85,11 +100,15 @@ class Translator:
         target: str,
         options: TranslationOptions,
         deadline: float = math.inf,
+        running: Running = lambda _: contextlib.nullcontext(),
+        listener: Listener | None = None,
     ) -> TranslatedTexts:
         """One translation for each text, in order. Cancelling the call withdraws its jobs.
 
         Args:
             deadline: in seconds of `time.monotonic`.
+            running: is entered with the number of sentences, while they run or wait; may refuse them.
+            listener: is told of sentences as they become final.
 
         Raises:
             TextLimitError: more than `max_tokens`.
@@ -104,10 +123,14 @@ class Translator:
         reader = self.readers[source]
         plans = await _off_loop_if_long(characters, lambda: self._plan(texts, reader, target, options))
         tokenize = time.monotonic() - began
+        trials = [each for plan in plans for each in plan.trials]
+        async with running(len(trials)):
+            with engine_errors("translated"):
+                if listener is None:
+                    answers = await self._decode(trials, deadline, characters, options)
+                else:
+                    answers = await self._stream(plans, (source, target), deadline, options, listener)
         with engine_errors("translated"):
-            answers = await self._decode(
-                [each for plan in plans for each in plan.trials], deadline, characters, options
-            )
             words = await self._words(plans, reader.pair(target), deadline)
             finish = functools.partial(self._finish, plans, words, source, target, options)
             translations = await _off_loop_if_long(characters, finish)
@@ -175,7 +198,7 @@ class Translator:
         self, trials: Sequence[Trials], deadline: float, characters: int, options: TranslationOptions
     ) -> list[Answer]:
         """Attempt each sentence until nothing is wrong with it, or nothing is left to try. Returns all answers."""
-        run = functools.partial(self.pool.run, deadline=deadline, fail_fast=not options.text_by_text)
+        run = functools.partial(self._run, deadline=deadline, fail_fast=not options.text_by_text)
         answers: list[Answer] = []
         tried = list(trials)
         while tried:
@@ -185,6 +208,32 @@ class Translator:
             answers += new
             tried = await _off_loop_if_long(characters, functools.partial(self._judge, tried, iter(new)))
         return answers
+
+    async def _stream(
+        self,
+        plans: Sequence[Plan],
+        languages: tuple[str, str],
+        deadline: float,
+        options: TranslationOptions,
+        listener: Listener,
+    ) -> list[Answer]:
+        """The same as `_decode`, sentence by sentence, each told when it is final."""
+        pair = self.readers[languages[0]].pair(languages[1])
+        progress = [Progress(place, plan, self.vocabulary, languages, listener) for place, plan in enumerate(plans)]
+        places = [(place, number) for place, plan in enumerate(plans) for number in range(len(plan.trials))]
+
+        async def finish(index: int, trials: Trials) -> None:
+            place, number = places[index]
+            words = await self._words([Plan(plans[place].document, (trials,))], pair, deadline)
+            progress[place].note_done(number, trials, words)
+
+        return await Streaming(
+            [trials for plan in plans for trials in plan.trials],
+            [(progress[place], number) for place, number in places],
+            functools.partial(self._run, deadline=deadline, fail_fast=not options.text_by_text),
+            self._judge,
+            finish,
+        ).answers()
 
     def _judge(self, tried: Sequence[Trials], answers: Iterator[Answer]) -> list[Trials]:
         """See what is wrong with the newest attempts; those sentences of which another is to be made."""
@@ -283,7 +332,13 @@ def _timing(tokenize: float, answers: Sequence[Answer]) -> Timing:
     last = max((answer.times for answer in answers), key=lambda times: times.finished, default=None)
     if last is None or not last.finished:
         return Timing(tokenize)
-    return Timing(tokenize, last.started - last.submitted, last.encoded - last.started, last.finished - last.encoded)
+    return Timing(
+        tokenize,
+        last.started - last.submitted,
+        last.encoded - last.started,
+        last.finished - last.encoded,
+        submitted=last.submitted,
+    )
 
 
 def _logged(error: Exception) -> ServiceError:

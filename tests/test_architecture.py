@@ -22,6 +22,9 @@ ONLY_IN = {
     ),
     "fastapi": ("service/app.py", "service/api/"),
     "uvicorn": ("service/server.py",),
+    "redis": ("service/access/replicas.py",),
+    "limits": ("service/access/",),
+    "opentelemetry": ("service/tracing.py",),
     "prometheus_client": ("service/metrics.py",),
     "torch": ("model/", "export/"),
     "sentencepiece": ("model/vocabulary.py", "model/extension.py", "model/tokenizers.py"),
@@ -31,7 +34,7 @@ ONLY_IN = {
 """Package -> the only places that import it: an exchange of the package then is a change of these alone."""
 
 SHARED_WITH_SERVICE = {
-    "bundle", "vocabulary", "config", "errors", "evaluation", "corpus", "lexical", "shortlist", "spans",
+    "arguments", "bundle", "vocabulary", "config", "errors", "evaluation", "corpus", "lexical", "shortlist", "spans",
     "tokenizers",
 }  # fmt: skip
 """Modules of `model` that `service` may import."""

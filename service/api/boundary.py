@@ -14,17 +14,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.access.guard import Guard, Visit
 from service.api.cors import Cors, HeaderPairs
 from service.api.requests import declared_length
+from service.api.visits import set_visit
 from service.errors import (
     BodyTooLargeError,
     ClientGoneError,
     DeadlineExceededError,
     UnavailableError,
 )
-from service.logs import request_id
+from service.logs import request_id, trace_id
 from service.metrics import Endpoint, Metrics, Outcome
 from service.settings import Settings
+from service.tracing import Tracer
 
 _log = logging.getLogger("attend.requests")
 
@@ -84,6 +87,8 @@ class Boundary:
         *,
         metrics: Metrics,
         settings: Settings,
+        guard: Guard,
+        tracer: Tracer,
         answer_to: Callable[[Exception, Request], Response],
         handlers: Mapping[tuple[str, str], Handler],
     ) -> None:
@@ -91,6 +96,9 @@ class Boundary:
         self._app = app
         self._handlers = handlers
         self._metrics = metrics
+        self._guard = guard
+        self._tracer = tracer
+        self._slow_seconds = settings.slow_request_ms / 1000
         self._max_body_bytes = settings.max_body_bytes
         self._max_file_bytes = settings.max_file_bytes
         self._cors = Cors(settings.cors_origins)
@@ -109,14 +117,21 @@ class Boundary:
         began = scope.get(ARRIVED, time.monotonic())
         # A copy: the server goes on to read its own.
         scope = {**scope, "path": _plain_path(scope["path"], self._root_path)}
-        cors = self._cors.headers(Headers(scope=scope))
+        headers = Headers(scope=scope)
+        cors = self._cors.headers(headers)
         reply = _Reply(send, began, cors, without_body=scope["method"] == "HEAD")
         known = request_id.set(_request_id(scope))
+        trace = self._tracer.begin(headers, began)
+        traced = trace_id.set(trace.id)
         try:
             await self._answer(scope, _limited(receive, self._limit(scope)), reply)
         finally:
             # Without a status the request was cancelled before anything was sent.
-            self._note(scope, reply.status or ClientGoneError.status, time.monotonic() - began)
+            status = reply.status or ClientGoneError.status
+            self._note(scope, status, time.monotonic() - began, reply.visit.parts if reply.visit else {})
+            stretches = reply.visit.stretches if reply.visit else ()
+            trace.end(f"{scope['method']} {_endpoint(scope['path'])}", status, stretches, _attributes(scope))
+            trace_id.reset(traced)
             request_id.reset(known)
 
     def _limit(self, scope: Scope) -> int:
@@ -131,6 +146,9 @@ class Boundary:
                 return
             if (declared_length(Headers(scope=scope)) or 0) > self._limit(scope):
                 raise BodyTooLargeError(self._limit(scope))
+            reply.visit = visit = self._visit(scope)
+            set_visit(scope, visit)
+            await visit.enter()
             if scope["method"] == "HEAD":
                 inner = {**scope, "method": "GET"}
             # Only what can be kept by others must say that it differs for who cannot unpack it.
@@ -141,6 +159,15 @@ class Boundary:
                 raise
             await self._answer_to(error, Request(inner))(scope, receive, reply)
 
+    def _visit(self, scope: Scope) -> Visit:
+        """Who comes, for what, on which port."""
+        client, server = scope.get("client"), scope.get("server")
+        is_private = server is not None and server[1] in self._guard.private_ports
+        headers = Headers(scope=scope)
+        return self._guard.visit(
+            scope["path"], headers, scope["query_string"], client[0] if client else None, is_private=is_private
+        )
+
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         handler = self._handlers.get((scope["method"], scope["path"]))
         if handler is None:
@@ -149,7 +176,7 @@ class Boundary:
         response = await handler(Request(scope, receive))
         await response(scope, receive, send)
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+    def _note(self, scope: Scope, status: int, seconds: float, parts: Mapping[str, float]) -> None:
         endpoint, outcome = _endpoint(scope["path"]), _outcome(status)
         self._metrics.observe_request(endpoint, outcome, seconds)
         # Under overload a line for each refusal would cost a quarter of what refusing costs; the metrics count them.
@@ -163,6 +190,15 @@ class Boundary:
                 "duration_ms": round(1000 * seconds, 2),
             }
             _log.log(level, "request", extra={"fields": fields})
+        if self._slow_seconds and seconds >= self._slow_seconds:
+            told = {f"{name}_ms": round(1000 * part, 2) for name, part in parts.items()}
+            fields = {"endpoint": endpoint, "status": status, "duration_ms": round(1000 * seconds, 2), **told}
+            _log.warning("slow request", extra={"fields": fields})
+
+
+def _attributes(scope: Scope) -> dict[str, str]:
+    """What a span says of a request; never its path, which may have a key behind it, and never an address."""
+    return {"http.request.method": scope["method"], "attend.request_id": request_id.get()}
 
 
 class _Reply:
@@ -174,14 +210,17 @@ class _Reply:
         self._cors = cors
         self._without_body = without_body
         self.status: int | None = None
+        self.visit: Visit | None = None
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            rates = self.visit.headers if self.visit else {}
             # Plain pairs: starlette's headers look for each name among all the others.
             message["headers"] = [
                 *message.get("headers", ()),
                 *self._cors,
+                *((name.lower().encode(), value.encode()) for name, value in rates.items()),
                 (b"x-request-id", request_id.get().encode()),
                 (b"server-timing", server_timing(total=time.monotonic() - self._began).encode()),
             ]

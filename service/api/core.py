@@ -13,6 +13,8 @@ from fastapi import Request
 from service.api.bodies import check_texts, check_timeout, language_of, language_pair, no_such_pair
 from service.api.requests import declared_length, unless_disconnected
 from service.api.units import Decision, Unit, decided, joined, line_by_line, marked_up, notes_of
+from service.api.visits import visit_of
+from service.engine.cache import sharing
 from service.errors import ServiceError, UnsupportedPairError
 from service.text.detection import NOTHING, source_of
 from service.text.languages import AUTO, language_name
@@ -21,6 +23,7 @@ from service.translation.options import TranslationOptions
 from service.translation.results import Timing
 
 if TYPE_CHECKING:
+    from service.api.telling import Telling
     from service.api.units import Note
     from service.settings import Settings
     from service.state import Model, ServiceState
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from service.text.markup.formats import FormatOptions
     from service.text.markup.units import MarkedText
     from service.translation.results import Translation
+    from service.translator import Running
 
 _Result = TypeVar("_Result")
 
@@ -103,8 +107,12 @@ def default_options(settings: Settings) -> TranslationOptions:
     return TranslationOptions(beam_size=settings.usual_beam_size)
 
 
-async def answered(request: Request, settings: Settings, model: Model, wish: Wish, began: float) -> Answers:
+async def answered(
+    request: Request, settings: Settings, model: Model, wish: Wish, began: float, telling: Telling | None = None
+) -> Answers:
     """The texts translated; given up when the caller hangs up. The body must have been read.
+
+    `telling` is told of sentences as they become final.
 
     `began`, in seconds of `time.monotonic`, is when the caller's time started.
 
@@ -114,7 +122,19 @@ async def answered(request: Request, settings: Settings, model: Model, wish: Wis
     check_texts(wish.texts, settings)
     check_timeout(wish.timeout_ms, settings)
     deadline = began + (wish.timeout_ms or settings.max_timeout_ms) / 1000
-    return await unless_disconnected(request, _answered(model, wish, deadline))
+    return await _charged(request, settings, wish, lambda running: _answered(model, wish, deadline, running, telling))
+
+
+async def _charged(
+    request: Request, settings: Settings, wish: Wish, work: Callable[[Running], Coroutine[Any, Any, Answers]]
+) -> Answers:
+    """What `work` returns, within what its caller may have; given up when the caller hangs up."""
+    visit = visit_of(request)
+    sharing.set("" if settings.cache_sharing == "all" else visit.caller.key.name if visit.caller.key else "-")
+    async with visit.spending(sum(map(len, wish.texts))):
+        done = await unless_disconnected(request, work(visit.running))
+    visit.parts, visit.stretches = done.timing.parts(), done.timing.stretches()
+    return done
 
 
 PART_CHARACTERS = 4000
@@ -135,10 +155,17 @@ async def document_answered(
     """
     check_texts(["".join(wish.texts)] if any(wish.texts) else ["."], settings)
     deadline = began + settings.max_timeout_ms / 1000
-    return await unless_disconnected(request, _document(model, wish, deadline, note))
+    return await _charged(
+        request,
+        settings,
+        wish,
+        lambda running: _document(model, wish, deadline, note, running),
+    )
 
 
-async def _document(model: Model, wish: Wish, deadline: float, note: Callable[[int], None]) -> Answers:
+async def _document(
+    model: Model, wish: Wish, deadline: float, note: Callable[[int], None], running: Running
+) -> Answers:
     directions = model.translator.directions
     target, source = _languages(wish, directions)
     if source is None:
@@ -147,7 +174,7 @@ async def _document(model: Model, wish: Wish, deadline: float, note: Callable[[i
 
     async def part(texts: Sequence[str]) -> Answers:
         nonlocal done
-        answers = await _answered(model, dataclasses.replace(wish, texts=texts, source=source), deadline)
+        answers = await _answered(model, dataclasses.replace(wish, texts=texts, source=source), deadline, running)
         done += sum(map(len, texts))
         note(done)
         return answers
@@ -167,7 +194,9 @@ def _parts_of(texts: Sequence[str]) -> Iterator[Sequence[str]]:
             start, length = index, 0
 
 
-async def _answered(model: Model, wish: Wish, deadline: float) -> Answers:
+async def _answered(
+    model: Model, wish: Wish, deadline: float, running: Running, telling: Telling | None = None
+) -> Answers:
     directions = model.translator.directions
     target, source = _languages(wish, directions)
     plans = await off_loop_if_long(wish.texts, lambda: list(_plans(wish, source, directions, target)))
@@ -177,11 +206,21 @@ async def _answered(model: Model, wish: Wish, deadline: float) -> Answers:
     for number, unit in enumerate(units):
         if not unit.decision.is_copied:
             groups.setdefault(unit.decision.source, []).append(number)
+    if telling is not None:
+        telling.begin([(plan.units, plan.marked, plan.problem) for plan in plans])
     translate = model.translator.translate
     options = dataclasses.replace(wish.options, has_tags=True) if wish.format.has_tags else wish.options
     done = await _all(
         [
-            translate([units[number].text for number in numbers], source, target, options, deadline)
+            translate(
+                [units[number].text for number in numbers],
+                source,
+                target,
+                options,
+                deadline,
+                running,
+                telling and telling.of(numbers),
+            )
             for source, numbers in groups.items()
         ]
     )

@@ -10,7 +10,8 @@ _ALLOWED = (
     (b"access-control-allow-headers", b"Authorization, Content-Type, X-Request-ID, Inference-Header-Content-Length"),
     (
         b"access-control-expose-headers",
-        b"Authorization, X-Request-ID, Retry-After, Server-Timing, Inference-Header-Content-Length",
+        b"Authorization, X-Request-ID, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, "
+        b"Server-Timing, Inference-Header-Content-Length",
     ),
     (b"access-control-allow-methods", b"GET, HEAD, POST"),
     (b"access-control-max-age", b"1728000"),

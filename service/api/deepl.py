@@ -11,6 +11,7 @@ from service.api.dependencies import State
 from service.api.fields import read_fields, typed
 from service.api.problems import described_fields, problems_of
 from service.api.texts import text_of, texts_of_field
+from service.api.visits import visit_of
 from service.errors import InvalidRequestError
 from service.text.languages import AUTO, language_name
 from service.text.markup.formats import Format, FormatOptions
@@ -59,16 +60,17 @@ class DeeplLanguage(BaseModel):
 
 
 class DeeplUsage(BaseModel):
-    """Nothing is counted for anybody, and nobody has a limit."""
+    """What has been translated for a key in this month (UTC), and the most that may be; a very large number if there is
+    no limit, and 0 for who has no key."""
 
-    character_count: int = 0
-    character_limit: int = 1_000_000_000_000
+    character_count: int
+    character_limit: int
 
 
 @router.post(
     "/v2/translate",
     response_model_exclude_none=True,
-    responses=problems_of(DeeplProblem, 400, 408, 413, 415, 500, 503, 504),
+    responses=problems_of(DeeplProblem, 400, 403, 408, 413, 415, 429, 456, 500, 503, 504),
     openapi_extra=described_fields(
         {"text": ["The cat sleeps."], "source_lang": "EN", "target_lang": "FR"}, required=("text", "target_lang")
     ),
@@ -145,10 +147,11 @@ async def languages(state: State, type: _Kind = "source") -> list[DeeplLanguage]
     return [DeeplLanguage(language=_code(each), name=language_name(each), supports_formality=False) for each in targets]
 
 
-@router.get("/v2/usage", responses=problems_of(DeeplProblem, 503))
-async def usage() -> DeeplUsage:
-    """What has been translated for this key: nothing is counted."""
-    return DeeplUsage()
+@router.get("/v2/usage", responses=problems_of(DeeplProblem, 403, 429, 503))
+async def usage(request: Request) -> DeeplUsage:
+    """What has been translated for this key."""
+    used, most = await visit_of(request).used()
+    return DeeplUsage(character_count=used, character_limit=most)
 
 
 def _code(code: str) -> str:

@@ -10,6 +10,7 @@ from service.api.core import admitted, off_loop_if_long
 from service.api.dependencies import State
 from service.api.fields import read_fields
 from service.api.problems import problems
+from service.api.visits import visit_of
 from service.errors import InvalidRequestError, MissingFieldError
 from service.text.detection import Guess, detector, in_its_script, source_of
 from service.text.languages import Directions
@@ -37,7 +38,9 @@ class Detection(BaseModel):
 async def detect(request: Request, state: State) -> list[Detection]:
     """The languages a text may be in, the one that `auto` takes first, at most three."""
     with admitted(request, state) as model:
-        text = _text((await read_fields(request, state.settings)).values.get("q"))
+        values = (await read_fields(request, state.settings)).values
+        await visit_of(request).identify(values.get("api_key"))
+        text = _text(values.get("q"))
         check_texts([text], state.settings)
         directions = model.translator.directions
         told = await off_loop_if_long([text], lambda: _guesses(text, directions))

@@ -17,6 +17,7 @@ from service.api.dependencies import State
 from service.api.fields import Fields, read_fields, typed
 from service.api.origin import base_url
 from service.api.problems import problems
+from service.api.visits import visit_of
 from service.errors import ForbiddenError, InvalidFieldError, InvalidRequestError, MissingFieldError, NotFoundError
 from service.files.formats import FORMATS, FileOptions, read_file
 from service.files.store import FileStore
@@ -72,7 +73,9 @@ async def translate_file(request: Request, state: State, store: Store) -> Transl
     if not store.is_open:
         raise ForbiddenError("Files translation are disabled on this server.")
     with admitted(request, state, is_file=True) as model:
-        sent = _checked(await read_fields(request, state.settings))
+        fields = await read_fields(request, state.settings)
+        await visit_of(request).identify(fields.values.get("api_key"))
+        sent = _checked(fields)
         options = FileOptions(sent.alt_texts, state.settings.max_unpacked_bytes)
         file = await asyncio.to_thread(read_file, sent.name, sent.content, options)
         wish = Wish(

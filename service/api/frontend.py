@@ -34,8 +34,8 @@ class FrontendSettings(BaseModel):
     charLimit: int
     frontendTimeout: int = 500
     """Milliseconds without a key after which LibreTranslate's page translates."""
-    apiKeys: bool = False
-    keyRequired: bool = False
+    apiKeys: bool
+    keyRequired: bool
     suggestions: bool = False
     filesTranslation: bool
     supportedFilesFormat: list[str]
@@ -50,6 +50,8 @@ async def frontend_settings(request: Request, state: State) -> FrontendSettings:
     files: bool = request.app.state.files.is_open
     return FrontendSettings(
         charLimit=state.settings.max_characters,
+        apiKeys=state.guard.has_keys,
+        keyRequired=state.guard.needs_key,
         filesTranslation=files,
         supportedFilesFormat=list(FORMATS) if files else [],
         language=FirstLanguages(

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
+from service.access.rights import needed
 from service.settings import Settings
 from service.state import Model, ServiceState
 from service.text.languages import AUTO, Directions
@@ -36,6 +37,11 @@ _LATER = ("503", "504")
 _ANYWHERE: tuple[tuple[str, str, Schema], ...] = (
     ("404", "No such endpoint.", {}),
     ("405", "The endpoint takes other methods.", {"Allow": {"schema": {"type": "string"}}}),
+)
+_REFUSALS: tuple[tuple[str, str, Schema], ...] = (
+    ("401", "A key of this service is needed.", {"WWW-Authenticate": {"schema": {"type": "string"}}}),
+    ("403", "No such key, or it has not the right.", {}),
+    ("429", "More than this caller may ask for in a time.", {"Retry-After": _RETRY_AFTER}),
 )
 REASONS: Mapping[str, tuple[str, ...]] = {
     "400": (
@@ -101,7 +107,9 @@ def describe(app: FastAPI, state: ServiceState) -> Callable[[], Schema]:
 
 
 def _described(schema: Schema, settings: Settings, model: Model | None) -> Schema:
-    for _, operation in _operations(schema):
+    for path, operation in _operations(schema):
+        if needed(path) is not None:
+            _describe_refusals(operation)
         _describe_answers(operation)
         properties = _properties(operation)
         _limit(properties, settings, model)
@@ -123,6 +131,13 @@ def _properties(operation: Schema) -> Schema:
     content = operation.get("requestBody", {}).get("content", {})
     properties: Schema = content.get("application/json", {}).get("schema", {}).get("properties", {})
     return properties
+
+
+def _describe_refusals(operation: Schema) -> None:
+    """What anybody may be told who has no key, or asks for much."""
+    for status, description, headers in _REFUSALS:
+        answer = operation["responses"].setdefault(status, {"description": description})
+        answer["headers"] = {**answer.get("headers", {}), **headers}
 
 
 def _describe_answers(operation: Schema) -> None:

@@ -1,10 +1,8 @@
 """The address under which a caller reached the service, whatever stands between."""
 
-import functools
-from ipaddress import ip_address, ip_network
-
 from starlette.requests import Request
 
+from service.access.addresses import is_trusted
 from service.settings import Settings
 
 
@@ -15,7 +13,7 @@ def base_url(request: Request, settings: Settings) -> str:
     """
     headers = request.headers
     scheme, host, root = request.url.scheme, headers.get("host", ""), settings.root_path
-    if _is_trusted(request.client.host if request.client else None, settings.trusted_proxies):
+    if is_trusted(request.client.host if request.client else None, settings.trusted_proxies):
         scheme = _first(headers.get("x-forwarded-proto")) or scheme
         host = _first(headers.get("x-forwarded-host")) or host
         root = (_first(headers.get("x-forwarded-prefix")) or root).rstrip("/")
@@ -25,15 +23,3 @@ def base_url(request: Request, settings: Settings) -> str:
 def _first(value: str | None) -> str:
     """Of what several proxies in a row have written, that of the one next to the caller."""
     return (value or "").partition(",")[0].strip()
-
-
-@functools.lru_cache(maxsize=1000)
-def _is_trusted(address: str | None, trusted: str) -> bool:
-    """Whether this peer is a proxy that may speak of others; None: it came by a Unix socket."""
-    if address is None or trusted.strip() == "*":
-        return True
-    try:
-        peer = ip_address(address)
-    except ValueError:
-        return False
-    return any(peer in ip_network(each.strip(), strict=False) for each in trusted.split(",") if each.strip())

@@ -32,6 +32,7 @@ from service.api.details import (
 )
 from service.api.problems import problems
 from service.api.requests import read_json_object, unless_disconnected
+from service.api.visits import visit_of
 from service.errors import InvalidRequestError
 from service.explain.details import DetailOptions, Inspection
 from service.explain.inspector import Inspector
@@ -81,9 +82,12 @@ async def score(request: Request, state: State) -> JSONResponse:
         check_timeout(body.timeout_ms, state.settings)
         source, target = language_pair(body.source, body.target, model.translator.directions)
         reader = model.translator.readers[source]
+        visit = visit_of(request)
+        await visit.scoring(sum(map(len, (*body.texts, *body.translations))))
         deadline = began + (body.timeout_ms or state.settings.max_timeout_ms) / 1000
         work = _scored(model.translator.inspector, body, reader, target, deadline)
-        inspections, seconds = await unless_disconnected(request, work)
+        async with visit.running(len(body.texts)):
+            inspections, seconds = await unless_disconnected(request, work)
         return await asyncio.to_thread(_reply, body, inspections, seconds)
 
 

@@ -25,6 +25,7 @@ from service.engine.types import (
     Failure,
     Job,
     Lane,
+    Partial,
     Report,
     Request,
     SearchOptions,
@@ -115,6 +116,11 @@ class Engine:
         self._owed = bulk_debt(self._owed, seconds, interactive_has_work=self._has_work(Lane.INTERACTIVE))
         answers, self._answers = self._answers, []
         return answers
+
+    def partials(self) -> list[Partial]:
+        """What is certain of the sentences that run and are streamed."""
+        found = (each for group in self._all_groups() for each in group.agreed(lambda entry: entry.job.streams))
+        return [Partial(entry.request.number, entry.place, ids) for entry, ids in found if ids]
 
     def waiting(self) -> tuple[Waiting, ...]:
         """What waits in each lane."""

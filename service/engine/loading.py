@@ -16,8 +16,9 @@ from typing import Any
 from model.bundle import Manifest
 from model.tokenizers import Tokenizer
 from service.engine.bundle import Bundle
+from service.engine.jobs import PoolJob
 from service.engine.link import ProcessLink, StartLink
-from service.engine.pool import Pool, PoolJob
+from service.engine.pool import Pool
 from service.engine.scheduler import Bounds
 from service.engine.types import (
     Answer,

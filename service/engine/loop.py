@@ -23,6 +23,8 @@ from service.heap import keep_one_heap
 
 _log = logging.getLogger("service.engine.loop")
 
+PARTIAL_SECONDS = 0.05
+"""Time between two updates of what is certain of sentences that are streamed."""
 REPORT_SECONDS = 0.25
 """Longest time between two updates while there is work."""
 
@@ -130,7 +132,7 @@ def serve(channel: Channel, engine: Steppable) -> None:
         EOFError, OSError: the service is gone.
     """
     seen, is_stopping = 0, False
-    said, reported = engine.waiting(), 0.0
+    said, reported, told = engine.waiting(), 0.0, 0.0
     while engine.busy or not is_stopping:
         while channel.has_message(wait=not (engine.busy or is_stopping)):
             match channel.receive():
@@ -143,10 +145,14 @@ def serve(channel: Channel, engine: Steppable) -> None:
                     is_stopping = True
                     break
         answers = engine.step()
-        now, waiting = time.monotonic(), engine.waiting()
+        now = time.monotonic()
+        partials = engine.partials() if now - told > PARTIAL_SECONDS else ()
+        if partials:
+            told = now
+        waiting = engine.waiting()
         is_due = now - reported > REPORT_SECONDS or not engine.busy
-        if answers or is_due or waiting != said:
-            channel.send(Update(seen, waiting, answers, engine.report() if is_due else None))
+        if answers or partials or is_due or waiting != said:
+            channel.send(Update(seen, waiting, answers, engine.report() if is_due else None, partials))
             said, reported = waiting, now if is_due else reported
 
 

@@ -12,8 +12,9 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
+from service.engine.jobs import PoolJob, Watcher
 from service.engine.link import StartLink
 from service.engine.processes import EngineProcess, Processes
 from service.engine.scheduler import Bounds, expected_wait, lane_of, queue_limit
@@ -39,18 +40,6 @@ JOBS_AT_ONCE = 256
 """Jobs of one message: while an engine reads it, its sentences wait."""
 
 
-class PoolJob(Protocol):
-    """A job of any kind."""
-
-    @property
-    def tokens(self) -> int:
-        """Tokens that wait for it."""
-
-    @property
-    def work(self) -> int:
-        """How much there is to do, compared with other jobs."""
-
-
 @dataclasses.dataclass(slots=True, eq=False)
 class _Request:
     """A request under way."""
@@ -68,6 +57,7 @@ class _Request:
     """Processes that died while they had jobs of it."""
     has_expired: bool = False
     is_withdrawn: bool = False
+    watcher: Watcher | None = None
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -142,7 +132,13 @@ class Pool:
             raise QueueFullError("the queue is full", min(map(self._expected_wait, lanes)))
 
     async def run(
-        self, jobs: Sequence[PoolJob], *, deadline: float = math.inf, is_further: bool = False, fail_fast: bool = True
+        self,
+        jobs: Sequence[PoolJob],
+        *,
+        deadline: float = math.inf,
+        is_further: bool = False,
+        fail_fast: bool = True,
+        watcher: Watcher | None = None,
     ) -> list[Answer]:
         """What becomes of the jobs of one request, in their order. Cancelling the call withdraws them.
 
@@ -151,6 +147,7 @@ class Pool:
             deadline: in seconds of `time.monotonic`.
             is_further: whether the request was accepted before: its further jobs find room in any queue.
             fail_fast: whether the first failure ends it all, and is raised.
+            watcher: is told of answers as they come.
 
         Raises:
             QueueFullError: too many tokens wait already.
@@ -164,6 +161,7 @@ class Pool:
         if not self.is_ready() and not self._is_closing:
             await self._start_by(deadline)
         request = self._accept(jobs, deadline, is_further=is_further, fail_fast=fail_fast)
+        request.watcher = watcher
         timer = None
         if deadline < math.inf:
             remaining = deadline - request.submitted
@@ -282,6 +280,10 @@ class Pool:
             if not share.open:
                 del engine.shares[answer.number]
             self._answer(share.request, place, answer)
+        for partial in update.partials:
+            open_share = engine.shares.get(partial.number)
+            if open_share is not None and open_share.request.watcher is not None:
+                open_share.request.watcher.note_partial(open_share.places[partial.place], partial.target_ids)
         if update.report is not None:
             self._observer.observe_report(update.report)
 
@@ -298,6 +300,8 @@ class Pool:
         self._observer.observe_answer(answer)
         request.answers[place] = answer
         request.left -= 1
+        if request.watcher is not None and not request.done.done():
+            request.watcher.note_answer(place, answer)
         if request.left == 0:
             self._requests.pop(request, None)
         if not request.done.done() and (request.left == 0 or (failure is not None and request.fail_fast)):

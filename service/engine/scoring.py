@@ -26,7 +26,7 @@ from service.engine.hmm import hmm_evidence
 from service.engine.job_queue import Entry, JobQueue
 from service.engine.scheduler import bulk_debt, lanes_to_step
 from service.engine.scores import AlignmentJob, AnyScoringJob, AttentionKind, Score, ScoringJob
-from service.engine.types import Answer, Failure, Lane, Report, Request, Waiting
+from service.engine.types import Answer, Failure, Lane, Partial, Report, Request, Waiting
 
 LENGTH_MULTIPLE = 16
 """Sources and targets are padded to multiples of this, so that similar sentences have one shape. Only equal shapes
@@ -107,6 +107,10 @@ class ScoringEngine:
         self._owed = bulk_debt(self._owed, seconds, interactive_has_work=interactive_has_work)
         answers, self._answers = self._answers, []
         return answers
+
+    def partials(self) -> list[Partial]:
+        """Nothing is certain before it is done."""
+        return []
 
     def waiting(self) -> tuple[Waiting, ...]:
         """What waits in each lane."""

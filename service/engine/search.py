@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -21,6 +21,7 @@ import numpy.typing as npt
 from model.bundle import OWN_IDS, SpecialIds
 from model.vocabulary import PAD_ID
 from service.arrays import Array, next_power_of_two, padded
+from service.engine.agreement import common_start
 from service.engine.constraints import Change, changes, forced_token, missing
 from service.engine.types import FinishReason, Hypothesis, SearchOptions
 
@@ -134,6 +135,16 @@ class BeamGroup(Generic[Owner]):
     def owners(self) -> list[Owner]:
         """Whose sentences are running."""
         return [sentence.owner for sentence in self._sentences]
+
+    def agreed(self, wanted: Callable[[Owner], bool]) -> Iterator[tuple[Owner, tuple[int, ...]]]:
+        """Of the sentences whose owners are wanted: what all their beams, and all hypotheses that ended, begin with."""
+        for slot, sentence in enumerate(self._sentences):
+            if not wanted(sentence.owner):
+                continue
+            beams = self._tokens[slot, self._log_probs[slot] > -np.inf, : self._state.lengths[slot, 0]]
+            silent = len(sentence.options.silent_prefix)
+            ids = common_start(beams[:, silent:], [hypothesis.target_ids for hypothesis in sentence.ended])
+            yield sentence.owner, ids
 
     def join(self, owners: Sequence[Owner], options: Sequence[SearchOptions], memory: Mapping[str, Array]) -> None:
         """Start sentences whose memory the encoder made."""

@@ -128,6 +128,8 @@ class Job:
     source_ids: tuple[int, ...]
     """Target-language tag, pieces, end token."""
     options: SearchOptions
+    streams: bool = False
+    """Whether what its beams agree on is told while it runs."""
 
     @property
     def tokens(self) -> int:
@@ -201,6 +203,17 @@ class Answer(NamedTuple):
     times: Times
 
 
+class Partial(NamedTuple):
+    """What is certain of a job that runs."""
+
+    number: int
+    """The number of its request."""
+    place: int
+    """Its place among the jobs of the request."""
+    target_ids: tuple[int, ...]
+    """What all hypotheses that may still be the best begin with."""
+
+
 class Waiting(NamedTuple):
     """What waits in a lane."""
 
@@ -251,6 +264,7 @@ class Update(NamedTuple):
     waiting: Sequence[Waiting]
     answers: Sequence[Answer] = ()
     report: Report | None = None
+    partials: Sequence[Partial] = ()
 
 
 class EngineKind(enum.Enum):
@@ -294,6 +308,9 @@ class Steppable(Protocol):
 
     def step(self) -> list[Answer]:
         """Work; returns the answers that came of it."""
+
+    def partials(self) -> list[Partial]:
+        """What is certain of the jobs that run and are streamed."""
 
     def waiting(self) -> tuple[Waiting, ...]:
         """What waits in each lane."""

@@ -203,12 +203,15 @@ class Document:
         """What the document is made of with `targets` put in, and whether it is one of them."""
         remaining = iter(targets)
         for before, after in itertools.pairwise((None, *self.segments, None)):
-            separator = self.plain.text[before.place[1] if before else 0 : after.place[0] if after else None]
-            if source_spaced != target_spaced:
-                separator = _respaced(separator, before, after, target_spaced)
-            yield separator, False
+            yield self.separator(before, after, source_spaced, target_spaced), False
             if after:
                 yield (next(remaining) if after.translatable else after.copy), after.translatable
+
+    def separator(self, before: Segment | None, after: Segment | None, source_spaced: bool, target_spaced: bool) -> str:
+        """What stands in the translation between two segments that follow each other, None at either end of the text,
+        for languages with and without spaces between sentences."""
+        between = self.plain.text[before.place[1] if before else 0 : after.place[0] if after else None]
+        return between if source_spaced == target_spaced else _respaced(between, before, after, target_spaced)
 
 
 def _respaced(separator: str, before: Segment | None, after: Segment | None, target_spaced: bool) -> str:

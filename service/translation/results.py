@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Literal
 
+from service.tracing import Stretch
+
 if TYPE_CHECKING:
     from service.errors import ServiceError
     from service.explain.details import Inspection
@@ -53,6 +55,21 @@ class Timing:
     decode: float = 0.0
     score: float | None = None
     """With `TranslationOptions.details`."""
+    submitted: float = 0.0
+    """When the sentence that was done last went to the engines, in seconds of `time.monotonic`; 0 if none did."""
+
+    def stretches(self) -> list[Stretch]:
+        """When each part was, as far as it is known; `text` is what is done before the engines."""
+        if not self.submitted:
+            return []
+        started = self.submitted + self.queue
+        encoded = started + self.encode
+        return [
+            Stretch("text", self.submitted - self.tokenize, self.submitted),
+            Stretch("queue", self.submitted, started),
+            Stretch("encode", started, encoded),
+            Stretch("decode", encoded, encoded + self.decode),
+        ]
 
     def parts(self) -> dict[str, float]:
         """The seconds by name, without what was not done."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -172,6 +173,23 @@ def test_a_sentence_whose_step_always_fails_fails_alone() -> None:
     healthy = run_here(engine_of(Decoder()), [each for each in jobs if each.source_ids[0] != 9])
     assert [answer.result for answer in answers if answer.failure is None] == healthy
     assert not any(key[1] for groups in engine._groups.values() for key in groups)
+
+
+@pytest.mark.parametrize("beam_size", [1, 2, 4])
+def test_what_is_certain_of_a_sentence_is_what_its_translation_begins_with(beam_size: int) -> None:
+    engine = engine_of(Decoder())
+    streamed = dataclasses.replace(job(3, beam_size, limit=7, fewest=5), streams=True)
+    engine.add(request(1, [job(1, beam_size, limit=7, fewest=5), streamed]))
+    told: list[tuple[int, ...]] = []
+    answers: list[Answer] = []
+    while engine.busy:
+        answers += engine.step()
+        for partial in engine.partials():
+            assert (partial.number, partial.place) == (1, 1)
+            told.append(partial.target_ids)
+    (best,) = (answer.result[0].target_ids for answer in answers if answer.place == 1)
+    assert told or beam_size > 1  # beams of a decoder that knows nothing need not agree
+    assert all(best[: len(ids)] == ids for ids in told)
 
 
 def test_an_engine_whose_steps_only_fail_is_of_no_use_any_more() -> None:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from service.engine.types import (
     Job,
     Lane,
     Message,
+    Partial,
     QueueFullError,
     Ready,
     Report,
@@ -457,6 +458,43 @@ def test_what_was_answered_before_a_process_died_is_not_asked_again() -> None:
         assert [result_of(answer) for answer in await asking] == [FOUND, FOUND]
 
     play(scenario, 1)
+
+
+class Watching:
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[int, object]] = []
+
+    def note_answer(self, place: int, answer: Answer) -> None:
+        self.said.append((place, "answered"))
+
+    def note_partial(self, place: int, target_ids: Sequence[int]) -> None:
+        self.said.append((place, tuple(target_ids)))
+
+
+def test_who_watches_hears_of_each_answer_once_wherever_the_jobs_go() -> None:
+    watcher = Watching()
+
+    async def scenario(bench: Bench) -> None:
+        (first,) = bench.links
+        asking = bench.ask(job(4), job(8), watcher=watcher)  # the longest is sent first
+        await settle()
+        (request,) = first.requests
+        first.say(update(request.number)._replace(partials=[Partial(request.number, 1, (7,))]))
+        first.say(update(request.number, Answer(request.number, 0, FOUND, None, Times())))
+        first.end("SIGKILL")
+        bench.pool.processes.check(0.5)
+        await settle()
+        (again,) = bench.links[1].requests
+        bench.links[1].say(update(again.number)._replace(partials=[Partial(again.number, 0, (7, 8))]))
+        bench.links[1].answer(again)
+        await asking
+        # Of what nobody waits for any more nobody is told.
+        bench.links[1].say(update(again.number)._replace(partials=[Partial(again.number, 0, (7, 8))]))
+
+    play(scenario, 1)
+    assert watcher.said == [(0, (7,)), (1, "answered"), (0, (7, 8)), (0, "answered")]
 
 
 def test_a_request_that_brings_two_processes_down_is_not_tried_a_third_time() -> None:

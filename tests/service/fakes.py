@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from model.bundle import FORMAT, DecoderSpec, Limits, Manifest, SpecialIds, language_groups
 from model.vocabulary import Vocabulary
 from service.app import create_app
+from service.engine.jobs import Watcher
 from service.engine.loading import SCORING_BOUNDS, LoadedEngine, Observers
 from service.engine.pool import Pool
 from service.engine.scoring import Graph, ScoringEngine
@@ -94,6 +95,8 @@ class FakePool:
         self.is_full = False
         """Refuses before anything is done."""
         self.asked_for_room: list[tuple[int, int]] = []
+        self.partials: Sequence[int] = ()
+        """Lengths of what is told of a job that is streamed, before its answer."""
         self.observer = observer
         self._answer = answer
         self._delay = delay
@@ -102,7 +105,13 @@ class FakePool:
         self._closed = False
 
     async def run(
-        self, jobs: Sequence[Job], *, deadline: float = math.inf, is_further: bool = False, fail_fast: bool = True
+        self,
+        jobs: Sequence[Job],
+        *,
+        deadline: float = math.inf,
+        is_further: bool = False,
+        fail_fast: bool = True,
+        watcher: Watcher | None = None,
     ) -> list[Answer]:
         if not jobs:
             return []
@@ -112,7 +121,7 @@ class FakePool:
             raise self.refusal
         self.deadlines.append(deadline)
         self.submitted.extend(jobs)
-        work = asyncio.ensure_future(self._answers(jobs, fail_fast))
+        work = asyncio.ensure_future(self._answers(jobs, fail_fast, watcher))
         self._running[work] = jobs
         try:
             return await work
@@ -124,11 +133,16 @@ class FakePool:
         finally:
             del self._running[work]
 
-    async def _answers(self, jobs: Sequence[Job], fail_fast: bool) -> list[Answer]:
+    async def _answers(self, jobs: Sequence[Job], fail_fast: bool, watcher: Watcher | None) -> list[Answer]:
         answers = []
         for place, job in enumerate(jobs):
             async with self._turn:
                 answers.append(await self._do(place, job))
+            if watcher is not None:
+                if answers[-1].result and job.streams:
+                    for length in self.partials:
+                        watcher.note_partial(place, answers[-1].result[0].target_ids[:length])
+                watcher.note_answer(place, answers[-1])
             failure = answers[-1].failure
             if failure is not None and fail_fast:
                 raise error_of(failure)

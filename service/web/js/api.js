@@ -2,7 +2,31 @@
 
 /** @import {Language, Limits, Progress, Reply} from "./types.js" */
 
-/** @typedef {"offline" | "busy" | "late" | "too_long" | "refused" | "broken"} Problem */
+/** @typedef {"offline" | "busy" | "key" | "rate" | "late" | "too_long" | "refused" | "broken"} Problem */
+
+/** What the service says where a key is needed, and of one that is none. */
+const KEY_MISSING = "Please contact the server operator to get an API key";
+const KEY_REFUSED = "Invalid API key";
+const KEPT = "attend.key";
+
+/** The key that this browser keeps for this service; empty if none. */
+export function keptKey() {
+  try {
+    return localStorage.getItem(KEPT) ?? "";
+  } catch {
+    return ""; // no storage is allowed here
+  }
+}
+
+/** @param {string} key to be kept; empty: forget it */
+export function keepKey(key) {
+  try {
+    if (key) localStorage.setItem(KEPT, key);
+    else localStorage.removeItem(KEPT);
+  } catch {
+    // It lasts as long as the page then: it does not.
+  }
+}
 
 /** A request that brought no answer; `message` is the service's own sentence, in English. */
 export class ApiError extends Error {
@@ -25,6 +49,8 @@ export class ApiError extends Error {
  */
 export function problemOf(status, message) {
   if (status === 503) return "busy";
+  if (status === 401 || message === KEY_MISSING || message === KEY_REFUSED) return "key";
+  if (status === 429) return "rate";
   if (status === 504 || status === 408) return "late";
   if (status === 413 || (status === 400 && message.includes("text limit"))) return "too_long";
   return status >= 500 ? "broken" : "refused";
@@ -91,8 +117,29 @@ export class Service {
    * @returns {Promise<Progress | null>} null: it has not begun, or nobody knows
    */
   async fileProgress(id, signal) {
-    const reply = await fetch(new URL(`translate_file/${id}`, this.base), { cache: "no-store", signal }).catch(() => null);
-    return reply?.ok ? reply.json() : null;
+    const reply = await this.#ask(`translate_file/${id}`, { signal }).catch(() => null);
+    return reply ? reply.json() : null;
+  }
+
+  /**
+   * Translates, and `onText` is told what is there so far.
+   * @param {object} body
+   * @param {AbortSignal} signal
+   * @param {(text: string) => void} onText
+   * @returns {Promise<Reply>}
+   */
+  async stream(body, signal, onText) {
+    const headers = { "Content-Type": "application/json" };
+    const asked = { method: "POST", headers, body: JSON.stringify({ ...body, partial: true }), signal };
+    const reply = await this.#ask("translate/stream", asked);
+    let done = "";
+    for await (const { name, data } of events(reply)) {
+      if (name === "end") return data;
+      if (name === "error") throw new ApiError("broken", String(data.error));
+      if (name === "sentence") done += data.text;
+      onText(name === "partial" ? done + data.text : done);
+    }
+    throw new ApiError("offline", "the stream ended too early");
   }
 
   /**
@@ -100,7 +147,9 @@ export class Service {
    * @param {RequestInit} [how]
    */
   async #ask(path, how = {}) {
-    const reply = await fetch(new URL(path, this.base), { cache: "no-store", ...how }).catch((error) => {
+    const key = keptKey();
+    const headers = { ...how.headers, ...(key ? { Authorization: `Bearer ${key}` } : {}) };
+    const reply = await fetch(new URL(path, this.base), { cache: "no-store", ...how, headers }).catch((error) => {
       if (how.signal?.aborted) throw error;
       throw new ApiError("offline", String(error));
     });
@@ -110,6 +159,27 @@ export class Service {
       () => `${reply.status} ${reply.statusText}`,
     );
     throw new ApiError(problemOf(reply.status, message), message, retryAfter(reply.headers.get("Retry-After")));
+  }
+}
+
+/**
+ * Server-sent events of a reply, whose data is JSON.
+ * @param {Response} reply
+ * @returns {AsyncGenerator<{name: string, data: any}>}
+ */
+export async function* events(reply) {
+  if (!reply.body) return;
+  const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
+  let unread = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const blocks = (unread + value).split("\n\n");
+    unread = blocks.pop() ?? "";
+    for (const block of blocks) {
+      const found = /^event: (.*)\ndata: (.*)$/.exec(block);
+      if (found) yield { name: found[1] ?? "", data: JSON.parse(found[2] ?? "null") };
+    }
   }
 }
 

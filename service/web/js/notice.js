@@ -1,6 +1,6 @@
 /** One message for the person at a time, with the way on: wait, or try again. */
 
-import { ApiError } from "./api.js";
+import { ApiError, keepKey, keptKey } from "./api.js";
 import { make } from "./dom.js";
 import { t } from "./i18n.js";
 
@@ -37,16 +37,36 @@ export class Notice {
     const known = error instanceof ApiError ? error : new ApiError("broken", String(error));
     const text = known.problem === "too_long" ? t("error.too_long.server") : t(`error.${known.problem}`);
     const parts = [make("span", {}, text)];
+    if (known.problem === "key") {
+      this.#show([...parts, this.#keyForm(again)]);
+      return;
+    }
     if (known.problem !== "offline") parts.push(make("span", { class: "detail", lang: "en" }, known.message));
     const waiting = make("span", { class: "waiting" });
     const button = make("button", { type: "button", class: "quiet small" }, t("retry"));
     button.addEventListener("click", again);
     this.#show([...parts, waiting, button]);
-    if (known.problem === "busy" && known.retryAfter !== null && this.#attempts < AUTOMATIC) {
+    if ((known.problem === "busy" || known.problem === "rate") && known.retryAfter !== null && this.#attempts < AUTOMATIC) {
       this.#attempts += 1;
       this.#countDown(waiting, Math.ceil(known.retryAfter), again);
     }
     if (known.problem === "offline") addEventListener("online", again, { signal: this.#online.signal });
+  }
+
+  /**
+   * Where a key is asked for; this browser keeps it.
+   * @param {() => void} again
+   */
+  #keyForm(again) {
+    const input = make("input", { type: "password", id: "key", autocomplete: "off", value: keptKey() });
+    const label = make("label", { for: "key" }, t("key.label"));
+    const form = make("form", { class: "key" }, label, input, make("button", { class: "quiet small" }, t("key.keep")));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      keepKey(input.value.trim());
+      again();
+    });
+    return form;
   }
 
   /**

@@ -50,6 +50,10 @@ const en = {
 
   "error.offline": "No connection to the service.",
   "error.busy": "The service has too much to do right now.",
+  "error.key": "This service asks for a key.",
+  "error.rate": "That was more than is allowed for now.",
+  "key.label": "Key",
+  "key.keep": "Use it",
   "error.late": "That took too long.",
   "error.too_long": "The text is too long: {count} characters, and {limit} are allowed.",
   "error.too_long.server": "The text is too long for one request.",
@@ -195,6 +199,10 @@ const zh = {
 
   "error.offline": "无法连接到服务。",
   "error.busy": "服务繁忙，暂时无法处理。",
+  "error.key": "使用此服务需要密钥。",
+  "error.rate": "请求过多，请稍候。",
+  "key.label": "密钥",
+  "key.keep": "使用",
   "error.late": "处理超时。",
   "error.too_long": "文本过长：共 {count} 个字符，上限为 {limit}。",
   "error.too_long.server": "文本过长，超出单次请求的上限。",

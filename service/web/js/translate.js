@@ -10,6 +10,8 @@ import { length } from "./text.js";
 
 const PAUSE_MS = 250;
 const COPIED_MS = 1500;
+/** Code points of a text that is shown sentence by sentence while it is translated. */
+const LONG_TEXT = 500;
 const OFFERED_ALTERNATIVES = [0, 1, 2, 3, 5, 7];
 
 export class Desk {
@@ -155,7 +157,10 @@ export class Desk {
     this.#output.setAttribute("aria-busy", "true");
     try {
       const { text, ...rest } = question;
-      const reply = await this.service.translate({ q: text.toWellFormed(), ...rest }, signal);
+      const body = { q: text.toWellFormed(), ...rest };
+      const reply = await (length(text) < LONG_TEXT
+        ? this.service.translate(body, signal)
+        : this.service.stream(body, signal, (soFar) => this.#showSoFar(soFar, question)));
       this.#notice.clear();
       this.#warn(reply);
       this.#answered(question, { reply, milliseconds: performance.now() - began });
@@ -197,6 +202,16 @@ export class Desk {
     this.#answer = answer;
     this.#showAnswer();
     this.onAnswer(answer && question);
+  }
+
+  /**
+   * @param {string} text the beginning of the translation
+   * @param {Question} question
+   */
+  #showSoFar(text, question) {
+    this.#output.classList.remove("nothing");
+    this.#output.textContent = text;
+    this.#output.lang = question.target;
   }
 
   #showAnswer() {
