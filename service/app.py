@@ -79,6 +79,7 @@ def create_app(
         servers=[{"url": "."}],
         generate_unique_id_function=operation_id,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.service = state
     app.state.files = FileStore(settings.files, settings.max_files_bytes, settings.files_timeout_ms / 1000)

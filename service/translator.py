@@ -152,6 +152,8 @@ class Translator:
         return plans
 
     def _prefix(self, text: str) -> tuple[int, ...]:
+        if not text:
+            return ()
         prefix = tuple(self.vocabulary.encode_target(text))
         if self.vocabulary.unknown_id in prefix:
             raise InvalidFieldError("target_prefix has characters that this model cannot write")
@@ -190,9 +192,9 @@ class Translator:
         """See what is wrong with the newest attempts; those sentences of which another is to be made."""
         again = []
         for trials in tried:
-            trials.attempts[-1] = trials.attempts[-1].answered(answers)
-            trials.judge(self.vocabulary)
-            further = trials.next(self.vocabulary)
+            trials.attempts[-1] = trials.attempts[-1].answered(answers, self.vocabulary)
+            trials.judge()
+            further = trials.next()
             if further is not None:
                 trials.attempts.append(further)
                 again.append(trials)

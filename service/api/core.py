@@ -89,7 +89,7 @@ def admitted(request: Request, state: ServiceState) -> Iterator[Model]:
     Raises:
         UnavailableError: it is not there, or there is too much to do.
     """
-    with state.admission.admit():
+    with state.admission:
         model = state.model()
         packed = "content-encoding" in request.headers
         model.translator.check_room(None if packed else declared_length(request.headers))
