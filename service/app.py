@@ -38,6 +38,7 @@ from service.logs import request_id
 from service.metrics import Metrics
 from service.settings import Settings
 from service.state import EngineFactory, ServiceState
+from service.text.detection import detector
 from service.text.languages import Directions
 from service.text.reading import readers_of
 from service.translator import Translator
@@ -48,6 +49,7 @@ _log = logging.getLogger("attend")
 def make_translator(loaded: LoadedEngine, settings: Settings, metrics: Metrics) -> Translator:
     """The translator on top of loaded engines."""
     manifest = loaded.manifest
+    detector()  # read now, and not under the first request
     directions = Directions.parse(manifest.pairs())
     return Translator(
         pool=loaded.pool,

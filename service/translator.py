@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import functools
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from service.translation.assemble import Assembler, Plan, refuse_cut
 from service.translation.attempts import Part, Trials, first_attempt, flat
 from service.translation.options import TranslationOptions
 from service.translation.results import Timing, TranslatedTexts, Translation
+from service.turns import Turns
 
 if TYPE_CHECKING:
     from model.bundle import Limits
@@ -42,13 +42,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("attend")
 
-THREAD_CHARACTERS = 2000
-"""Requests with more characters than this are split, tokenised and put together off the event loop."""
 FEWEST_BYTES, MOST_BYTES = 2, 12
 """Of JSON for a token: French has 3 to 11, Chinese 4, or 8 written as escapes. Digits in a row have fewer."""
 _TOO_MANY = 1_000_000
-
-_Result = TypeVar("_Result")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,6 +61,8 @@ class Translator:
     max_tokens: int
     """Source tokens of one request."""
     inspector: Inspector
+    turns: Turns = dataclasses.field(default_factory=Turns)
+    """For work on texts, whichever contract it is for."""
 
     def check_room(self, body_bytes: int | None) -> None:
         """Whether it is worth reading a request whose texts have at most so many bytes as JSON; None: nobody knows.
@@ -102,7 +100,7 @@ class Translator:
         began = time.monotonic()
         characters = sum(map(len, texts))
         reader = self.readers[source]
-        plans = await _off_loop_if_long(characters, lambda: self._plan(texts, reader, target, options))
+        plans = await self.turns.run(characters, lambda: self._plan(texts, reader, target, options))
         tokenize = time.monotonic() - began
         with engine_errors("translated"):
             answers = await self._decode(
@@ -110,7 +108,7 @@ class Translator:
             )
             words = await self._words(plans, reader.pair(target), deadline)
             finish = functools.partial(self._finish, plans, words, source, target, options)
-            translations = await _off_loop_if_long(characters, finish)
+            translations = await self.turns.run(characters, finish)
         timing = _timing(tokenize, answers)
         if options.details is not None:
             translations, seconds = await self._inspect(translations, deadline, options)
@@ -185,7 +183,7 @@ class Translator:
             # In any queue: what a text becomes must not depend on how much else there is to do.
             new = await run([part.job for part in parts if part.job is not None], is_further=bool(answers))
             answers += new
-            tried = await _off_loop_if_long(characters, functools.partial(self._judge, tried, iter(new)))
+            tried = await self.turns.run(characters, functools.partial(self._judge, tried, iter(new)))
         return answers
 
     def _judge(self, tried: Sequence[Trials], answers: Iterator[Answer]) -> list[Trials]:
@@ -323,7 +321,3 @@ class _Readings:
         """Its pieces; more than any limit if there are not so many carriers."""
         ready = self.of(sentence)
         return len(ready.pieces) if len(ready.carried) == len(sentence.spans) else _TOO_MANY
-
-
-async def _off_loop_if_long(characters: int, work: Callable[[], _Result]) -> _Result:
-    return await asyncio.to_thread(work) if characters > THREAD_CHARACTERS else work()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import Request
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from service.translation.results import Translation
 
 _Result = TypeVar("_Result")
-
-THREAD_CHARACTERS = 2000
-"""Languages of more characters than this are detected off the event loop."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,9 +115,10 @@ async def answered(request: Request, settings: Settings, model: Model, wish: Wis
 async def _answered(model: Model, wish: Wish, deadline: float) -> Answers:
     directions = model.translator.directions
     target, source = _languages(wish, directions)
+    characters, turns = sum(map(len, wish.texts)), model.translator.turns
     if wish.is_one_text and source is None:
-        source = await off_loop_if_long(wish.texts, lambda: _of_whole(wish, directions, target))
-    plans = await off_loop_if_long(wish.texts, lambda: list(_plans(wish, source, directions, target)))
+        source = await turns.run(characters, lambda: _of_whole(wish, directions, target))
+    plans = await turns.run(characters, lambda: list(_plans(wish, source, directions, target)))
     # Units, all in a row, that are translated, by their source.
     units = [unit for plan in plans for unit in plan.units]
     groups: dict[str, list[int]] = {}
@@ -228,8 +226,3 @@ def _timing(timings: Sequence[Timing]) -> Timing:
     names = [field.name for field in dataclasses.fields(Timing)]
     slowest = {name: max((part[name] for part in parts if part[name] is not None), default=None) for name in names}
     return Timing(**{name: seconds for name, seconds in slowest.items() if seconds is not None})
-
-
-async def off_loop_if_long(texts: Sequence[str], work: Callable[[], _Result]) -> _Result:
-    """What `work` returns; from a thread if there is much text to look at."""
-    return await asyncio.to_thread(work) if sum(map(len, texts)) > THREAD_CHARACTERS else work()
