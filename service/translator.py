@@ -20,11 +20,11 @@ from service.logs import request_id
 from service.text.document import Document
 from service.text.prepared import prepared, value_of
 from service.text.tags import Words
+from service.text_work import TextWork
 from service.translation.assemble import Assembler, Plan, refuse_cut
 from service.translation.attempts import Part, Trials, first_attempt, flat
 from service.translation.options import TranslationOptions
 from service.translation.results import Timing, TranslatedTexts, Translation
-from service.turns import Turns
 
 if TYPE_CHECKING:
     from model.bundle import Limits
@@ -61,7 +61,7 @@ class Translator:
     max_tokens: int
     """Source tokens of one request."""
     inspector: Inspector
-    turns: Turns = dataclasses.field(default_factory=Turns)
+    text_work: TextWork = dataclasses.field(default_factory=TextWork)
     """For work on texts, whichever contract it is for."""
 
     def check_room(self, body_bytes: int | None) -> None:
@@ -100,7 +100,7 @@ class Translator:
         began = time.monotonic()
         characters = sum(map(len, texts))
         reader = self.readers[source]
-        plans = await self.turns.run(characters, lambda: self._plan(texts, reader, target, options))
+        plans = await self.text_work.run(characters, lambda: self._plan(texts, reader, target, options))
         tokenize = time.monotonic() - began
         with engine_errors("translated"):
             answers = await self._decode(
@@ -108,7 +108,7 @@ class Translator:
             )
             words = await self._words(plans, reader.pair(target), deadline)
             finish = functools.partial(self._finish, plans, words, source, target, options)
-            translations = await self.turns.run(characters, finish)
+            translations = await self.text_work.run(characters, finish)
         timing = _timing(tokenize, answers)
         if options.details is not None:
             translations, seconds = await self._inspect(translations, deadline, options)
@@ -183,7 +183,7 @@ class Translator:
             # In any queue: what a text becomes must not depend on how much else there is to do.
             new = await run([part.job for part in parts if part.job is not None], is_further=bool(answers))
             answers += new
-            tried = await self.turns.run(characters, functools.partial(self._judge, tried, iter(new)))
+            tried = await self.text_work.run(characters, functools.partial(self._judge, tried, iter(new)))
         return answers
 
     def _judge(self, tried: Sequence[Trials], answers: Iterator[Answer]) -> list[Trials]:

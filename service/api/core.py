@@ -115,10 +115,10 @@ async def answered(request: Request, settings: Settings, model: Model, wish: Wis
 async def _answered(model: Model, wish: Wish, deadline: float) -> Answers:
     directions = model.translator.directions
     target, source = _languages(wish, directions)
-    characters, turns = sum(map(len, wish.texts)), model.translator.turns
+    characters, text_work = sum(map(len, wish.texts)), model.translator.text_work
     if wish.is_one_text and source is None:
-        source = await turns.run(characters, lambda: _of_whole(wish, directions, target))
-    plans = await turns.run(characters, lambda: list(_plans(wish, source, directions, target)))
+        source = await text_work.run(characters, lambda: _of_whole(wish, directions, target))
+    plans = await text_work.run(characters, lambda: list(_plans(wish, source, directions, target)))
     # Units, all in a row, that are translated, by their source.
     units = [unit for plan in plans for unit in plan.units]
     groups: dict[str, list[int]] = {}

@@ -40,7 +40,7 @@ async def detect(request: Request, state: State) -> list[Detection]:
         text = _text((await read_fields(request, state.settings)).values.get("q"))
         check_texts([text], state.settings)
         directions = model.translator.directions
-        told = await model.translator.turns.run(len(text), lambda: _guesses(text, directions))
+        told = await model.translator.text_work.run(len(text), lambda: _guesses(text, directions))
         return [
             Detection(confidence=each.confidence, language=directions.find(each.language) or each.language)
             for each in told

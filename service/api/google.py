@@ -87,8 +87,8 @@ async def detect(request: Request, state: State) -> dict[str, Any]:
     with admitted(request, state) as model:
         texts = texts_of_field((await read_fields(request, state.settings)).values, "q")
         check_texts(texts, state.settings)
-        directions, turns = model.translator.directions, model.translator.turns
-        guesses = await turns.run(sum(map(len, texts)), lambda: [source_of(text, directions) for text in texts])
+        directions, text_work = model.translator.directions, model.translator.text_work
+        guesses = await text_work.run(sum(map(len, texts)), lambda: [source_of(text, directions) for text in texts])
     detections = [
         [
             {

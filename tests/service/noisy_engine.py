@@ -11,7 +11,7 @@ from service.engine.decoder import runtime
 from service.engine.decoder.slots import Slots
 from service.engine.types import Ready, Setup, Steppable
 
-LINES, LENGTH = 30, 20_000
+LINES, LENGTH = 8, 20_000
 """Far more than a pipe takes at once."""
 LONG = 25
 """Source tokens of a sentence that fails."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import fcntl
 import json
 import os
 import re
@@ -25,17 +26,29 @@ sys.exit(main([]))
 LONG = "Le vieux chat noir de ma grand-mère dort toute la journée au soleil devant la porte de la petite maison verte."
 
 
+def narrow_pipe() -> tuple[int, int]:
+    """One that takes a page at once: a line of whoever writes to it can only come in parts."""
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    return reading, writing
+
+
+def all_of(reading: int) -> bytes:
+    """What is written until the last writer has ended."""
+    with open(reading, "rb", buffering=0) as pipe:
+        return b"".join(iter(lambda: pipe.read(4096), b""))
+
+
 async def conversation() -> tuple[Reply, Reply, list[str], int]:
     """A sentence that fails, one that does not, all lines of the log, and the exit status."""
     port = free_port()
     settings = {"ATTEND_PORT": str(port), "ATTEND_BUNDLE": str(SHIPPED_BUNDLE), "ATTEND_SESSIONS": "2"}
-    # A pipe, which takes less at once than the engines say, and parts of a line from each if they may write to it.
+    reading, writing = narrow_pipe()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", SERVICE,
-        cwd=ROOT, env={**os.environ, **settings}, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdout is not None
-    log = asyncio.create_task(process.stdout.read())
+        sys.executable, "-c", SERVICE, cwd=ROOT, env={**os.environ, **settings}, stdout=writing
+    )
+    os.close(writing)
+    log = asyncio.create_task(asyncio.to_thread(all_of, reading))
     try:
         while (await exchange(port, get("/health/ready"))).status != 200:
             assert process.returncode is None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -62,7 +63,7 @@ class _HostState(State):
         self._beam_size = beam_size
         self._values = self._memory = np.zeros(0, spec.dtype)
         places = next((axis for axis, name in enumerate(spec.shape) if name in ("S", "P")), 1)
-        self._before = (slice(None),) * (places - 1)
+        self._before: tuple[Any, ...] = (slice(None),) * (places - 1)
         """Index of the axes between the first and that of places."""
 
     @property
@@ -112,7 +113,7 @@ class _Growing(_HostState):
     """A step writes the next place of each row."""
 
     def copy(self, source: Ints, target: Ints, filled: int) -> None:
-        part = (*self._before, slice(filled))
+        part: tuple[Any, ...] = (*self._before, slice(filled))
         if len(source) == 1:
             self._values[(target[0], *part)] = self._values[(source[0], *part)]
         else:

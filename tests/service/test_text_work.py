@@ -8,19 +8,19 @@ import threading
 
 import pytest
 
-from service.turns import THREAD_CHARACTERS, TURN_CHARACTERS, Turns
+from service.text_work import SINGLE_CHARACTERS, THREAD_CHARACTERS, TextWork
 
 
 def test_only_one_text_of_some_length_is_worked_on_in_a_round_of_the_event_loop() -> None:
     async def scenario() -> list[str]:
-        turns, seen = Turns(), []
+        text_work, seen = TextWork(), []
 
         async def others() -> None:
             while seen.count("text") < 9:
                 seen.append("round")
                 await asyncio.sleep(0)
 
-        work = [turns.run(TURN_CHARACTERS + 1, lambda: seen.append("text")) for _ in range(9)]
+        work = [text_work.run(SINGLE_CHARACTERS + 1, lambda: seen.append("text")) for _ in range(9)]
         await asyncio.gather(others(), *work)
         return seen
 
@@ -30,18 +30,18 @@ def test_only_one_text_of_some_length_is_worked_on_in_a_round_of_the_event_loop(
 
 
 @pytest.mark.parametrize(
-    ("characters", "is_here"), [(1, True), (TURN_CHARACTERS + 1, True), (THREAD_CHARACTERS + 1, False)]
+    ("characters", "is_here"), [(1, True), (SINGLE_CHARACTERS + 1, True), (THREAD_CHARACTERS + 1, False)]
 )
 def test_long_texts_are_worked_on_in_a_thread(characters: int, is_here: bool) -> None:
-    found = asyncio.run(Turns().run(characters, threading.current_thread))
+    found = asyncio.run(TextWork().run(characters, threading.current_thread))
     assert (found is threading.current_thread()) is is_here
 
 
 def test_work_that_fails_leaves_the_turn_to_the_next() -> None:
     async def scenario() -> int:
-        turns = Turns()
+        text_work = TextWork()
         with pytest.raises(ZeroDivisionError):
-            await turns.run(TURN_CHARACTERS + 1, lambda: 1 // 0)
-        return await turns.run(TURN_CHARACTERS + 1, lambda: 7)
+            await text_work.run(SINGLE_CHARACTERS + 1, lambda: 1 // 0)
+        return await text_work.run(SINGLE_CHARACTERS + 1, lambda: 7)
 
     assert asyncio.run(scenario()) == 7

@@ -8,14 +8,14 @@ from typing import TypeVar
 
 _Result = TypeVar("_Result")
 
-TURN_CHARACTERS = 200
+SINGLE_CHARACTERS = 200
 """Of longer texts than this only one is worked on in a round of the event loop. When an engine has come back, dozens of
 requests may be ready at once, and together they would keep it from all others."""
 THREAD_CHARACTERS = 2000
 """Longer texts than this are worked on in a thread."""
 
 
-class Turns:
+class TextWork:
     """Lets texts have their turn. Only the event loop calls it."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Turns:
         """What `work` on a text of so many characters returns."""
         if characters > THREAD_CHARACTERS:
             return await asyncio.to_thread(work)
-        if characters <= TURN_CHARACTERS:
+        if characters <= SINGLE_CHARACTERS:
             return work()
         await self._turn.acquire()
         try:
