@@ -51,24 +51,24 @@ class Shortlist:
             always[lexicon.frequent] = True
             self._always[vocabulary.tag_id(language)] = always
         self._size = len(vocabulary)
-        self._carriers = list(vocabulary.carrier_ids)
-        self._never = [PAD_ID, UNK_ID, BOS_ID, *map(vocabulary.tag_id, vocabulary.languages)]
+        self._carriers = np.array(vocabulary.carrier_ids, np.int64)
+        self._never = np.array([PAD_ID, UNK_ID, BOS_ID, *map(vocabulary.tag_id, vocabulary.languages)])
 
     def of(self, source_ids: Sequence[int]) -> IntArray:
         """The shortlist of one source (tag, pieces, end token), in ascending order; without a tag that has a lexicon,
         everything."""
-        tag = source_ids[0]
+        tag, ids = source_ids[0], np.array(source_ids)
         if tag in self._always:
             wanted = self._always[tag].copy()
-            wanted[self._likely[tag][np.asarray(source_ids)]] = True
+            wanted[self._likely[tag][ids]] = True
         else:
             wanted = np.ones(self._size, np.bool_)
         # Carriers are copied, never made up.
         wanted[self._carriers] = False
-        wanted[list(source_ids)] = True
+        wanted[ids] = True
         wanted[EOS_ID] = True
         wanted[self._never] = False
-        return np.flatnonzero(wanted)
+        return wanted.nonzero()[0]
 
 
 def build_lexicon(pairs: Sequence[Pair], vocabulary_size: int, *, most: int, frequent: int) -> Lexicon:

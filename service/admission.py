@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from typing import Self
 
 from service.errors import RejectedError
 
@@ -25,8 +24,7 @@ class Admission:
         """Admit nothing any more; what is under way goes on."""
         self._closed = True
 
-    @contextlib.contextmanager
-    def admit(self) -> Iterator[None]:
+    def __enter__(self) -> Self:
         """One request, from its headers to its answer.
 
         Raises:
@@ -37,7 +35,8 @@ class Admission:
         if self.under_way >= self._most:
             raise RejectedError(f"{self._most} requests are under way already", "too_many_requests")
         self.under_way += 1
-        try:
-            yield
-        finally:
-            self.under_way -= 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """It is over, however it ended."""
+        self.under_way -= 1

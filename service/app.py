@@ -41,6 +41,7 @@ from service.logs import request_id
 from service.metrics import Metrics
 from service.settings import Settings
 from service.state import EngineFactory, ServiceState
+from service.text.detection import detector
 from service.text.languages import Directions
 from service.text.reading import readers_of
 from service.tracing import Tracer, open_tracer
@@ -52,6 +53,7 @@ _log = logging.getLogger("attend")
 def make_translator(loaded: LoadedEngine, settings: Settings, metrics: Metrics) -> Translator:
     """The translator on top of loaded engines."""
     manifest = loaded.manifest
+    detector()  # read now, and not under the first request
     cache = None
     if settings.cache_bytes:
         cache = Cache(loaded.pool, settings.cache_bytes, metrics.count_cached)
@@ -89,6 +91,7 @@ def create_app(
         servers=[{"url": "."}],
         generate_unique_id_function=operation_id,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.service = state
     app.state.file_progress = {}

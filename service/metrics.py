@@ -236,8 +236,7 @@ class Metrics:
             for endpoint in ENDPOINTS
             for outcome in OUTCOMES
         }
-        for side in ("source", "target"):
-            self._truncated.labels(side)
+        self._truncations = {side: self._truncated.labels(side) for side in ("source", "target")}
         for kind in ("removed", "kept"):
             self._repetitions.labels(kind)
         for rejection in get_args(Rejection):
@@ -297,8 +296,9 @@ class Metrics:
         """Count one translated request: its tokens, source sentences split and target sentences cut at a limit."""
         self._source_tokens.inc(source_tokens)
         self._target_tokens.inc(target_tokens)
-        self._truncated.labels("source").inc(split)
-        self._truncated.labels("target").inc(cut)
+        for side, count in (("source", split), ("target", cut)):
+            if count:
+                self._truncations[side].inc(count)
 
     def count_repetition(self, *, removed: bool) -> None:
         """Count one sentence that went round in circles."""

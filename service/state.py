@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
 import time
@@ -83,7 +84,9 @@ class ServiceState:
             self._on_failure()
             return
         self._loaded = loaded
-        self._publish(self._make_model(loaded), time.monotonic() - began)
+        # In a thread: it takes long enough to be missed at /health/live.
+        model = await asyncio.to_thread(self._make_model, loaded)
+        self._publish(model, time.monotonic() - began)
 
     def _fail(self) -> None:
         self.failure = "the engines cannot be started again"

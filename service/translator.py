@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import dataclasses
 import functools
@@ -10,7 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from service.logs import request_id
 from service.text.document import Document
 from service.text.prepared import prepared, value_of
 from service.text.tags import Words
+from service.text_work import TextWork
 from service.translation.assemble import Assembler, Plan, refuse_cut
 from service.translation.attempts import Part, Trials, first_attempt, flat
 from service.translation.options import TranslationOptions
@@ -47,13 +47,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("attend")
 
-THREAD_CHARACTERS = 2000
-"""Requests with more characters than this are split, tokenised and put together off the event loop."""
 FEWEST_BYTES, MOST_BYTES = 2, 12
 """Of JSON for a token: French has 3 to 11, Chinese 4, or 8 written as escapes. Digits in a row have fewer."""
 _TOO_MANY = 1_000_000
-
-_Result = TypeVar("_Result")
 
 Running = Callable[[int], contextlib.AbstractAsyncContextManager[None]]
 """What is entered while so many sentences of a caller run or wait."""
@@ -75,6 +71,9 @@ class Translator:
     inspector: Inspector
     cache: Cache | None = None
     """In front of the pool."""
+
+    text_work: TextWork = dataclasses.field(default_factory=TextWork)
+    """For work on texts, whichever contract it is for."""
 
     @property
     def _run(self) -> Callable[..., Awaitable[list[Answer]]]:
@@ -121,7 +120,7 @@ class Translator:
         began = time.monotonic()
         characters = sum(map(len, texts))
         reader = self.readers[source]
-        plans = await _off_loop_if_long(characters, lambda: self._plan(texts, reader, target, options))
+        plans = await self.text_work.run(characters, lambda: self._plan(texts, reader, target, options))
         tokenize = time.monotonic() - began
         trials = [each for plan in plans for each in plan.trials]
         async with running(len(trials)):
@@ -133,7 +132,7 @@ class Translator:
         with engine_errors("translated"):
             words = await self._words(plans, reader.pair(target), deadline)
             finish = functools.partial(self._finish, plans, words, source, target, options)
-            translations = await _off_loop_if_long(characters, finish)
+            translations = await self.text_work.run(characters, finish)
         timing = _timing(tokenize, answers)
         if options.details is not None:
             translations, seconds = await self._inspect(translations, deadline, options)
@@ -175,6 +174,8 @@ class Translator:
         return plans
 
     def _prefix(self, text: str) -> tuple[int, ...]:
+        if not text:
+            return ()
         prefix = tuple(self.vocabulary.encode_target(text))
         if self.vocabulary.unknown_id in prefix:
             raise InvalidFieldError("target_prefix has characters that this model cannot write")
@@ -206,7 +207,7 @@ class Translator:
             # In any queue: what a text becomes must not depend on how much else there is to do.
             new = await run([part.job for part in parts if part.job is not None], is_further=bool(answers))
             answers += new
-            tried = await _off_loop_if_long(characters, functools.partial(self._judge, tried, iter(new)))
+            tried = await self.text_work.run(characters, functools.partial(self._judge, tried, iter(new)))
         return answers
 
     async def _stream(
@@ -239,9 +240,9 @@ class Translator:
         """See what is wrong with the newest attempts; those sentences of which another is to be made."""
         again = []
         for trials in tried:
-            trials.attempts[-1] = trials.attempts[-1].answered(answers)
-            trials.judge(self.vocabulary)
-            further = trials.next(self.vocabulary)
+            trials.attempts[-1] = trials.attempts[-1].answered(answers, self.vocabulary)
+            trials.judge()
+            further = trials.next()
             if further is not None:
                 trials.attempts.append(further)
                 again.append(trials)
@@ -376,7 +377,3 @@ class _Readings:
         """Its pieces; more than any limit if there are not so many carriers."""
         ready = self.of(sentence)
         return len(ready.pieces) if len(ready.carried) == len(sentence.spans) else _TOO_MANY
-
-
-async def _off_loop_if_long(characters: int, work: Callable[[], _Result]) -> _Result:
-    return await asyncio.to_thread(work) if characters > THREAD_CHARACTERS else work()

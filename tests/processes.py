@@ -20,12 +20,17 @@ from tests.bundles import ROOT, SHIPPED_BUNDLE
 PATIENCE_SECONDS = 60
 
 
+def free_port() -> int:
+    """One that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @contextlib.contextmanager
 def serving_process(bundle: Path = SHIPPED_BUNDLE, **settings: str) -> Iterator[str]:
     """The address of a service with these settings, once it is ready; it ends with the context."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     ours = {name: value for name, value in os.environ.items() if not name.startswith("ATTEND_")}
     changed = {"port": str(port), "bundle": str(bundle), "sessions": "1", **settings}
     process = subprocess.Popen(

@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
-THREAD_CHARACTERS = 2000
-"""Languages of more characters than this are detected off the event loop."""
-
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
@@ -95,7 +92,7 @@ def admitted(request: Request, state: ServiceState, *, is_file: bool = False) ->
     Raises:
         UnavailableError: it is not there, or there is too much to do.
     """
-    with state.admission.admit():
+    with state.admission:
         model = state.model()
         packed = is_file or "content-encoding" in request.headers
         model.translator.check_room(None if packed else declared_length(request.headers))
@@ -169,7 +166,8 @@ async def _document(
     directions = model.translator.directions
     target, source = _languages(wish, directions)
     if source is None:
-        source = await off_loop_if_long(wish.texts, lambda: _of_whole(wish, directions, target))
+        characters = sum(map(len, wish.texts))
+        source = await model.translator.text_work.run(characters, lambda: _of_whole(wish, directions, target))
     done = 0
 
     async def part(texts: Sequence[str]) -> Answers:
@@ -199,7 +197,8 @@ async def _answered(
 ) -> Answers:
     directions = model.translator.directions
     target, source = _languages(wish, directions)
-    plans = await off_loop_if_long(wish.texts, lambda: list(_plans(wish, source, directions, target)))
+    characters, text_work = sum(map(len, wish.texts)), model.translator.text_work
+    plans = await text_work.run(characters, lambda: list(_plans(wish, source, directions, target)))
     # Units, all in a row, that are translated, by their source.
     units = [unit for plan in plans for unit in plan.units]
     groups: dict[str, list[int]] = {}
@@ -317,8 +316,3 @@ def _timing(timings: Sequence[Timing]) -> Timing:
     names = [field.name for field in dataclasses.fields(Timing)]
     slowest = {name: max((part[name] for part in parts if part[name] is not None), default=None) for name in names}
     return Timing(**{name: seconds for name, seconds in slowest.items() if seconds is not None})
-
-
-async def off_loop_if_long(texts: Sequence[str], work: Callable[[], _Result]) -> _Result:
-    """What `work` returns; from a thread if there is much text to look at."""
-    return await asyncio.to_thread(work) if sum(map(len, texts)) > THREAD_CHARACTERS else work()

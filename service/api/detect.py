@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from service.api.bodies import check_texts, described_body
-from service.api.core import admitted, off_loop_if_long
+from service.api.core import admitted
 from service.api.dependencies import State
 from service.api.fields import read_fields
 from service.api.problems import problems
@@ -43,7 +43,7 @@ async def detect(request: Request, state: State) -> list[Detection]:
         text = _text(values.get("q"))
         check_texts([text], state.settings)
         directions = model.translator.directions
-        told = await off_loop_if_long([text], lambda: _guesses(text, directions))
+        told = await model.translator.text_work.run(len(text), lambda: _guesses(text, directions))
         return [
             Detection(confidence=each.confidence, language=directions.find(each.language) or each.language)
             for each in told

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from service.api.bodies import check_texts
-from service.api.core import Wish, admitted, answered, default_options, off_loop_if_long
+from service.api.core import Wish, admitted, answered, default_options
 from service.api.dependencies import State
 from service.api.fields import read_fields
 from service.api.problems import described_fields, problems_of
@@ -87,8 +87,8 @@ async def detect(request: Request, state: State) -> dict[str, Any]:
     with admitted(request, state) as model:
         texts = texts_of_field((await read_fields(request, state.settings)).values, "q")
         check_texts(texts, state.settings)
-        directions = model.translator.directions
-        guesses = await off_loop_if_long(texts, lambda: [source_of(text, directions) for text in texts])
+        directions, text_work = model.translator.directions, model.translator.text_work
+        guesses = await text_work.run(sum(map(len, texts)), lambda: [source_of(text, directions) for text in texts])
     detections = [
         [
             {

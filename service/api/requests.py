@@ -163,16 +163,30 @@ async def unless_disconnected(request: Request, work: Coroutine[Any, Any, _Resul
     Raises:
         ClientGoneError: the client was first.
     """
-    task = asyncio.ensure_future(work)
+    # The caller's own task does the work: a second one, and a wait for either, cost a twentieth of a short request.
+    caller = asyncio.current_task()
+    assert caller is not None
+    has_gone = is_over = False
+
+    def give_up(_: asyncio.Future[None]) -> None:
+        nonlocal has_gone
+        if not is_over:
+            has_gone = True
+            caller.cancel()
+
     gone = asyncio.ensure_future(_disconnected(request))
+    gone.add_done_callback(give_up)
     try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientGoneError
-        return task.result()
+        return await work
+    except asyncio.CancelledError:
+        if has_gone and caller.cancelling() == 1:
+            raise ClientGoneError from None
+        raise  # something else has cancelled the caller
     finally:
+        is_over = True
         gone.cancel()
-        task.cancel()
+        if has_gone:
+            caller.uncancel()
 
 
 async def _disconnected(request: Request) -> None:

@@ -73,7 +73,7 @@ async def score(request: Request, state: State) -> JSONResponse:
     """Log-probabilities of a given translation. They are the model's own: shared among the whole vocabulary, divided
     by the number of tokens for `score`."""
     began = time.monotonic()
-    with state.admission.admit():
+    with state.admission:
         model = state.model()
         model.translator.inspector.check_room()
         body = validate(ScoreRequest, await read_json_object(request, state.settings), _OWN_FIELDS)

@@ -117,7 +117,7 @@ class Telling:
         before = marked.source[marked.units[text.unit - 1].end if text.unit else 0 : unit.start]
         text.unit += 1
         after = marked.source[unit.end :] if text.unit == len(marked.units) else ""
-        written, text.written = before + unit.rendered("".join(text.written)) + after, []
+        written, text.written = before + unit.rendered("".join(text.written)).text + after, []
         self._say(text, written, (unit.start, unit.end))
 
     def _say(self, text: _Text, written: str, span: Span) -> None:

@@ -61,7 +61,7 @@ class _Request:
 
 
 @dataclasses.dataclass(slots=True, eq=False)
-class _Share:
+class _Assignment:
     """Jobs of one request that one engine has in one message."""
 
     request: _Request
@@ -91,7 +91,7 @@ class Pool:
         self._limits = {lane: queue_limit(lane, bounds) for lane in Lane}
         self._unsent = dict.fromkeys(Lane, 0)
         self._requests: dict[_Request, None] = {}
-        self._homeless: list[tuple[_Request, Sequence[int]]] = []
+        self._unassigned: list[tuple[_Request, Sequence[int]]] = []
         self._numbers = 0
         self._is_closing = False
 
@@ -252,9 +252,9 @@ class Pool:
         """Send jobs, each to the engine with the least to do."""
         ready = self.processes.ready()
         if not ready:
-            self._homeless.append((request, places))
+            self._unassigned.append((request, places))
             return
-        for engine, some in _shared_out(request.jobs, places, ready):
+        for engine, some in _distributed(request.jobs, places, ready):
             for first in range(0, len(some), JOBS_AT_ONCE):
                 self._tell(engine, request, some[first : first + JOBS_AT_ONCE])
 
@@ -263,8 +263,8 @@ class Pool:
         jobs = [request.jobs[place] for place in places]
         tokens = sum(job.tokens for job in jobs)
         self._unsent[request.lane] -= tokens
-        share = _Share(request, places, set(range(len(places))))
-        engine.add(self._numbers, share, request.lane, sum(job.work for job in jobs), tokens)
+        assignment = _Assignment(request, places, set(range(len(places))))
+        engine.add(self._numbers, assignment, request.lane, sum(job.work for job in jobs), tokens)
         assert engine.link is not None
         engine.link.send(Request(self._numbers, request.lane, request.submitted, request.deadline, jobs))
 
@@ -273,17 +273,17 @@ class Pool:
         engine.hear(update)
         self._count_waiting()
         for answer in update.answers:
-            share = engine.shares[answer.number]
-            place = share.places[answer.place]
-            engine.load -= share.request.jobs[place].work
-            share.open.discard(answer.place)
-            if not share.open:
-                del engine.shares[answer.number]
-            self._answer(share.request, place, answer)
+            assignment = engine.assignments[answer.number]
+            place = assignment.places[answer.place]
+            engine.load -= assignment.request.jobs[place].work
+            assignment.open.discard(answer.place)
+            if not assignment.open:
+                del engine.assignments[answer.number]
+            self._answer(assignment.request, place, answer)
         for partial in update.partials:
-            open_share = engine.shares.get(partial.number)
-            if open_share is not None and open_share.request.watcher is not None:
-                open_share.request.watcher.note_partial(open_share.places[partial.place], partial.target_ids)
+            unfinished = engine.assignments.get(partial.number)
+            if unfinished is not None and unfinished.request.watcher is not None:
+                unfinished.request.watcher.note_partial(unfinished.places[partial.place], partial.target_ids)
         if update.report is not None:
             self._observer.observe_report(update.report)
 
@@ -319,19 +319,16 @@ class Pool:
             return
         request.is_withdrawn = True
         for engine in self.processes.engines:
-            for number, share in engine.shares.items():
-                if share.request is request and engine.link is not None:
+            for number, assignment in engine.assignments.items():
+                if assignment.request is request and engine.link is not None:
                     engine.link.send(Withdraw(number))
         self._forget_unsent(request)
 
     def _forget_unsent(self, request: _Request) -> None:
         """End the jobs of a withdrawn request that no engine has."""
-        sent = {
-            share.places[index]
-            for engine in self.processes.engines for share in engine.shares.values() if share.request is request
-            for index in share.open
-        }  # fmt: skip
-        self._homeless = [(other, places) for other, places in self._homeless if other is not request]
+        assigned = (each for engine in self.processes.engines for each in engine.assignments.values())
+        sent = {each.places[index] for each in assigned if each.request is request for index in each.open}
+        self._unassigned = [(other, places) for other, places in self._unassigned if other is not request]
         for place, answer in enumerate(request.answers):
             if answer is None and place not in sent:
                 self._unsent[request.lane] -= request.jobs[place].tokens
@@ -344,10 +341,10 @@ class Pool:
             if answer is None:
                 self._answer(request, place, _unanswered(kind, request, message))
 
-    def _reassign(self, share: _Share, how: str) -> None:
+    def _reassign(self, assignment: _Assignment, how: str) -> None:
         """Give the jobs of a lost process to another engine, if they have not lost one before."""
-        request = share.request
-        places = [share.places[index] for index in sorted(share.open)]
+        request = assignment.request
+        places = [assignment.places[index] for index in sorted(assignment.open)]
         if request.is_withdrawn or request.done.done():
             for place in places:
                 self._answer(request, place, _unanswered("cancelled", request))
@@ -358,44 +355,44 @@ class Pool:
                 self._answer(request, place, _unanswered("lost", request, f"the process of an engine is lost: {how}"))
             return
         self._unsent[request.lane] += sum(request.jobs[place].tokens for place in places)
-        self._homeless.append((request, places))
+        self._unassigned.append((request, places))
 
     def note_lost(self, engine: EngineProcess, how: str, *, hung: bool) -> None:
         """See `Owner`."""
         if not self._is_closing and self.failure is None:
             self._observer.count_lost_process(hung=hung)
-        shares, engine.shares = list(engine.shares.values()), {}
-        for share in shares:
-            self._reassign(share, how)
+        assignments, engine.assignments = list(engine.assignments.values()), {}
+        for assignment in assignments:
+            self._reassign(assignment, how)
         self._count_waiting()
         self.note_ready()
 
     def note_ready(self) -> None:
         """See `Owner`: jobs without an engine may find one."""
         if self.failure is not None:
-            for request, _ in self._homeless:
+            for request, _ in self._unassigned:
                 self._fail_rest(request, "lost", self.failure)
-            self._homeless = []
-        if self._homeless and self.is_ready():
-            homeless, self._homeless = self._homeless, []
-            for request, places in homeless:
+            self._unassigned = []
+        if self._unassigned and self.is_ready():
+            unassigned, self._unassigned = self._unassigned, []
+            for request, places in unassigned:
                 self._give(request, places)
 
 
-def _shared_out(
+def _distributed(
     jobs: Sequence[PoolJob], places: Sequence[int], engines: Sequence[EngineProcess]
 ) -> Iterator[tuple[EngineProcess, list[int]]]:
     """Each place to the engine with the least to do."""
     if len(places) == 1 or len(engines) == 1:
         yield min(engines, key=lambda engine: engine.load), list(places)
         return
-    shares: dict[EngineProcess, list[int]] = {engine: [] for engine in engines}
+    assignments: dict[EngineProcess, list[int]] = {engine: [] for engine in engines}
     loads = {engine: engine.load for engine in engines}
     for place in places:
         engine = min(engines, key=loads.__getitem__)
         loads[engine] += jobs[place].work
-        shares[engine].append(place)
-    yield from ((engine, some) for engine, some in shares.items() if some)
+        assignments[engine].append(place)
+    yield from ((engine, some) for engine, some in assignments.items() if some)
 
 
 def _unanswered(kind: Any, request: _Request, message: str = "") -> Answer:

@@ -44,7 +44,7 @@ class EngineProcess:
         self.has_answered = False
         self.load = 0
         """Work without an answer."""
-        self.shares: dict[int, Any] = {}
+        self.assignments: dict[int, Any] = {}
         """What it has of each request, by number; the pool's business."""
         self.running_rows = 0
         self.device_bytes = 0
@@ -57,13 +57,13 @@ class EngineProcess:
     @property
     def is_waited_for(self) -> bool:
         """Whether it should say something soon."""
-        return self.link is not None and (not self.is_ready or bool(self.shares))
+        return self.link is not None and (not self.is_ready or bool(self.assignments))
 
-    def add(self, number: int, share: object, lane: Lane, work: int, tokens: int) -> None:
+    def add(self, number: int, assignment: object, lane: Lane, work: int, tokens: int) -> None:
         """Note a request that is sent to it."""
-        if not self.shares:
+        if not self.assignments:
             self._silent = self._idle = 0.0
-        self.shares[number] = share
+        self.assignments[number] = assignment
         self.load += work
         self._unseen.append((number, lane, tokens))
 
@@ -106,7 +106,7 @@ class Owner(Protocol):
         """An engine has become ready."""
 
     def note_lost(self, engine: EngineProcess, how: str, *, hung: bool) -> None:
-        """A process is gone; another takes its place. What it had is in its `shares`."""
+        """A process is gone; another takes its place. What it had is in its `assignments`."""
 
 
 class Processes:
@@ -258,14 +258,14 @@ class Processes:
         """A process is gone: another one takes its place."""
         engine.is_gone, engine.is_ready = True, False
         if self.failure is None and not self._is_closing:
-            _log.error("the process of an engine is lost (%s), with %d requests", how, len(engine.shares))
+            _log.error("the process of an engine is lost (%s), with %d requests", how, len(engine.assignments))
         failures = 0 if engine.has_answered else engine.failures + 1
         pause = min(2.0 ** (failures - 2), _LONGEST_PAUSE) if failures > 1 else 0.0
         self.engines[self.engines.index(engine)] = EngineProcess(failures, pause)
         is_accident = self.failure is None and not self._is_closing
         self._note_failed_start(how, engine)
         self._note_starts()
-        if is_accident or engine.shares:
+        if is_accident or engine.assignments:
             self._owner.note_lost(engine, how, hung=hung)
 
     def _note_failed_start(self, how: str, engine: EngineProcess) -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
+import operator
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -104,6 +106,19 @@ class SearchOptions:
             or bool(self.forbidden)
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _search_options, _values_of(self)
+
+
+_OPTIONS = tuple(field.name for field in dataclasses.fields(SearchOptions))
+_values_of: Callable[[SearchOptions], tuple[Any, ...]] = operator.attrgetter(*_OPTIONS)
+
+
+@functools.lru_cache(maxsize=1024)
+def _search_options(*values: Any) -> SearchOptions:
+    """Options that came from another process: most requests have the same few."""
+    return SearchOptions(**dict(zip(_OPTIONS, values, strict=True)))
+
 
 class Hypothesis(NamedTuple):
     """One translation of one sentence."""
@@ -140,6 +155,10 @@ class Job:
     def work(self) -> int:
         """How much there is to do, compared with other jobs."""
         return len(self.source_ids) * self.options.beam_size
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What dataclasses do by themselves where they are frozen and have slots takes ten times as long.
+        return Job, (self.source_ids, self.options)
 
 
 class Request(NamedTuple):

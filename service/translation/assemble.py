@@ -38,6 +38,8 @@ class Plan:
 
     def cut_document(self) -> Document:
         """The document with a segment for each part."""
+        if all(len(each.best.parts) == 1 for each in self.trials):
+            return self.document
         return self.document.replaced([[(part.place, part.copy) for part in each.best.parts] for each in self.trials])
 
 
@@ -88,8 +90,10 @@ def versions_of(part: Part, vocabulary: Tokenizer, words: Words | None) -> dict[
     found: dict[str, Version] = {}
     assert part.prepared is not None
     for rank, hypothesis in enumerate(part.hypotheses):
-        decoded = vocabulary.decode(hypothesis.target_ids).strip()
-        done = finished(part.prepared, decoded, words if rank == 0 else None)
+        done = part.best if rank == 0 and words is None else None
+        if done is None:
+            decoded = vocabulary.decode(hypothesis.target_ids).strip()
+            done = finished(part.prepared, decoded, words if rank == 0 else None)
         if rank == 0 or not done.lost:
             found.setdefault(done.text, Version(done, hypothesis))
     return found

@@ -47,6 +47,8 @@ class Part:
     prepared: Prepared | None = None
     job: Job | None = None
     answer: Answer | None = None
+    best: Finished | None = None
+    """What the best hypothesis says, without what was set aside; None without one."""
     copy: str | None = None
 
     @property
@@ -74,16 +76,15 @@ class Problems:
     @property
     def weight(self) -> int:
         """By which attempts are compared."""
-        weights = {
-            100: self.failed,
-            16: self.lost,
-            9: self.loops,
-            8: self.cut,
-            4: self.numbers,
-            2: self.short,
-            1: self.doubtful,
-        }
-        return sum(weight for weight, is_so in weights.items() if is_so)
+        return (
+            100 * self.failed
+            + 16 * self.lost
+            + 9 * self.loops
+            + 8 * self.cut
+            + 4 * self.numbers
+            + 2 * self.short
+            + self.doubtful
+        )
 
     @property
     def rank(self) -> tuple[int, float]:
@@ -103,34 +104,36 @@ class Attempt:
         """Those without an answer that need one."""
         return [part for part in self.parts if part.job is not None and part.answer is None]
 
-    def answered(self, answers: Iterator[Answer]) -> Attempt:
+    def answered(self, answers: Iterator[Answer], vocabulary: Tokenizer) -> Attempt:
         """The same with the next of `answers` for each of `open_parts`."""
         parts = tuple(
-            dataclasses.replace(part, answer=next(answers)) if part.job is not None and part.answer is None else part
+            _answered(part, next(answers), vocabulary) if part.job is not None and part.answer is None else part
             for part in self.parts
         )
         return Attempt(self.way, parts)
 
-    def problems(self, vocabulary: Tokenizer) -> Problems:
+    def problems(self) -> Problems:
         """Those of all its parts."""
-        each = [problems_of(part, vocabulary) for part in self.parts if part.prepared is not None]
+        each = [problems_of(part) for part in self.parts if part.prepared is not None]
+        if len(each) == 1:
+            return each[0]
         names = [field.name for field in dataclasses.fields(Problems) if field.name != "score"]
         score = sum(one.score for one in each) / max(len(each), 1)
         return Problems(**{name: any(getattr(one, name) for one in each) for name in names}, score=score)
 
 
-def text_of(part: Part, hypothesis: Hypothesis, vocabulary: Tokenizer) -> Finished:
-    """What one hypothesis of the part says, without what was set aside."""
-    assert part.prepared is not None
-    return finished(part.prepared, vocabulary.decode(hypothesis.target_ids).strip())
+def _answered(part: Part, answer: Answer, vocabulary: Tokenizer) -> Part:
+    best = None
+    if answer.failure is None and part.prepared is not None:
+        best = finished(part.prepared, vocabulary.decode(answer.result[0].target_ids).strip())
+    return dataclasses.replace(part, answer=answer, best=best)
 
 
-def problems_of(part: Part, vocabulary: Tokenizer) -> Problems:
+def problems_of(part: Part) -> Problems:
     """What is wrong with the best hypothesis of a part."""
-    if part.answer is None or part.job is None or part.answer.failure is not None:
+    if part.best is None or part.job is None:
         return Problems(failed=True)
-    best = part.hypotheses[0]
-    done = text_of(part, best, vocabulary)
+    best, done = part.hypotheses[0], part.best
     tokens = len(part.prepared.pieces) if part.prepared else 0
     mean = best.log_prob / max(len(best.token_log_probs), 1)
     return Problems(
@@ -163,19 +166,23 @@ class Trials:
     attempts: list[Attempt]
     found: list[Problems] = dataclasses.field(default_factory=list)
 
-    def judge(self, vocabulary: Tokenizer) -> None:
+    def judge(self) -> None:
         """See what is wrong with the attempts that were answered."""
         for attempt in self.attempts[len(self.found) :]:
-            self.found.append(attempt.problems(vocabulary))
+            self.found.append(attempt.problems())
 
     @property
     def best(self) -> Attempt:
         """The attempt with the least that is wrong, the earliest of equals."""
+        if len(self.found) == 1:
+            return self.attempts[0]
         return self.attempts[min(range(len(self.found)), key=lambda index: self.found[index].rank)]
 
     @property
     def left(self) -> Problems:
         """What is wrong with the best attempt."""
+        if len(self.found) == 1:
+            return self.found[0]
         return min(self.found, key=lambda problems: problems.rank)
 
     @property
@@ -183,11 +190,12 @@ class Trials:
         """Whether the first attempt did."""
         return self.found[0].loops
 
-    def next(self, vocabulary: Tokenizer) -> Attempt | None:
+    def next(self) -> Attempt | None:
         """What is tried next; None if all is well or nothing is left to try."""
-        problems, ways = self.left, {attempt.way for attempt in self.attempts}
+        problems = self.left
         if self.found[0].failed or not problems.weight or len(self.attempts) >= MOST_ATTEMPTS:
             return None
+        ways = {attempt.way for attempt in self.attempts}
         if problems.loops and "controlled" not in ways and self.may_control:
             return self._controlled()
         if not self.may_split:
@@ -197,7 +205,7 @@ class Trials:
         if (problems.lost or problems.numbers) and self.sentence.spans and "cut at spans" not in ways:
             return self._cut_at_spans()
         if problems.loops or problems.cut or problems.short or problems.doubtful:
-            return self._in_parts(vocabulary)
+            return self._in_parts()
         return None
 
     def _controlled(self) -> Attempt:
@@ -207,7 +215,7 @@ class Trials:
                 options = dataclasses.replace(
                     part.job.options, repetition_penalty=RETRY_PENALTY, no_repeat_ngram_size=RETRY_NGRAM
                 )
-                part = dataclasses.replace(part, job=Job(part.job.source_ids, options), answer=None)
+                part = dataclasses.replace(part, job=Job(part.job.source_ids, options), answer=None, best=None)
             parts.append(part)
         return Attempt("controlled", tuple(parts))
 
@@ -233,11 +241,11 @@ class Trials:
         has_words = any(map(str.isalpha, part.text))
         return self.make((start, end), part) if has_words else Part((start, end), copy=part.text)
 
-    def _in_parts(self, vocabulary: Tokenizer) -> Attempt | None:
+    def _in_parts(self) -> Attempt | None:
         """The best attempt with each part that has something wrong cut near its middle."""
         parts: list[Part] = []
         for part in self.best.parts:
-            wrong = part.prepared is not None and problems_of(part, vocabulary)
+            wrong = part.prepared is not None and problems_of(part)
             if not wrong or not (wrong.loops or wrong.cut or wrong.short or wrong.doubtful):
                 parts.append(part)
                 continue

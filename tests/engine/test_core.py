@@ -334,6 +334,7 @@ def test_a_document_goes_on_however_many_single_sentences_come() -> None:
 
 def test_the_pace_of_a_lane_is_known_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     engine = engine_of(Decoder(), max_rows=4)
     engine.add(request(1, [job(s % 12) for s in range(400)]))
     assert engine.waiting()[0].pace is None

@@ -260,6 +260,39 @@ def test_a_damaged_bundle_is_said_as_it_is(tmp_path: Path) -> None:
     assert not children()
 
 
+def test_what_keeps_the_service_from_reading_a_bundle_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(directory: Path) -> None:
+        raise BundleError("read by the engines, and not here")
+
+    monkeypatch.setattr("service.engine.loading.Bundle.read", refuse)
+    with pytest.raises(BundleError, match="not here"):
+        BlockingEngine(CONFIG)
+    assert not children()
+
+
+def test_an_engine_that_cannot_be_started_leaves_no_other_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, started, refused = subprocess.Popen, [], []
+
+    def all_but_the_second(command: list[str], **named: Any) -> Any:
+        if "service.engine.loop" not in command:
+            return start(command, **named)
+        if started and not refused:
+            refused.append(command)
+            raise OSError("no more processes")
+        started.append(start(command, **named))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", all_but_the_second)
+
+    async def scenario(loaded: LoadedEngine) -> None:
+        assert refused
+        assert await loaded.pool.run(jobs_of(2))
+
+    play(scenario)
+    assert started
+    assert {process.returncode for process in started} == {0}
+
+
 def test_the_reason_of_a_failed_start_is_said_whatever_it_is(tmp_path: Path) -> None:
     """A file that cannot be read, as with a broken disk."""
     bundle = tmp_path / "bundle"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import resource
 import signal
@@ -71,16 +72,20 @@ def test_health_answers_while_far_more_is_sent_than_the_engine_reads() -> None:
 
 
 def test_sigterm_ends_it_and_those_who_wait_are_told_in_json() -> None:
-    async def scenario() -> tuple[Reply, int]:
+    async def scenario() -> tuple[Reply, int, str]:
         async with standing_still() as service:
             asking = asyncio.create_task(exchange(service.port, post(SENTENCE)))
             await exchange(service.port, post({**SENTENCE, "timeout_ms": 100}))  # the one before is under way by then
             service.process.send_signal(signal.SIGTERM)
-            return await asking, await service.process.wait()
+            return await asking, await service.process.wait(), service.log.read_text(encoding="utf-8")
 
-    reply, status = asyncio.run(scenario())
+    reply, status, log = asyncio.run(scenario())
     assert (reply.status, reply.json()) == (503, {"error": "the service is shutting down"})
     assert status == 0
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert any("could not be finished in time" in line["message"] for line in lines)
+    # It was told to stop: that is no error, and has no traceback.
+    assert not [line for line in lines if line["level"] in ("error", "critical") or "exception" in line]
 
 
 def test_a_service_whose_engines_cannot_be_started_again_ends_with_1() -> None:

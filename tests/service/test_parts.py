@@ -34,12 +34,12 @@ def test_texts_that_spell_the_same_keep_the_best_hypothesis() -> None:
 
 def test_the_door_counts_who_is_inside_and_lets_no_more_in_than_allowed() -> None:
     admission = Admission(2)
-    with admission.admit():
-        with pytest.raises(KeyError), admission.admit():
+    with admission:
+        with pytest.raises(KeyError), admission:
             raise KeyError  # who leaves in anger has left too
-        with admission.admit():
+        with admission:
             assert admission.under_way == 2
-            with pytest.raises(RejectedError) as refused, admission.admit():
+            with pytest.raises(RejectedError) as refused, admission:
                 pass
     assert (refused.value.status, refused.value.rejection) == (503, "too_many_requests")
     assert admission.under_way == 0
@@ -47,9 +47,9 @@ def test_the_door_counts_who_is_inside_and_lets_no_more_in_than_allowed() -> Non
 
 def test_a_closed_door_lets_nobody_in_and_keeps_nobody_from_leaving() -> None:
     admission = Admission(2)
-    with admission.admit():
+    with admission:
         admission.close()
-        with pytest.raises(RejectedError) as refused, admission.admit():
+        with pytest.raises(RejectedError) as refused, admission:
             pass
         assert refused.value.rejection == "draining"
         assert refused.value.headers["Connection"] == "close"

@@ -11,16 +11,18 @@ import socket
 import sys
 import threading
 import time
+import tomllib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from model.vocabulary import Vocabulary
 from service.engine.types import Hypothesis, Job
-from service.server import Server
+from service.server import Connection, Server
 from service.settings import Settings
 from tests.bundles import PRETRAINED, ROOT
 from tests.service.fakes import FakeLoader, echo, make_app, samples
@@ -168,6 +170,16 @@ def test_sigterm_under_load_loses_nothing_and_ends_with_0() -> None:
     assert status == 0
     assert {reply.status_code for reply in replies} <= {200, 503}
     assert sum(reply.status_code == 200 for reply in replies) >= 10
+
+
+def test_what_is_overridden_of_uvicorn_is_there_and_its_version_is_bounded() -> None:
+    """Much of it is private: it may change with any version."""
+    ours = {name for name, value in vars(Connection).items() if callable(value) and not name.startswith("_")}
+    assert {"data_received", "send_400_response", "on_response_complete"} <= ours
+    assert not {name for name in ours if not hasattr(HttpToolsProtocol, name)}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (bounds,) = (name for name in project["dependencies"] if re.match(r"uvicorn\b", name))
+    assert "<" in bounds
 
 
 def test_a_second_signal_ends_it_at_once() -> None:

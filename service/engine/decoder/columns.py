@@ -74,7 +74,7 @@ class ShortlistColumns:
         width, longest = self.width, round_up(max(map(len, self._lists[before:])), LENGTH_MULTIPLE)
         roomy = before or longest <= width < 2 * longest
         moved = self._ensure(after, max(width, longest) if roomy else longest)
-        needed = np.flatnonzero(self._users)
+        needed = self._users.nonzero()[0]
         # Columns of those who left are computed until then; with nobody running there is nothing to keep.
         if not before or 1.5 * len(needed) + _COLUMN_MULTIPLE < self._used:
             moved |= self._lay_out(needed)
@@ -88,7 +88,7 @@ class ShortlistColumns:
         """Sentence n is now the one that was at kept[n]; those at `gone` are no more. All of them are settled."""
         for slot in gone:
             self._users[self._lists[slot]] -= 1
-        moved = np.flatnonzero(kept != np.arange(len(kept)))
+        moved = (kept != np.arange(len(kept))).nonzero()[0]
         self._ids[moved], self._columns[moved] = self._ids[kept[moved]], self._columns[kept[moved]]
         # A free slot may keep a lone row company: it must not point to columns that are no more.
         self._columns[len(kept) : len(self._lists)] = 0

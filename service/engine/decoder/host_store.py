@@ -62,6 +62,9 @@ class _HostState(State):
         self._spec = spec
         self._beam_size = beam_size
         self._values = self._memory = np.zeros(0, spec.dtype)
+        places = next((axis for axis, name in enumerate(spec.shape) if name in ("S", "P")), 1)
+        self._before: tuple[Any, ...] = (slice(None),) * (places - 1)
+        """Index of the axes between the first and that of places."""
 
     @property
     def nbytes(self) -> int:
@@ -83,15 +86,14 @@ class _HostState(State):
             self._values[common] = rows[common]
 
     def copy(self, source: Ints, target: Ints, filled: int) -> None:
-        self._values[target] = self._values[source]
+        if len(source) == 1:  # as when one sentence leaves: by numbers nothing is copied twice
+            self._values[target[0]] = self._values[source[0]]
+        else:
+            self._values[target] = self._values[source]
 
     def bind(self, sentences: int) -> tuple[dict[str, Array], dict[str, Array]]:
         rows = self._values[: sentences * self._beam_size]
         return {self._spec.input: rows}, {self._spec.output: rows}
-
-    def _up_to(self, size: int, axis: str) -> tuple[Any, ...]:
-        """Index of the axes after the first: all of each, but `size` entries of the axis named."""
-        return tuple(slice(size) if name == axis else slice(None) for name in self._spec.shape[1:])
 
 
 class _PerSource(_HostState):
@@ -101,7 +103,7 @@ class _PerSource(_HostState):
 
     def join(self, new: slice, memory: Mapping[str, Array]) -> None:
         source = memory["source_mask"].shape[1]
-        self._values[(new, *self._up_to(source, "S"))] = memory[self._spec.input]
+        self._values[(new, *self._before, slice(source))] = memory[self._spec.input]
 
     def bind(self, sentences: int) -> tuple[dict[str, Array], dict[str, Array]]:
         return {self._spec.input: self._values[:sentences]}, {}
@@ -111,8 +113,11 @@ class _Growing(_HostState):
     """A step writes the next place of each row."""
 
     def copy(self, source: Ints, target: Ints, filled: int) -> None:
-        part = self._up_to(filled, "P")
-        self._values[(target, *part)] = self._values[(source, *part)]
+        part: tuple[Any, ...] = (*self._before, slice(filled))
+        if len(source) == 1:
+            self._values[(target[0], *part)] = self._values[(source[0], *part)]
+        else:
+            self._values[(target, *part)] = self._values[(source, *part)]
 
 
 class _Replaced(_HostState):

@@ -245,7 +245,8 @@ class Slots:
 
     def _note_padding(self) -> None:
         if self.count:
-            self.padding = 1.0 - float(self._source_mask[: self.count].mean())
+            mask = self._source_mask[: self.count]
+            self.padding = 1.0 - int(np.count_nonzero(mask)) / mask.size
 
     def _move(self, source: Ints, target: Ints) -> None:
         filled = int(self.lengths[: self.count].max(initial=0))

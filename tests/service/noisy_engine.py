@@ -1,0 +1,42 @@
+"""The process of an engine that logs much, and whose steps fail as long as a long sentence is in them."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+from service.engine import loop
+from service.engine.decoder import runtime
+from service.engine.decoder.slots import Slots
+from service.engine.types import Ready, Setup, Steppable
+
+LINES, LENGTH = 8, 20_000
+"""Far more than a pipe takes at once."""
+LONG = 25
+"""Source tokens of a sentence that fails."""
+
+_open = loop._open
+
+
+class FailingSlots(Slots):
+    """Fails because of long sentences."""
+
+    def step(self, num_candidates: int) -> Any:
+        """One token for every row, or an error."""
+        if self._source_lengths[: self.count].max() >= LONG:
+            raise RuntimeError("a step was told to fail")
+        return super().step(num_candidates)
+
+
+def open_noisily(setup: Setup) -> tuple[Steppable, Ready]:
+    """Open the engine, and log lines that say where they end."""
+    runtime.Slots = FailingSlots  # type: ignore[misc]
+    for number in range(LINES):
+        logging.getLogger("noise").warning("%s end %d", "x" * LENGTH, number)
+    return _open(setup)
+
+
+if __name__ == "__main__":
+    loop._open = open_noisily
+    sys.exit(loop.main())
