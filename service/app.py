@@ -36,16 +36,39 @@ from service.explain.inspector import Inspector
 from service.files.store import FileStore
 from service.logs import request_id
 from service.metrics import Metrics
+from service.model_names import ModelName
+from service.models.making import EngineFactory, make_registry
 from service.settings import Settings
-from service.state import EngineFactory, ServiceState
+from service.state import ServiceState
 from service.text.languages import Directions
 from service.text.reading import readers_of
-from service.translator import Translator
+from service.translator import Counts, Translator
 
 _log = logging.getLogger("attend")
 
 
-def make_translator(loaded: LoadedEngine, settings: Settings, metrics: Metrics) -> Translator:
+class CountedByModel:
+    """Counts what a translator does, for the service and for its model."""
+
+    def __init__(self, metrics: Metrics, model: ModelName) -> None:
+        self._metrics = metrics
+        self._model = model
+
+    def observe_translation(self, *, source_tokens: int, target_tokens: int, split: int, cut: int) -> None:
+        """See `Metrics.observe_translation`."""
+        self._metrics.observe_translation(
+            source_tokens=source_tokens, target_tokens=target_tokens, split=split, cut=cut
+        )
+        self._metrics.models.observe_tokens(self._model, source_tokens, target_tokens)
+        self._metrics.models.count_problem(self._model, "truncated", cut)
+
+    def count_repetition(self, *, removed: bool) -> None:
+        """See `Metrics.count_repetition`."""
+        self._metrics.count_repetition(removed=removed)
+        self._metrics.models.count_problem(self._model, "repetition")
+
+
+def make_translator(loaded: LoadedEngine, settings: Settings, counts: Counts) -> Translator:
     """The translator on top of loaded engines."""
     manifest = loaded.manifest
     directions = Directions.parse(manifest.pairs())
@@ -55,7 +78,7 @@ def make_translator(loaded: LoadedEngine, settings: Settings, metrics: Metrics) 
         directions=directions,
         readers=readers_of(directions, loaded.vocabulary, manifest.tokenizer),
         limits=manifest.limits,
-        metrics=metrics,
+        metrics=counts,
         max_tokens=settings.max_tokens,
         inspector=Inspector(loaded.scorer, manifest, loaded.vocabulary),
     )
@@ -64,11 +87,12 @@ def make_translator(loaded: LoadedEngine, settings: Settings, metrics: Metrics) 
 def create_app(
     settings: Settings, engine_factory: EngineFactory = load_engine, on_failure: Callable[[], None] = lambda: None
 ) -> FastAPI:
-    """The service for one bundle; `on_failure` is called if it cannot be loaded, or its engines not be started again.
+    """The service for one bundle or many; `on_failure` is called if none can be loaded, or the engines of the last one
+    not be started again.
 
     Its `state.service` is the `ServiceState`, for whoever runs the app.
     """
-    state = ServiceState(settings, engine_factory, make_translator, on_failure)
+    state = _state(settings, engine_factory, on_failure)
     app = FastAPI(
         title="Attend",
         version=__version__,
@@ -101,6 +125,18 @@ def create_app(
         handlers={("POST", "/translate"): translate_at_once},
     )
     return app
+
+
+def _state(settings: Settings, engine_factory: EngineFactory, on_failure: Callable[[], None]) -> ServiceState:
+    state = ServiceState(settings, on_failure)
+
+    def translator_for(loaded: LoadedEngine, model: ModelName) -> Translator:
+        return make_translator(loaded, settings, CountedByModel(state.metrics, model))
+
+    state.models = make_registry(
+        settings, engine_factory, translator_for, state.metrics, state.note_loaded, state.note_empty
+    )
+    return state
 
 
 def _lifespan(state: ServiceState) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

@@ -16,6 +16,7 @@ ServiceError
 ├── UnsupportedMediaTypeError 415
 ├── InvalidFieldError 422        a field of our own is wrong, or nobody knows the field
 ├── TruncatedError 422           a translation was cut, and the caller wanted none that is
+├── BundleRefusedError 422       a bundle that an operator wants served cannot be
 ├── ClientGoneError 499          the caller hung up; nobody reads the reply
 ├── InternalError 500            a defect; the caller gets an id, the log the rest
 ├── UnavailableError 503         loading, stopping or failed; worth another try later
@@ -168,6 +169,12 @@ class TruncatedError(ServiceError):
         """`index`: which of several texts it is, from 0."""
         place = f"{start} to {end}" if index is None else f"{start} to {end} of text {index}"
         super().__init__(f"the translation of the sentence at {place} was cut at its length limit, and strict is set")
+
+
+class BundleRefusedError(ServiceError):
+    """A bundle is damaged, fails its self-test, or cannot be run; what was served before still is."""
+
+    status = 422
 
 
 class ClientGoneError(ServiceError):

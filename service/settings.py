@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.engine.types import Device, EngineConfig
 from service.logs import LogFormat
+from service.model_names import parse_canaries
 
 PREFIX = "ATTEND_"
 # A request that is allowed must find room, and what goes for those that name nothing must be allowed.
@@ -30,6 +31,21 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
     bundle: Path = Field(Path("bundles/attend-zh-fr-en-int8"), description="Directory of the model to serve.")
+    models: Path | None = Field(
+        None, description="Directory of bundles that are served together, one in each directory, in place of one."
+    )
+    pivot: str = Field(
+        "auto",
+        description="Languages, separated by commas, through which two models translate pairs that none does alone; "
+        "`*`: any; `none`; auto: any with `ATTEND_MODELS`, else none.",
+    )
+    canary: str = Field(
+        "", description="Versions that get a share of the requests for their model: `fr-en@2=0.1,zh-en@4=0.05`."
+    )
+    lazy: bool = Field(False, description="Load models when they are first wanted; the preferred one at the start.")
+    model_memory: int = Field(
+        0, ge=0, description="Bytes of the files of all models in memory; above it the one not used for longest leaves."
+    )
     host: str = Field(
         "127.0.0.1",
         min_length=1,
@@ -117,6 +133,17 @@ class Settings(BaseSettings):
     @classmethod
     def _in_lower_case(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
+
+    @field_validator("pivot")
+    @classmethod
+    def _are_codes(cls, value: str) -> str:
+        return ",".join(filter(None, map(str.strip, value.lower().split(",")))) or "none"
+
+    @field_validator("canary")
+    @classmethod
+    def _are_canaries(cls, value: str) -> str:
+        parse_canaries(value)
+        return value
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from service.engine.types import Answer
     from service.explain.details import Answers, Inspection
     from service.explain.inspector import Inspector
-    from service.metrics import Metrics
     from service.text.document import Sentence
     from service.text.edits import Span
     from service.text.languages import Directions
@@ -51,6 +50,16 @@ _TOO_MANY = 1_000_000
 _Result = TypeVar("_Result")
 
 
+class Counts(Protocol):
+    """What is told of what a translator does."""
+
+    def observe_translation(self, *, source_tokens: int, target_tokens: int, split: int, cut: int) -> None:
+        """Count one translated text."""
+
+    def count_repetition(self, *, removed: bool) -> None:
+        """Count one sentence that went round in circles."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Translator:
     """Translates texts with one engine; any number of requests at once."""
@@ -61,7 +70,7 @@ class Translator:
     readers: Mapping[str, Reader]
     """One for each of the sources of `directions`."""
     limits: Limits
-    metrics: Metrics
+    metrics: Counts
     max_tokens: int
     """Source tokens of one request."""
     inspector: Inspector
@@ -85,11 +94,18 @@ class Translator:
         target: str,
         options: TranslationOptions,
         deadline: float = math.inf,
+        *,
+        is_further: bool = False,
     ) -> TranslatedTexts:
         """One translation for each text, in order. Cancelling the call withdraws its jobs.
 
         Args:
+            texts: what is translated.
+            source: of the pairs of `directions`.
+            target: its other side.
+            options: how.
             deadline: in seconds of `time.monotonic`.
+            is_further: whether they belong to a request that was accepted already: no limit keeps them out.
 
         Raises:
             TextLimitError: more than `max_tokens`.
@@ -102,11 +118,11 @@ class Translator:
         began = time.monotonic()
         characters = sum(map(len, texts))
         reader = self.readers[source]
-        plans = await _off_loop_if_long(characters, lambda: self._plan(texts, reader, target, options))
+        plans = await _off_loop_if_long(characters, lambda: self._plan(texts, reader, target, options, is_further))
         tokenize = time.monotonic() - began
         with engine_errors("translated"):
             answers = await self._decode(
-                [each for plan in plans for each in plan.trials], deadline, characters, options
+                [each for plan in plans for each in plan.trials], deadline, characters, options, is_further
             )
             words = await self._words(plans, reader.pair(target), deadline)
             finish = functools.partial(self._finish, plans, words, source, target, options)
@@ -117,7 +133,9 @@ class Translator:
             timing = dataclasses.replace(timing, score=seconds)
         return TranslatedTexts(translations, timing)
 
-    def _plan(self, texts: Sequence[str], reader: Reader, target: str, options: TranslationOptions) -> list[Plan]:
+    def _plan(
+        self, texts: Sequence[str], reader: Reader, target: str, options: TranslationOptions, is_further: bool
+    ) -> list[Plan]:
         prefix = self._prefix(options.target_prefix.strip())
         limit = self.limits.source_tokens - sum(map(len, reader.frame(target)))
         readings = _Readings(reader, target)
@@ -147,7 +165,7 @@ class Translator:
                 )
             plans.append(Plan(document, tuple(trials)))
             tokens += sum(len(part.job.source_ids) for part in flat(trials) if part.job is not None)
-        if tokens > self.max_tokens:
+        if tokens > self.max_tokens and not is_further:
             raise TextLimitError(tokens, self.max_tokens, " tokens")
         return plans
 
@@ -172,7 +190,7 @@ class Translator:
         return Part(place, ready, Job(ready.source_ids, search))
 
     async def _decode(
-        self, trials: Sequence[Trials], deadline: float, characters: int, options: TranslationOptions
+        self, trials: Sequence[Trials], deadline: float, characters: int, options: TranslationOptions, is_further: bool
     ) -> list[Answer]:
         """Attempt each sentence until nothing is wrong with it, or nothing is left to try. Returns all answers."""
         run = functools.partial(self.pool.run, deadline=deadline, fail_fast=not options.text_by_text)
@@ -181,7 +199,8 @@ class Translator:
         while tried:
             parts = flat(tried)
             # In any queue: what a text becomes must not depend on how much else there is to do.
-            new = await run([part.job for part in parts if part.job is not None], is_further=bool(answers))
+            jobs = [part.job for part in parts if part.job is not None]
+            new = await run(jobs, is_further=is_further or bool(answers))
             answers += new
             tried = await _off_loop_if_long(characters, functools.partial(self._judge, tried, iter(new)))
         return answers

@@ -22,6 +22,7 @@ from service.translation.results import Timing
 
 if TYPE_CHECKING:
     from service.api.units import Note
+    from service.models.router import Router
     from service.settings import Settings
     from service.state import Model, ServiceState
     from service.text.detection import Guess
@@ -51,6 +52,8 @@ class Wish:
     format: FormatOptions = PLAIN
     unusable: Mapping[int, ServiceError] = dataclasses.field(default_factory=dict)
     """Why texts at some places cannot be translated: their answers."""
+    model: str | None = None
+    """The only model that may be used, by name, or name and version."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -89,8 +92,7 @@ def admitted(request: Request, state: ServiceState) -> Iterator[Model]:
     Raises:
         UnavailableError: it is not there, or there is too much to do.
     """
-    with state.door.enter():
-        model = state.model()
+    with state.door.enter(), state.held() as model:
         packed = "content-encoding" in request.headers
         model.translator.check_room(None if packed else declared_length(request.headers))
         yield model
@@ -112,11 +114,11 @@ async def answered(request: Request, settings: Settings, model: Model, wish: Wis
     check_texts(["".join(wish.texts)] if wish.is_one_text else wish.texts, settings)
     check_timeout(wish.timeout_ms, settings)
     deadline = began + (wish.timeout_ms or settings.max_timeout_ms) / 1000
-    return await unless_disconnected(request, _answered(model, wish, deadline))
+    return await unless_disconnected(request, _answered(model.translator.only(wish.model), wish, deadline))
 
 
-async def _answered(model: Model, wish: Wish, deadline: float) -> Answers:
-    directions = model.translator.directions
+async def _answered(translator: Router, wish: Wish, deadline: float) -> Answers:
+    directions = translator.directions
     target, source = _languages(wish, directions)
     if wish.is_one_text and source is None:
         source = await off_loop_if_long(wish.texts, lambda: _of_whole(wish, directions, target))
@@ -127,7 +129,7 @@ async def _answered(model: Model, wish: Wish, deadline: float) -> Answers:
     for number, unit in enumerate(units):
         if not unit.decision.is_copied:
             groups.setdefault(unit.decision.source, []).append(number)
-    translate = model.translator.translate
+    translate = translator.translate
     options = dataclasses.replace(wish.options, has_tags=True) if wish.format.has_tags else wish.options
     done = await _all(
         [

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from service.api import extensions
-from service.api.bodies import WHOLE, PairRequest, Text, TimeoutMs, described_body, validate
+from service.api.bodies import MODEL_FIELD, WHOLE, ModelField, PairRequest, Text, TimeoutMs, described_body, validate
 from service.api.boundary import server_timing
 from service.api.core import Answer, Answers, Wish, admitted, answered
 from service.api.dependencies import State
@@ -37,6 +37,7 @@ from service.text.languages import AUTO
 from service.text.markup.formats import FORMATS, Format, FormatOptions
 from service.text.terms import NO_TERMS, Terms
 from service.translation.options import TranslationOptions
+from service.translation.results import Hop as ToldHop
 from service.translation.results import Translation
 
 router = APIRouter(tags=["translation"])
@@ -59,6 +60,7 @@ _OWN_FIELDS = {
     "glossary": "an array of at most 1000 {source, target} of at most 200 characters each, or a name",
     "do_not_translate": "an array of at most 1000 strings of at most 200 characters",
     "details": "true or false",
+    "model": MODEL_FIELD,
     **WANTED_FIELDS,
 }
 """What their values may be; limits that the settings lower are checked later."""
@@ -155,6 +157,7 @@ class TranslateRequest(PairRequest):
     do_not_translate: Annotated[list[Annotated[Text, Field(max_length=200)]], Field(max_length=1000)] | None = Field(
         None, description="Terms that come back as they are. In a text `<dnt>` and `</dnt>` around a part say the same."
     )
+    model: ModelField = None
     details: StrictBool | None = Field(None, description="Tell how each sentence was translated: `segments`.")
     alignment: AlignmentFlag = None
     attention: AttentionField = None
@@ -191,6 +194,16 @@ class DetectedLanguage(BaseModel):
     language: str
 
 
+class Hop(BaseModel):
+    """What one of two models did with a text."""
+
+    model: str = Field(description="`name@version`.")
+    source: str
+    target: str
+    text: str = Field(description="What it made of the text, or of what the first model had made of it.")
+    segments: list[Segment] = Field(description="Spans are of the text that the model read, and of `text`.")
+
+
 class TextError(Problem):
     """Why a text has no translation."""
 
@@ -216,6 +229,14 @@ class TranslateReply(BaseModel):
     )
     alternative_segments: list[list[Segment]] | list[list[list[Segment]]] | None = Field(
         None, description="The same for each of `alternatives`, in their order."
+    )
+    route: list[str] | list[list[str]] | None = Field(
+        None, description="Only with `details`: the models that each text went through, as `name@version`."
+    )
+    hops: list[Hop] | list[list[Hop]] | None = Field(
+        None,
+        description="Only with `details`, and if two models were needed: what each of them did. `segments` of such a "
+        "text is empty.",
     )
     errors: list[TextError] | None = Field(None, description="Only with `on_error: item`, and if there are any.")
 
@@ -247,6 +268,7 @@ async def translate(request: Request, state: State) -> JSONResponse:
             timeout_ms=body.timeout_ms,
             unusable=unusable,
             format=FormatOptions(name=_format(body), attributes=bool(body.html_attributes)),
+            model=body.model,
         )
         done = await answered(request, state.settings, model, wish, began)
         if wish.options.details is None:
@@ -308,7 +330,7 @@ def _format(body: TranslateRequest) -> Format:
 
 def _options(body: TranslateRequest, state: ServiceState, model: Model) -> TranslationOptions:
     settings = state.settings
-    _check_lengths(body, model.manifest.limits.target_tokens)
+    _check_lengths(body, model.translator.only(body.model).limits.target_tokens)
     alternatives = max(body.alternatives, 0)
     return TranslationOptions(
         beam_size=max(body.beam_size or settings.usual_beam_size, alternatives + 1),
@@ -366,14 +388,23 @@ def _reply(body: TranslateRequest, done: Answers, unknown: Sequence[UnknownField
     if warnings := [*_warnings(done.texts), *map(dataclasses.asdict, unknown)]:
         reply["warnings"] = warnings
     if body.details or body.alignment or body.attention:
-        versions: list[list[Any]] = [segments_of(text.inspections) if text else [[]] for text in good]
+        versions: list[list[Any]] = [segments_of(text.inspections) or [[]] if text else [[]] for text in good]
         reply["segments"] = shaped([best for best, *_ in versions])
         if body.alternatives > 0:
             reply["alternative_segments"] = shaped([others for _, *others in versions])
+        hops = [text.hops if text else () for text in good]
+        reply["route"] = shaped([[hop.model for hop in each] for each in hops])
+        if any(len(each) > 1 for each in hops):
+            reply["hops"] = shaped([list(map(_hop, each)) if len(each) > 1 else [] for each in hops])
     if errors := list(_errors(done.texts)):
         reply["errors"] = errors
     timing = done.timing.parts()
     return DetailedResponse(reply, headers={"Server-Timing": server_timing(**timing)})
+
+
+def _hop(hop: ToldHop) -> dict[str, Any]:
+    best, *_ = segments_of(hop.inspections)
+    return {"model": hop.model, "source": hop.source, "target": hop.target, "text": hop.text, "segments": best}
 
 
 def _detected(answer: Answer) -> dict[str, Any]:
