@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -30,7 +31,9 @@ from service.api import (
 from service.api.boundary import Boundary
 from service.api.openapi import describe, operation_id
 from service.api.shapes import shape_of
-from service.engine.loading import LoadedEngine, load_engine
+from service.engine.hosting import Hosts
+from service.engine.loading import SILENT, LoadedEngine, engine_count, load_engine
+from service.engine.types import EngineConfig, Observers
 from service.errors import InternalError, InvalidRequestError, MethodNotAllowedError, NotFoundError, ServiceError, shown
 from service.explain.inspector import Inspector
 from service.files.store import FileStore
@@ -38,6 +41,7 @@ from service.logs import request_id
 from service.metrics import Metrics
 from service.model_names import ModelName
 from service.models.making import EngineFactory, make_registry
+from service.models.watching import Watcher
 from service.settings import Settings
 from service.state import ServiceState
 from service.text.languages import Directions
@@ -127,14 +131,50 @@ def create_app(
     return app
 
 
+class SharedEngines:
+    """Starts engines in processes that they share."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._count = engine_count(settings.engine_config())
+        self._hosts: Hosts | None = None
+
+    async def __call__(
+        self, config: EngineConfig, observers: Observers, on_failure: Callable[[], None]
+    ) -> LoadedEngine:
+        """See `load_engine`."""
+        self._hosts = self._hosts or Hosts(self._count)
+        return await load_engine(config, observers, on_failure, self._hosts.links())
+
+    async def close(self) -> None:
+        """End the processes."""
+        hosts, self._hosts = self._hosts, None
+        if hosts is not None:
+            await hosts.close()
+
+
+async def try_apart(config: EngineConfig) -> None:
+    """Load a bundle in a process of its own and translate its self-tests: whatever it does there harms nobody."""
+    engine = await load_engine(dataclasses.replace(config, sessions=1), SILENT)
+    await engine.close()
+
+
 def _state(settings: Settings, engine_factory: EngineFactory, on_failure: Callable[[], None]) -> ServiceState:
     state = ServiceState(settings, on_failure)
+    shared = SharedEngines(settings) if settings.models is not None and engine_factory is load_engine else None
+    if shared is not None:
+        state.closing.append(shared.close)
 
     def translator_for(loaded: LoadedEngine, model: ModelName) -> Translator:
         return make_translator(loaded, settings, CountedByModel(state.metrics, model))
 
     state.models = make_registry(
-        settings, engine_factory, translator_for, state.metrics, state.note_loaded, state.note_empty
+        settings,
+        shared or engine_factory,
+        translator_for,
+        state.metrics,
+        state.note_loaded,
+        state.note_empty,
+        try_apart if shared is not None else None,
     )
     return state
 
@@ -145,7 +185,9 @@ def _lifespan(state: ServiceState) -> Callable[[FastAPI], AbstractAsyncContextMa
         # In the background, so that /health/live answers meanwhile.
         loading = asyncio.create_task(state.load())
         await app.state.files.sweep()
+        watching = asyncio.create_task(_watch(state, loading))
         yield
+        watching.cancel()
         if not state.is_started:
             loading.cancel()
         await asyncio.gather(loading, return_exceptions=True)
@@ -153,6 +195,13 @@ def _lifespan(state: ServiceState) -> Callable[[FastAPI], AbstractAsyncContextMa
         app.state.files.close()
 
     return lifespan
+
+
+async def _watch(state: ServiceState, loading: asyncio.Task[None]) -> None:
+    settings = state.settings
+    if settings.models is not None and settings.watch_ms:
+        await asyncio.wait([loading])
+        await Watcher(settings.models, state.models).watch(settings.watch_ms / 1000)
 
 
 async def _handle(request: Request, error: Exception) -> JSONResponse:

@@ -46,6 +46,12 @@ class Settings(BaseSettings):
     model_memory: int = Field(
         0, ge=0, description="Bytes of the files of all models in memory; above it the one not used for longest leaves."
     )
+    watch_ms: int = Field(
+        0, ge=0, description="Time between two looks at the directory of `ATTEND_MODELS` for what has changed; 0: none."
+    )
+    admin_port: int = Field(
+        0, ge=0, le=65535, description="Port on 127.0.0.1 for `/admin`, which loads and unloads models; 0: none."
+    )
     host: str = Field(
         "127.0.0.1",
         min_length=1,

@@ -15,7 +15,7 @@ from service.metrics import Metrics
 from service.settings import Settings
 
 if TYPE_CHECKING:  # `app` puts them together
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from service.models.entry import Entry
     from service.models.registry import Registry
@@ -58,6 +58,8 @@ class ServiceState:
         self._glossaries = read_glossaries(settings.glossaries) if settings.glossaries else {}
         self._on_failure = on_failure
         self._watches_device = False
+        self.closing: list[Callable[[], Awaitable[None]]] = []
+        """What is done at last, when nothing is under way any more."""
         self.metrics.watch_processes(self._pids)
 
     def _pids(self) -> list[int]:
@@ -126,6 +128,8 @@ class ServiceState:
         self.metrics.set_ready(False)
         self.is_started = False
         await self.models.close()
+        for close in self.closing:
+            await close()
 
     def model(self) -> Model:
         """What a request that begins now can be answered with.
