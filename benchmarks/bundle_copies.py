@@ -14,7 +14,13 @@ SHIPPED = Path(__file__).parents[1] / "bundles" / "attend-zh-fr-en-int8"
 
 
 def copy_bundle(
-    target: Path, name: str, version: str = "1", pairs: Sequence[str] = ("fr-en",), *, differs: int = 0, priority: int = 0
+    target: Path,
+    name: str,
+    version: str = "1",
+    pairs: Sequence[str] = ("fr-en",),
+    *,
+    differs: int = 0,
+    priority: int = 0,
 ) -> Path:
     """Put the shipped bundle at `target` in one step, replacing what is there.
 

@@ -206,8 +206,10 @@ def _free() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def main() -> int:
-    """Hold engines until the service is gone."""
+def main(
+    open_engine: Callable[[Setup], tuple[Steppable, Ready]] = _open, imports: str = "service.engine.decoder.opening"
+) -> int:
+    """Hold engines until the service is gone. `imports`: what opening an engine needs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _die_with_the_service()
@@ -221,9 +223,9 @@ def main() -> int:
         handler = ChannelHandler(channel)
         handler.setFormatter(logging.Formatter())
         logging.basicConfig(level=setup.log_level, handlers=[handler], force=True)
-        importlib.import_module("service.engine.decoder.opening")
+        importlib.import_module(imports)
         gc.freeze()  # what was imported stays: it need not be looked through again
-        Host(channel, Opener(_open), descriptor).serve()
+        Host(channel, Opener(open_engine), descriptor).serve()
     except (EOFError, OSError):  # the service is gone
         return 1
     return 0

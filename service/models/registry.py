@@ -179,8 +179,9 @@ class Registry:
             gone = [entry for entry in self._served if entry.model not in kept and entry.directory not in occupied]
             self._withdraw(gone)
             changes.removed = [str(entry.model) for entry in gone]
-            for entry in gone:
-                del self.entries[entry.model]
+            for entry in list(self.entries.values()):
+                if entry.model not in kept and entry not in self._served:
+                    self._metrics.models.forget(self.entries.pop(entry.model).model)
             return changes
 
     async def load(self, written: str) -> Changes:
