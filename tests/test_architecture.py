@@ -22,7 +22,7 @@ ONLY_IN = {
     ),
     "fastapi": ("service/app.py", "service/api/"),
     "uvicorn": ("service/server.py",),
-    "prometheus_client": ("service/metrics.py",),
+    "prometheus_client": ("service/metrics.py", "service/model_metrics.py"),
     "torch": ("model/", "export/"),
     "sentencepiece": ("model/vocabulary.py", "model/tokenizers.py"),
     "sacrebleu": ("model/evaluation.py",),
