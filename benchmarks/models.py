@@ -1,5 +1,5 @@
-"""Many bundles in one service: what each further one costs, exchanges under load, traffic over more than fit in memory, a
-process killed while it loads. `python -m benchmarks.models [memory] [exchange] [zipf] [kill]`; all without an argument.
+"""Many bundles in one service: what each further one costs, exchanges under load, traffic over more than fit in memory,
+a process killed while it loads. `python -m benchmarks.models [memory] [exchange] [zipf] [kill]`; all without arguments.
 
 The bundles are the shipped one under other names; a changed one answers nonsense, always the same for the same version.
 """
@@ -155,7 +155,8 @@ class Traffic:
         ordered = sorted(self.seconds)
         return {
             "requests": len(ordered), "failed": len(self.failed), "mixed": self.mixed, "why": self.failed[:2],
-            "p50_ms": round(1000 * ordered[len(ordered) // 2]), "p99_ms": round(1000 * ordered[len(ordered) * 99 // 100]),
+            "p50_ms": round(1000 * ordered[len(ordered) // 2]),
+            "p99_ms": round(1000 * ordered[len(ordered) * 99 // 100]),
         }  # fmt: skip
 
 

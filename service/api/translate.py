@@ -20,7 +20,9 @@ from service.api.details import (
     AlignmentFlag,
     AttentionField,
     DetailedResponse,
+    Routed,
     Segment,
+    routes_of,
     segments_of,
     wanted,
 )
@@ -37,7 +39,6 @@ from service.text.languages import AUTO
 from service.text.markup.formats import FORMATS, Format, FormatOptions
 from service.text.terms import NO_TERMS, Terms
 from service.translation.options import TranslationOptions
-from service.translation.results import Hop as ToldHop
 from service.translation.results import Translation
 
 router = APIRouter(tags=["translation"])
@@ -194,23 +195,13 @@ class DetectedLanguage(BaseModel):
     language: str
 
 
-class Hop(BaseModel):
-    """What one of two models did with a text."""
-
-    model: str = Field(description="`name@version`.")
-    source: str
-    target: str
-    text: str = Field(description="What it made of the text, or of what the first model had made of it.")
-    segments: list[Segment] = Field(description="Spans are of the text that the model read, and of `text`.")
-
-
 class TextError(Problem):
     """Why a text has no translation."""
 
     index: int = Field(description="The text, in the order of `q`.")
 
 
-class TranslateReply(BaseModel):
+class TranslateReply(Routed):
     """Translations in the shape of `q`: strings for a string, arrays in its order for an array."""
 
     translatedText: str | list[str | None] | None = Field(description="Null only with `on_error: item`.")
@@ -229,14 +220,6 @@ class TranslateReply(BaseModel):
     )
     alternative_segments: list[list[Segment]] | list[list[list[Segment]]] | None = Field(
         None, description="The same for each of `alternatives`, in their order."
-    )
-    route: list[str] | list[list[str]] | None = Field(
-        None, description="Only with `details`: the models that each text went through, as `name@version`."
-    )
-    hops: list[Hop] | list[list[Hop]] | None = Field(
-        None,
-        description="Only with `details`, and if two models were needed: what each of them did. `segments` of such a "
-        "text is empty.",
     )
     errors: list[TextError] | None = Field(None, description="Only with `on_error: item`, and if there are any.")
 
@@ -392,19 +375,12 @@ def _reply(body: TranslateRequest, done: Answers, unknown: Sequence[UnknownField
         reply["segments"] = shaped([best for best, *_ in versions])
         if body.alternatives > 0:
             reply["alternative_segments"] = shaped([others for _, *others in versions])
-        hops = [text.hops if text else () for text in good]
-        reply["route"] = shaped([[hop.model for hop in each] for each in hops])
-        if any(len(each) > 1 for each in hops):
-            reply["hops"] = shaped([list(map(_hop, each)) if len(each) > 1 else [] for each in hops])
+        told = routes_of([text.hops if text else () for text in good])
+        reply |= {name: shaped(values) for name, values in told.items()}
     if errors := list(_errors(done.texts)):
         reply["errors"] = errors
     timing = done.timing.parts()
     return DetailedResponse(reply, headers={"Server-Timing": server_timing(**timing)})
-
-
-def _hop(hop: ToldHop) -> dict[str, Any]:
-    best, *_ = segments_of(hop.inspections)
-    return {"model": hop.model, "source": hop.source, "target": hop.target, "text": hop.text, "segments": best}
 
 
 def _detected(answer: Answer) -> dict[str, Any]:
