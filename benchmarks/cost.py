@@ -29,8 +29,8 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from model.bundle import Manifest
-from model.shortlist import SHORTLIST_FILE, load_shortlist
 from model.vocabulary import EOS_ID, Vocabulary
+from service.engine.bundle import Bundle
 from service.engine.decoder.opening import OnnxDecoder
 from service.engine.decoder.runtime import load_runtime
 from service.engine.loading import SILENT, load_engine
@@ -79,8 +79,7 @@ class _Bench:
     def __init__(self, directory: Path) -> None:
         runtime = load_runtime(directory, device="cpu", threads=1)
         vocabulary = Vocabulary.load(directory / "vocabulary.spm")
-        shortlist = load_shortlist(directory / SHORTLIST_FILE, vocabulary) if runtime.needs_shortlist else None
-        self._decoder = OnnxDecoder(runtime, shortlist)
+        self._decoder = OnnxDecoder(runtime, Bundle.read(directory).shortlist())
         self._manifest: Manifest = runtime.manifest
         self._tag = vocabulary.tag_id(vocabulary.languages[0])
         self._rng = np.random.default_rng(0)
@@ -135,7 +134,8 @@ class _Bench:
         group = self._decoder.open_slots(1)
         for memory in self._encode(self._sources(rows, 16)):
             group.join(memory)
-        columns = group.num_output_columns
+        offered = group.max_candidates
+        columns = offered if group.columns is None else group.columns.num_columns
         return float(rows * (a["decoder_layers"] * (6 * d * d + 2 * d * inner) + d * columns))
 
 

@@ -1,10 +1,11 @@
 """The tables of the model card: scores on test sets, and everyday sentences with whether training has seen them.
 
-    python -m benchmarks.model_card scores BUNDLE --root DATA [--beam 1 4] [--sets NAME ...]
+    python -m benchmarks.model_card scores BUNDLE --root DATA [--beam 1 4] [--sets NAME ...] [--recipe RECIPE]
     python -m benchmarks.model_card sentences BUNDLE --root DATA --recipe model/recipes/first.toml [--file TSV]
 
-DATA is laid out as model/recipes/README.md says; a test set counts for the directions that have it. Tables go to stdout
-as Markdown; with --json, scores also go to a file as JSON lines.
+With a recipe, lines that stand by themselves in a text that the recipe keeps in spite of the tests (greetings, labels)
+are not scored. DATA is laid out as model/recipes/README.md says; a test set counts for the directions that have it.
+Tables go to stdout as Markdown; with --json, scores also go to a file as JSON lines.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 from model.corpus import Pair, read_aligned, read_lines
 from model.errors import DataError, ModelError
 from model.evaluation import score
+from model.leaks import trained_held_out_sentences, without_leaks
 from model.recipe import load_recipe, read_pairs, split_direction
 from service.engine.loading import BlockingEngine
 from service.engine.types import EngineConfig, SearchOptions
@@ -48,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sub.add_argument("--beam", type=int, nargs="+", default=[1, 4])
             sub.add_argument("--sets", nargs="+", default=list(TEST_SETS))
             sub.add_argument("--json", type=Path, help="append one JSON object a row")
+            sub.add_argument("--recipe", type=Path, help="leave out lines of its texts that keep held-out lines")
+            sub.add_argument("--limit", type=int, help="first N lines of each set only")
         else:
             sub.add_argument("--recipe", type=Path, required=True)
             sub.add_argument(
@@ -69,8 +73,11 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _scores(options: argparse.Namespace, loaded: BlockingEngine) -> None:
+    trained: frozenset[str] = frozenset()
+    if options.recipe:
+        trained = trained_held_out_sentences(load_recipe(options.recipe), options.root)
     sets = [
-        (direction, name, pairs)
+        (direction, name, without_leaks(pairs, split_direction(direction), trained)[: options.limit])
         for direction, names in sets_by_direction(loaded.manifest.directions, options.sets, options.root).items()
         for name, pairs in names.items()
     ]

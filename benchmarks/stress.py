@@ -210,7 +210,7 @@ async def overload(service: Service, requests: Requests, plan: Plan) -> dict[str
 
 
 def outcomes(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
-    """How the requests to /translate between two readings of the metrics ended; refused as the door counts them."""
+    """How the requests to /translate between two readings of the metrics ended; refused as admission counts them."""
     start = 'attend_requests_total{endpoint="translate",outcome="'
     moved = {name: after[name] - before[name] for name in after}
     ended = {name.removeprefix(start)[:-2]: count for name, count in moved.items() if name.startswith(start) and count}

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from model.arguments import number, positive
+
 if TYPE_CHECKING:
     from model.checkpoint import Checkpoint
     from model.recipe import Recipe
@@ -45,15 +47,21 @@ def _parser() -> argparse.ArgumentParser:
     vocabulary = commands.add_parser("vocabulary", help="train the SentencePiece vocabulary of a recipe")
     _add_recipe(vocabulary)
     vocabulary.add_argument("--out", type=Path, required=True, help="file to write, e.g. runs/one/vocabulary.spm")
+    vocabulary.add_argument("--extend", type=Path, help="earlier vocabulary that only gets the pieces it lacks")
     vocabulary.set_defaults(run_command=_vocabulary)
 
     train = commands.add_parser("train", help="train a recipe's model, or resume it")
     _add_recipe(train)
     train.add_argument("--vocabulary", type=Path, required=True, help="file that the vocabulary command wrote")
     train.add_argument("--out", type=Path, required=True, help="folder of the run; an interrupted run there is resumed")
+    train.add_argument("--earlier", type=Path, default=None, help="checkpoint whose weights a new run begins with")
     train.add_argument("--device", default=None, help="cpu or cuda (default: cuda if there is one)")
-    train.add_argument("--threads", type=int, default=None, help="CPU threads (default: as many as there are cores)")
-    train.add_argument("--processes", type=int, default=1, help="processes that share each batch, one thread each (1)")
+    train.add_argument(
+        "--threads", type=positive, default=None, help="CPU threads (default: as many as there are cores)"
+    )
+    train.add_argument(
+        "--processes", type=positive, default=1, help="processes that share each batch, one thread each (1)"
+    )
     train.add_argument("--rank", type=int, default=0, help=argparse.SUPPRESS)
     train.set_defaults(run_command=_train)
 
@@ -63,14 +71,14 @@ def _parser() -> argparse.ArgumentParser:
 
     branch = commands.add_parser("branch", help="copy a run, to cool the rate down in the copy")
     branch.add_argument("run", type=Path, help="folder of the run, which may go on meanwhile")
-    branch.add_argument("--steps", type=int, required=True, help="further steps, over which the rate falls to 0")
+    branch.add_argument("--steps", type=positive, required=True, help="further steps, over which the rate falls to 0")
     branch.add_argument("--out", type=Path, required=True, help="folder of the branch, for train --out")
     branch.set_defaults(run_command=_branch)
 
     average = commands.add_parser("average", help="average a run's last saved weights into a checkpoint")
     average.add_argument("run", type=Path, help="folder of the run")
     average.add_argument("--vocabulary", type=Path, required=True)
-    average.add_argument("--last", type=int, default=5, help="how many (default 5)")
+    average.add_argument("--last", type=positive, default=5, help="how many (default 5)")
     average.add_argument("--half", action="store_true", help="store fp16, half the size")
     average.add_argument("--out", type=Path, required=True, help="checkpoint folder to write")
     average.set_defaults(run_command=_average)
@@ -78,15 +86,15 @@ def _parser() -> argparse.ArgumentParser:
     shortlist = commands.add_parser("shortlist", help="learn which target pieces a sentence may need")
     _add_recipe(shortlist)
     shortlist.add_argument("checkpoint", type=Path, help="checkpoint folder to add it to")
-    shortlist.add_argument("--pairs", type=int, default=250_000, help="sentence pairs a target language (250,000)")
-    shortlist.add_argument("--most", type=int, default=256, help="translations kept of a piece (256)")
-    shortlist.add_argument("--frequent", type=int, default=200, help="pieces every sentence may use (200)")
+    shortlist.add_argument("--pairs", type=positive, default=250_000, help="sentence pairs a target language (250,000)")
+    shortlist.add_argument("--most", type=positive, default=256, help="translations kept of a piece (256)")
+    shortlist.add_argument("--frequent", type=positive, default=200, help="pieces every sentence may use (200)")
     shortlist.set_defaults(run_command=_shortlist)
 
     lexical = commands.add_parser("lexical", help="learn how likely pieces translate each other, for word alignments")
     _add_recipe(lexical)
     lexical.add_argument("checkpoint", type=Path, help="checkpoint folder to add it to")
-    lexical.add_argument("--pairs", type=int, default=150_000, help="sentence pairs a pair of languages (150,000)")
+    lexical.add_argument("--pairs", type=positive, default=150_000, help="sentence pairs a pair of languages (150,000)")
     lexical.set_defaults(run_command=_lexical)
 
     evaluate = commands.add_parser("evaluate", help="score a checkpoint on line-aligned files")
@@ -94,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--source", type=Path, required=True, help="source lines, plain or .gz")
     evaluate.add_argument("--reference", type=Path, required=True, help="reference lines, plain or .gz")
     _add_search(evaluate)
-    evaluate.add_argument("--limit", type=int, default=None, help="first N lines only")
+    evaluate.add_argument("--limit", type=positive, default=None, help="first N lines only")
     evaluate.add_argument("--output", type=Path, default=None, help="write the translations, one a line")
     evaluate.set_defaults(run_command=_evaluate)
 
@@ -118,15 +126,20 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
 
 def _add_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--direction", required=True, help="e.g. zh-en")
-    parser.add_argument("--beam", type=int, default=1, help="beam size (default 1, greedy)")
-    parser.add_argument("--length-penalty", type=float, default=1.0)
+    parser.add_argument("--beam", type=positive, default=1, help="beam size (default 1, greedy)")
+    parser.add_argument("--length-penalty", type=number, default=1.0)
 
 
 def _vocabulary(options: argparse.Namespace) -> None:
-    from model.preparation import build_vocabulary
+    from model.extension import extend_vocabulary
+    from model.preparation import build_vocabulary, tagged_languages
     from model.recipe import load_recipe
 
-    vocabulary = build_vocabulary(load_recipe(options.recipe), options.root, options.out)
+    recipe = load_recipe(options.recipe)
+    if options.extend:
+        vocabulary = extend_vocabulary(options.extend, options.out, tagged_languages(recipe))
+    else:
+        vocabulary = build_vocabulary(recipe, options.root, options.out)
     print(f"{options.out}: {len(vocabulary)} pieces, tags for {', '.join(vocabulary.languages)}")
 
 
@@ -159,7 +172,9 @@ def _train(options: argparse.Namespace) -> None:
         seed=recipe.seed,
     )
     validation = read_validation(recipe, options.root, vocabulary)
-    trainer = Trainer(recipe, config, mixture, validation, options.out, options.vocabulary, device, team)
+    trainer = Trainer(
+        recipe, config, mixture, validation, options.out, options.vocabulary, device, team, options.earlier
+    )
     if team.leads:
         print(f"{trainer.model.num_parameters():,} parameters on {device}", file=sys.stderr)
     result = trainer.train()

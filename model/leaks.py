@@ -39,6 +39,12 @@ def held_out_sentences(recipe: Recipe, root: Path) -> frozenset[str]:
     return frozenset(key for files in held_out for keys in _keys(files, files.directions, root) for key in keys)
 
 
+def trained_held_out_sentences(recipe: Recipe, root: Path) -> frozenset[str]:
+    """The keys of every sentence of the texts that `keep_held_out`: lines of a test set that are not to be scored."""
+    texts = [files for files in recipe.data if files.keep_held_out]
+    return frozenset(key for files in texts for keys in _keys(files, files.directions, root) for key in keys)
+
+
 def without_leaks(pairs: Sequence[Pair], languages: tuple[str, str], held_out: frozenset[str]) -> list[Pair]:
     """The pairs of which neither side is held out, be it as a sentence of another pair of languages."""
     return [pair for pair in pairs if held_out.isdisjoint(map(sentence_key, pair, languages))]

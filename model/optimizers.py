@@ -9,6 +9,8 @@ import torch
 from torch.nn import Parameter
 
 from model.errors import CheckpointError
+from model.muon import Muon
+from model.team import Team
 from model.transformer import Transformer
 
 OptimizerName = Literal["adam", "muon"]
@@ -17,19 +19,24 @@ OptimizerName = Literal["adam", "muon"]
 class Optimizers:
     """One optimiser or two that step together at one rate.
 
-    Muon (Jordan et al. 2024) makes the update of a matrix orthogonal; scaled to Adam's size (Liu et al. 2025) it takes
-    Adam's rate. Embeddings, biases and norms are no maps from states to states, and stay with Adam.
+    Muon makes the update of a matrix orthogonal; scaled to Adam's size it takes Adam's rate. Embeddings, biases and
+    norms are no maps from states to states, and stay with Adam.
+
+    Args:
+        dtype: what Muon computes its updates in.
+        team: processes that share this work.
     """
 
-    def __init__(self, model: Transformer, name: OptimizerName) -> None:
+    def __init__(
+        self, model: Transformer, name: OptimizerName, dtype: torch.dtype = torch.float32, team: Team | None = None
+    ) -> None:
         matrices, rest = _split(model) if name == "muon" else ([], list(model.parameters()))
         self._parts: list[torch.optim.Optimizer] = [
             torch.optim.Adam(rest, lr=0.0, betas=(0.9, 0.98), eps=1e-9, fused=True)
         ]
         if matrices:
-            self._parts.append(
-                torch.optim.Muon(matrices, lr=0.0, momentum=0.95, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
-            )
+            team = team or Team()
+            self._parts.append(Muon(matrices, dtype, team.rank, team.size, team.add_up))
 
     def step(self, rate: float) -> None:
         """Update the parameters from their gradients."""

@@ -22,10 +22,15 @@ def build_vocabulary(recipe: Recipe, root: Path, path: Path) -> Vocabulary:
         _vocabulary_sentences(recipe, root),
         path,
         size=section.size,
-        languages=sorted({*recipe.target_languages, *section.reserved_languages}),
+        languages=tagged_languages(recipe),
         character_coverage=section.character_coverage,
         seed=recipe.seed,
     )
+
+
+def tagged_languages(recipe: Recipe) -> list[str]:
+    """Languages that the recipe's vocabulary has a tag for: its targets, and those it keeps for later."""
+    return sorted({*recipe.target_languages, *recipe.vocabulary.reserved_languages})
 
 
 def load_vocabulary(recipe: Recipe, path: Path) -> Vocabulary:

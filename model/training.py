@@ -26,6 +26,7 @@ from model.progress import Progress
 from model.recipe import Recipe, TrainingSection
 from model.schedule import constant_rate, cooldown, paper_rate
 from model.team import Team
+from model.transfer import transfer_weights
 from model.transformer import Transformer
 from model.validation import ValidationSet, validate
 from model.vocabulary import PAD_ID, Vocabulary
@@ -63,6 +64,7 @@ class Trainer:
         vocabulary_path: Path,
         device: torch.device,
         team: Team | None = None,
+        earlier: Path | None = None,
     ) -> None:
         self.recipe = recipe
         self.settings: TrainingSection = recipe.training
@@ -72,15 +74,18 @@ class Trainer:
         self.vocabulary_path = vocabulary_path
         self.device = device
         self.team = team or Team()
+        self.earlier = earlier
+        """Checkpoint whose weights a new run begins with; None for weights drawn at random."""
         torch.manual_seed(recipe.seed)
         self.model = Transformer(config).to(device)
         self.position = Position()
         self._own_random_numbers()
-        self.optimizers = Optimizers(self.model, self.settings.optimizer)
         self.autocast = _uses_bf16(self.settings.precision, device)
+        computed_in = torch.bfloat16 if self.autocast else torch.float32
+        self.optimizers = Optimizers(self.model, self.settings.optimizer, computed_in, self.team)
         self.loss: Loss = label_smoothed_loss
         if self.settings.compile_loss:
-            self.loss = compiled_loss(device, torch.bfloat16 if self.autocast else torch.float32)
+            self.loss = compiled_loss(device, computed_in)
         self._loss_sum = torch.zeros((), device=device)
         self._loss_tokens = 0
 
@@ -238,6 +243,7 @@ class Trainer:
         if not path.exists():
             if self.team.leads:
                 (self.run / LOG_FILE).unlink(missing_ok=True)
+            self._begin()
             return
         state = torch.load(path, map_location=self.device, weights_only=True)
         if state["seed"] != self.recipe.seed:
@@ -266,6 +272,11 @@ class Trainer:
         self._loss_tokens = state["loss"][1]
         if self.team.leads:
             _drop_log_after(self.run / LOG_FILE, self.position.step)
+
+    def _begin(self) -> None:
+        if self.earlier is not None:
+            shared = transfer_weights(self.model, Vocabulary.load(self.vocabulary_path), self.earlier)
+            self._log("transfer", earlier=str(self.earlier), shared_pieces=shared)
 
     def _own_random_numbers(self) -> None:
         """Dropout of its own for every process; the first goes on with what the weights were drawn from."""

@@ -89,6 +89,11 @@ class Vocabulary:
                 f"the vocabulary has no tag for language {language!r}; it has {', '.join(self.languages)}"
             ) from None
 
+    def piece_id(self, piece: str) -> int | None:
+        """Id of the piece, written as `pieces` writes it; None if the vocabulary has no such piece."""
+        index = int(self._processor.PieceToId(piece))
+        return None if index == UNK_ID and piece != self._processor.IdToPiece(UNK_ID) else index
+
     def encode(self, text: str) -> list[int]:
         """Pieces of `text`, without any special token."""
         ids: list[int] = self._processor.EncodeAsIds(as_encodable(text))

@@ -1,4 +1,4 @@
-"""The door: how many requests may be under way at once, and that none comes in any more when the service stops."""
+"""How many requests may be under way at once, and that none is admitted any more when the service stops."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from service.errors import RejectedError
 
 
-class Door:
-    """Counts the requests that are inside. Only the event loop calls it."""
+class Admission:
+    """Counts the requests under way. Only the event loop calls it."""
 
     def __init__(self, most: int) -> None:
-        self.inside = 0
+        self.under_way = 0
         self._most = most
         self._closed = False
 
@@ -22,11 +22,11 @@ class Door:
         return self._closed
 
     def close(self) -> None:
-        """Let nobody in any more; who is inside stays."""
+        """Admit nothing any more; what is under way goes on."""
         self._closed = True
 
     @contextlib.contextmanager
-    def enter(self) -> Iterator[None]:
+    def admit(self) -> Iterator[None]:
         """One request, from its headers to its answer.
 
         Raises:
@@ -34,10 +34,10 @@ class Door:
         """
         if self._closed:
             raise RejectedError("the service is shutting down", "draining")
-        if self.inside >= self._most:
+        if self.under_way >= self._most:
             raise RejectedError(f"{self._most} requests are under way already", "too_many_requests")
-        self.inside += 1
+        self.under_way += 1
         try:
             yield
         finally:
-            self.inside -= 1
+            self.under_way -= 1

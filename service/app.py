@@ -109,6 +109,7 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.service = state
+    app.state.file_progress = {}
     app.state.files = FileStore(settings.files, settings.max_files_bytes, settings.files_timeout_ms / 1000)
     contracts = (translate, detect, languages, files, frontend, score, deepl, open_inference, google, extensions)
     for module in (*contracts, health, metrics, pages):

@@ -7,6 +7,8 @@ ServiceError
 │   ├── TextLimitError           too many texts, characters or tokens
 │   ├── UnsupportedLanguageError no such language
 │   ├── UnsupportedPairError     both languages are known, but not from the one into the other
+│   ├── DamagedFileError         a file is not what its name says
+│   ├── EncryptedFileError       a file can be read only by who has a key
 │   └── UnsupportedFormatError   a format of text that is not read
 ├── ForbiddenError 403           what is asked for is switched off
 ├── NotFoundError 404
@@ -20,9 +22,9 @@ ServiceError
 ├── ClientGoneError 499          the caller hung up; nobody reads the reply
 ├── InternalError 500            a defect; the caller gets an id, the log the rest
 ├── UnavailableError 503         loading, stopping or failed; worth another try later
-│   └── RejectedError            refused at the door: too much to do
+│   └── RejectedError            refused before it is read: too much to do
 └── DeadlineExceededError 504    not done within the caller's time
-    └── DeadlineRefusedError     refused at the door: it would not be
+    └── DeadlineRefusedError     refused before it is read: it would not be
 """
 
 from __future__ import annotations
@@ -77,6 +79,20 @@ class TextLimitError(InvalidRequestError):
 
     def __init__(self, size: int, limit: int, unit: str = "") -> None:
         super().__init__(f"Invalid request: request ({size}{unit}) exceeds text limit ({limit}{unit})")
+
+
+class DamagedFileError(InvalidRequestError):
+    """A file is not what its name says."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"Invalid request: the file is damaged: {why}")
+
+
+class EncryptedFileError(InvalidRequestError):
+    """A file can be read only by who has a key."""
+
+    def __init__(self) -> None:
+        super().__init__("Invalid request: the file is encrypted; save it without a password")
 
 
 class UnsupportedLanguageError(InvalidRequestError):

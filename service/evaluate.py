@@ -8,10 +8,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from model.arguments import not_negative, number, positive
 from model.bundle import Limits
 from model.corpus import read_aligned
 from model.evaluation import score
-from service.arguments import not_negative, positive
 from service.engine.loading import BlockingEngine
 from service.engine.types import EngineConfig, Hypothesis, Job, SearchOptions
 from service.text.reading import Reader, reader_for
@@ -25,7 +25,7 @@ def add_evaluate_command(subparsers: argparse._SubParsersAction[argparse.Argumen
     parser.add_argument("--reference", type=Path, required=True, help="reference lines, plain or .gz")
     parser.add_argument("--direction", required=True, help="e.g. zh-en")
     parser.add_argument("--beam", type=positive, default=1, help="beam size (default 1, greedy)")
-    parser.add_argument("--length-penalty", type=float, default=1.0)
+    parser.add_argument("--length-penalty", type=number, default=1.0)
     parser.add_argument("--limit", type=positive, default=None, help="first N lines only")
     parser.add_argument("--threads", type=not_negative, default=0, help="0: one a core")
     parser.add_argument("--output", type=Path, default=None, help="write the translations, one a line")

@@ -285,7 +285,7 @@ class Metrics:
         self._repetitions.labels("removed" if removed else "kept").inc()
 
     def count_rejection(self, reason: Rejection) -> None:
-        """Count one request refused at the door."""
+        """Count one request refused before anything was done for it."""
         self._rejected.labels(reason).inc()
 
     def set_model(self, *, name: str, version: str, precision: str, provider: str, load_seconds: float) -> None:

@@ -40,7 +40,7 @@ _MOST_HEAD_BYTES = 16_384
 class Server(uvicorn.Server):
     """Runs the app until a signal comes.
 
-    The first SIGTERM or SIGINT closes the door: not ready, new requests are refused while the listener stays open,
+    The first SIGTERM or SIGINT ends admission: not ready, new requests are refused while the listener stays open,
     those under way go on, for a limited time; then the exit status is 0. The second ends the process at once. (uvicorn
     by itself closes the listener first, and raises the signal again at the end.)
     """
@@ -118,16 +118,16 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     def _drain(self, now: float) -> None:
-        door = self._state.door
-        if not door.is_closed:
-            _log.info("stopping: no new requests, %d are under way", door.inside)
+        admission = self._state.admission
+        if not admission.is_closed:
+            _log.info("stopping: no new requests, %d are under way", admission.under_way)
             self._state.drain()
             self._stop_by = now + self._shutdown_seconds
-        if door.inside and now >= self._stop_by and not self._aborted:
-            _log.warning("stopping: %d requests could not be finished in time", door.inside)
+        if admission.under_way and now >= self._stop_by and not self._aborted:
+            _log.warning("stopping: %d requests could not be finished in time", admission.under_way)
             self._state.abort()
             self._aborted = True
-        self.should_exit = not door.inside or now >= self._stop_by + _LAST_REPLIES_SECONDS
+        self.should_exit = not admission.under_way or now >= self._stop_by + _LAST_REPLIES_SECONDS
 
 
 class AdminServer(uvicorn.Server):

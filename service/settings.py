@@ -87,6 +87,12 @@ class Settings(BaseSettings):
     max_characters: int = Field(100_000, ge=1, description="Characters of one request, all its texts together.")
     max_tokens: int = Field(131_072, ge=1, description="Source tokens of one request, all its sentences together.")
     max_body_bytes: int = Field(2 * 1024 * 1024, ge=1024, description="Size of one request body.")
+    max_file_bytes: int = Field(
+        16 * 1024 * 1024, ge=1024, description="Size of the body of a request that brings a file to translate."
+    )
+    max_unpacked_bytes: int = Field(
+        64 * 1024 * 1024, ge=1024, description="Size of all parts of a packed file (docx, epub, ...), unpacked."
+    )
     glossaries: Path | None = Field(
         None, description="Directory of glossaries: NAME.tsv, in each line a term, a tab, and its translation."
     )

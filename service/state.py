@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from service.admission import Door
+from service.admission import Admission
 from service.errors import InvalidFieldError, UnavailableError, shown
 from service.glossaries import read_glossaries
 from service.metrics import Metrics
@@ -51,7 +51,7 @@ class ServiceState:
         """`on_failure` is called when no model can be loaded, or its engines cannot be started again."""
         self.settings = settings
         self.metrics = Metrics()
-        self.door = Door(settings.max_requests)
+        self.admission = Admission(settings.max_requests)
         self.failure: str | None = None
         self.is_started = False
         """Whether a model has been loaded."""
@@ -75,7 +75,7 @@ class ServiceState:
             self._on_failure()
             return
         self.is_started = True
-        self.metrics.set_ready(not self.door.is_closed)
+        self.metrics.set_ready(not self.admission.is_closed)
 
     def note_loaded(self, entry: Entry) -> None:
         """A model has been loaded."""
@@ -105,7 +105,7 @@ class ServiceState:
 
     def drain(self) -> None:
         """Refuse new requests; those under way go on."""
-        self.door.close()
+        self.admission.close()
         self.metrics.set_ready(False)
 
     def abort(self) -> None:
@@ -159,7 +159,7 @@ class ServiceState:
 
     @property
     def _is_ready(self) -> bool:
-        if not self.is_started or self.failure is not None or self.door.is_closed:
+        if not self.is_started or self.failure is not None or self.admission.is_closed:
             return False
         catalogue = self.models.catalogue
         return catalogue is not None and any(entry.is_usable for entry in catalogue.entries.values())

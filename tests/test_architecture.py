@@ -24,7 +24,7 @@ ONLY_IN = {
     "uvicorn": ("service/server.py",),
     "prometheus_client": ("service/metrics.py", "service/model_metrics.py"),
     "torch": ("model/", "export/"),
-    "sentencepiece": ("model/vocabulary.py", "model/tokenizers.py"),
+    "sentencepiece": ("model/vocabulary.py", "model/extension.py", "model/tokenizers.py"),
     "sacrebleu": ("model/evaluation.py",),
     "matplotlib": ("model/curves.py", "service/explain/picture.py"),
 }

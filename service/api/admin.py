@@ -69,7 +69,7 @@ def _check_origin(request: Request) -> None:
 
 def _ready(request: Request, state: ServiceState) -> ServiceState:
     _check_origin(request)
-    if not state.is_started or state.door.is_closed:
+    if not state.is_started or state.admission.is_closed:
         raise UnavailableError("the service is starting or stopping")
     return state
 

@@ -92,6 +92,7 @@ class Boundary:
         self._handlers = handlers
         self._metrics = metrics
         self._max_body_bytes = settings.max_body_bytes
+        self._max_file_bytes = settings.max_file_bytes
         self._cors = Cors(settings.cors_origins)
         self._root_path = settings.root_path
         self._answer_to = answer_to
@@ -112,11 +113,15 @@ class Boundary:
         reply = _Reply(send, began, cors, without_body=scope["method"] == "HEAD")
         known = request_id.set(_request_id(scope))
         try:
-            await self._answer(scope, _limited(scope, receive, self._max_body_bytes), reply)
+            await self._answer(scope, _limited(receive, self._limit(scope)), reply)
         finally:
             # Without a status the request was cancelled before anything was sent.
             self._note(scope, reply.status or ClientGoneError.status, time.monotonic() - began)
             request_id.reset(known)
+
+    def _limit(self, scope: Scope) -> int:
+        """Bytes of a body."""
+        return self._max_file_bytes if scope["path"] == "/translate_file" else self._max_body_bytes
 
     async def _answer(self, scope: Scope, receive: Receive, reply: "_Reply") -> None:
         inner = scope
@@ -124,8 +129,8 @@ class Boundary:
             if scope["method"] == "OPTIONS":
                 await Response(status_code=HTTPStatus.NO_CONTENT)(scope, receive, reply)
                 return
-            if (declared_length(Headers(scope=scope)) or 0) > self._max_body_bytes:
-                raise BodyTooLargeError(self._max_body_bytes)
+            if (declared_length(Headers(scope=scope)) or 0) > self._limit(scope):
+                raise BodyTooLargeError(self._limit(scope))
             if scope["method"] == "HEAD":
                 inner = {**scope, "method": "GET"}
             # Only what can be kept by others must say that it differs for who cannot unpack it.
@@ -198,7 +203,7 @@ def _request_id(scope: Scope) -> str:
     return uuid.uuid4().hex
 
 
-def _limited(scope: Scope, receive: Receive, limit: int) -> Receive:
+def _limited(receive: Receive, limit: int) -> Receive:
     """`receive` that stops at a body longer than it may be, for senders that declare no length."""
     received = 0
 

@@ -86,14 +86,16 @@ class Answers:
 
 
 @contextlib.contextmanager
-def admitted(request: Request, state: ServiceState) -> Iterator[Model]:
+def admitted(request: Request, state: ServiceState, *, is_file: bool = False) -> Iterator[Model]:
     """The model, while one request is served, from its headers to its answer.
+
+    Of a file the length says nothing of how much text is in it.
 
     Raises:
         UnavailableError: it is not there, or there is too much to do.
     """
-    with state.door.enter(), state.held() as model:
-        packed = "content-encoding" in request.headers
+    with state.admission.admit(), state.held() as model:
+        packed = is_file or "content-encoding" in request.headers
         model.translator.check_room(None if packed else declared_length(request.headers))
         yield model
 
@@ -111,17 +113,65 @@ async def answered(request: Request, settings: Settings, model: Model, wish: Wis
     Raises:
         ServiceError: what is wrong with the wish, or with all of its texts.
     """
-    check_texts(["".join(wish.texts)] if wish.is_one_text else wish.texts, settings)
+    check_texts(wish.texts, settings)
     check_timeout(wish.timeout_ms, settings)
     deadline = began + (wish.timeout_ms or settings.max_timeout_ms) / 1000
     return await unless_disconnected(request, _answered(model.translator.only(wish.model), wish, deadline))
 
 
+PART_CHARACTERS = 4000
+"""Of a part of a document, at least: large enough to wait among large requests, small enough to tell how far it is."""
+
+
+async def document_answered(
+    request: Request,
+    settings: Settings,
+    model: Model,
+    wish: Wish,
+    began: float,
+    note: Callable[[int], None],
+) -> Answers:
+    """`answered` for a document, in parts that are all asked for at once.
+
+    `note` is called with the number of characters that are done, all parts together.
+    """
+    check_texts(["".join(wish.texts)] if any(wish.texts) else ["."], settings)
+    deadline = began + settings.max_timeout_ms / 1000
+    return await unless_disconnected(request, _document(model.translator.only(wish.model), wish, deadline, note))
+
+
+async def _document(translator: Router, wish: Wish, deadline: float, note: Callable[[int], None]) -> Answers:
+    directions = translator.directions
+    target, source = _languages(wish, directions)
+    if source is None:
+        source = await off_loop_if_long(wish.texts, lambda: _of_whole(wish, directions, target))
+    done = 0
+
+    async def part(texts: Sequence[str]) -> Answers:
+        nonlocal done
+        answers = await _answered(translator, dataclasses.replace(wish, texts=texts, source=source), deadline)
+        done += sum(map(len, texts))
+        note(done)
+        return answers
+
+    found = await _all([part(texts) for texts in _parts_of(wish.texts)])
+    answers = tuple(answer for each in found for answer in each.texts)
+    return Answers(answers, target, _timing([each.timing for each in found] or [Timing()]))
+
+
+def _parts_of(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The texts in runs of at least `PART_CHARACTERS`."""
+    start = length = 0
+    for index, text in enumerate(texts, 1):
+        length += len(text)
+        if length >= PART_CHARACTERS or index == len(texts):
+            yield texts[start:index]
+            start, length = index, 0
+
+
 async def _answered(translator: Router, wish: Wish, deadline: float) -> Answers:
     directions = translator.directions
     target, source = _languages(wish, directions)
-    if wish.is_one_text and source is None:
-        source = await off_loop_if_long(wish.texts, lambda: _of_whole(wish, directions, target))
     plans = await off_loop_if_long(wish.texts, lambda: list(_plans(wish, source, directions, target)))
     # Units, all in a row, that are translated, by their source.
     units = [unit for plan in plans for unit in plan.units]

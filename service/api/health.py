@@ -70,7 +70,7 @@ async def startup(state: State) -> Started:
 async def ready(state: State, model: str | None = None) -> Ready:
     """200 while requests are answered: a model is loaded, checked and warmed up, and the service is not stopping. Says
     which model and what it really runs on. `?model=` asks for one of several, `name` or `name@version`."""
-    if state.door.is_closed:
+    if state.admission.is_closed:
         raise UnavailableError("the service is shutting down")
     seen = state.model()
     entry = seen.default if model is None else seen.translator.entry(model)

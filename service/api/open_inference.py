@@ -198,7 +198,7 @@ def _open(state: ServiceState) -> Model:
     Raises:
         UnavailableError: none is.
     """
-    if state.door.is_closed:
+    if state.admission.is_closed:
         raise UnavailableError("the service is shutting down")
     return state.model()
 

@@ -75,7 +75,7 @@ async def score(request: Request, state: State) -> JSONResponse:
     """Log-probabilities of a given translation. They are the model's own: shared among the whole vocabulary, divided
     by the number of tokens for `score`."""
     began = time.monotonic()
-    with state.door.enter(), state.held() as model:
+    with state.admission.admit(), state.held() as model:
         model.translator.check_room_to_score()
         body = validate(ScoreRequest, await read_json_object(request, state.settings), _OWN_FIELDS)
         _check_shapes(body)

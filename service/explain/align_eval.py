@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from model.arguments import not_negative
 from model.bundle import AlignmentMethod, check_files
 from model.errors import DataError
-from service.arguments import not_negative
 from service.engine.bundle import Bundle
 from service.engine.decoder.opening import open_scoring_engine
 from service.engine.hmm import hmm_evidence

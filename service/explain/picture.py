@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
+from model.arguments import positive
 from model.errors import DataError
-from service.arguments import positive
 from service.engine.loading import BlockingEngine
 from service.engine.scores import KINDS
 from service.engine.types import EngineConfig, Job, SearchOptions

@@ -23,6 +23,11 @@ _VOID = frozenset(
 _EACH = 0x2000
 FIRST_OPEN, FIRST_CLOSE, FIRST_POINT = 0xF0000, 0xF0000 + _EACH, 0xF0000 + 2 * _EACH
 """Characters that stand for tags: for opening ones, for their closing ones as far behind, for others."""
+FIRST_OPAQUE, _LAST = 0xF8000, 0xFFFFD
+"""From here on they stand for what is copied as a part of a sentence."""
+MOST_TAGS = _EACH - 1
+"""Of one text."""
+STAND_INS = re.compile(f"[{chr(FIRST_OPEN)}-{chr(_LAST)}]")
 _SAME = frozenset({"**", "__", "~~", "*", "_", "==", "++"})
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from service.arrays import Array
 from service.engine import loop
-from service.engine.decoder import opening
+from service.engine.decoder import runtime
 from service.engine.decoder.slots import Slots
 
 SENTENCES = 12
@@ -39,7 +39,7 @@ class FaultySlots(Slots):
 def main() -> int:
     """As the real process, with steps that can fail."""
     signal.signal(signal.SIGUSR1, lambda number, frame: to_fail.extend([None] * SENTENCES))
-    opening.Slots = FaultySlots  # type: ignore[misc]
+    runtime.Slots = FaultySlots  # type: ignore[misc]
     return loop.main()
 
 

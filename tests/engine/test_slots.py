@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pytest
 
 from model.bundle import StateSpec
-from service.engine.decoder.slots import Slots
+from service.engine.decoder.host_store import HostStore
+from service.engine.decoder.slots import Slots, StepSpec
 
 Array = npt.NDArray[Any]
 
@@ -26,18 +27,14 @@ STATES = (
 class ArithmeticRuntime:
     """A step whose candidates are sums of everything a row should know."""
 
-    states = STATES
-    max_places = 64
-    vocabulary_size = 100
-
     def __init__(self, min_rows: int) -> None:
         self.min_rows = min_rows
         self.binds = 0
 
-    def open_columns(self, beam_size: int) -> None:
-        return None
+    def open_slots(self, beam_size: int) -> Slots:
+        return Slots(HostStore(StepSpec(STATES, 64, 100, self.min_rows), beam_size, self.bind), beam_size)
 
-    def bind_step(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> Callable[[], None]:
+    def bind(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> Callable[[], None]:
         self.binds += 1
 
         def step() -> None:
@@ -116,7 +113,7 @@ def reorder(slots: Slots, known: list[Known], rng: random.Random, beams: int) ->
 def test_every_row_keeps_what_is_its_own(seed: int) -> None:
     rng = random.Random(seed)
     beams, min_rows = rng.choice([1, 2, 4]), rng.choice([1, 2])
-    slots = Slots(ArithmeticRuntime(min_rows), beams)
+    slots = ArithmeticRuntime(min_rows).open_slots(beams)
     known: list[Known] = []
     for _ in range(60):
         if not known or (rng.random() < 0.25 and len(known) < 30):
@@ -133,7 +130,7 @@ def test_every_row_keeps_what_is_its_own(seed: int) -> None:
 
 def test_a_step_of_the_same_sentences_is_bound_once() -> None:
     runtime = ArithmeticRuntime(1)
-    slots = Slots(runtime, 2)
+    slots = runtime.open_slots(2)
     known: list[Known] = []
     rng = random.Random(0)
     join(slots, known, rng, 2)
@@ -147,7 +144,7 @@ def test_only_large_buffers_are_given_back_when_the_last_sentence_leaves(
     kept_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.engine.decoder.slots._KEPT_BYTES", kept_bytes)
-    slots = Slots(ArithmeticRuntime(1), 1)
+    slots = ArithmeticRuntime(1).open_slots(1)
     first = slots.token_ids.shape
     known: list[Known] = []
     rng = random.Random(1)
@@ -165,7 +162,7 @@ def test_only_large_buffers_are_given_back_when_the_last_sentence_leaves(
 def test_the_steps_that_are_kept_are_bounded_and_one_that_is_used_again_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.engine.decoder.slots._STEP_BYTES", 12 * 3 * 200)  # 200 candidates of three rows
     runtime = ArithmeticRuntime(min_rows=1)
-    slots, rng = Slots(runtime, 1), random.Random(1)
+    slots, rng = runtime.open_slots(1), random.Random(1)
     slots.join({"source_mask": np.ones((3, 4), np.int32), "memory": np.ones((3, 2, 4, 1), np.float32)})
     for candidates in range(2, 90):
         slots.step(2)

@@ -188,6 +188,28 @@ def test_every_pair_too_long(project: Project, capsys: pytest.CaptureFixture[str
     assert "error: no training pair is left; raise training.longest" in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--beam", "0", "0 is no whole number above 0"),
+        ("--beam", "-1", "-1 is no whole number above 0"),
+        ("--beam", "two", "two is no whole number above 0"),
+        ("--length-penalty", "nan", "nan is no number, 0 or more"),
+        ("--length-penalty", "-0.5", "-0.5 is no number, 0 or more"),
+        ("--length-penalty", "much", "much is no number, 0 or more"),
+    ],
+)
+@pytest.mark.parametrize("command", ["evaluate", "translate"])
+def test_an_impossible_search_is_refused(
+    command: str, option: str, value: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = ["--source", "a", "--reference", "b"] if command == "evaluate" else []
+    with pytest.raises(SystemExit) as ended:
+        main([command, "checkpoint", "--direction", "fr-en", *files, f"{option}={value}"])
+    assert ended.value.code == 2
+    assert f"argument {option}: {said}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["evaluate", "translate"])
 def test_no_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
     files = ["--source", "a", "--reference", "b"] if command == "evaluate" else []

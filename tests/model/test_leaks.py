@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.__main__ import main
-from model.leaks import find_leaks, sentence_key
+from model.leaks import find_leaks, sentence_key, trained_held_out_sentences, without_leaks
 from model.preparation import read_texts
 from model.recipe import Recipe
 
@@ -51,6 +51,12 @@ def test_training_reads_none_of_them_but_where_it_is_told_to(recipe: Recipe, tmp
         "en-zh zh.tsv": [],
         "en-fr words.tsv": [("Yes", "Oui")],
     }
+
+
+def test_lines_of_the_texts_that_are_read_all_the_same_are_not_scored(recipe: Recipe, tmp_path: Path) -> None:
+    trained = trained_held_out_sentences(recipe, tmp_path)
+    pairs = [("Le chat.", "The cat — sleeps!"), ("C'est ça.", "Yes"), ("Oui !", "Indeed.")]
+    assert without_leaks(pairs, ("fr", "en"), trained) == pairs[:1]
 
 
 def test_the_command_lists_them(recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -92,7 +92,7 @@ class FakePool:
         """What the next request is refused with."""
         self.dies = False
         self.is_full = False
-        """Refuses at the door."""
+        """Refuses before anything is done."""
         self.asked_for_room: list[tuple[int, int]] = []
         self.observer = observer
         self._answer = answer

@@ -327,7 +327,7 @@ def test_every_contract_is_refused_alike_when_the_service_is_full(loader: FakeLo
     assert Settings().max_requests > 1
     for path, body in bodies.items():
         app = make_app(loader)
-        app.state.service.door.close()
+        app.state.service.admission.close()
         reply = asyncio_post(app, path, body)
         assert reply.status_code == 503, path
         assert "retry-after" in reply.headers

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import itertools
 import re
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
+import docx
 import httpx
 import polib
 import pytest
@@ -15,10 +19,11 @@ from fastapi import FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.engine.types import Hypothesis, Job
 from service.errors import InvalidRequestError, NotFoundError, UnavailableError
-from service.files.formats import FORMATS, translated_by
+from service.files.formats import FORMATS, FileOptions, TranslatableFile, read_file
 from service.files.store import FileStore
-from tests.service.fakes import FakeLoader, ask, make_app, running
+from tests.service.fakes import FakeLoader, ask, echo, make_app, running
 
 SRT = (
     "\ufeff1\r\n00:00:01,000 --> 00:00:02,500\r\nThe cat <i>sleeps</i>\r\nin the garden.\r\n\r\n"
@@ -57,37 +62,37 @@ msgstr[2] ""
 FILES = {"a.srt": SRT, "b.VTT": VTT, "c.po": PO, "d.txt": "Title\n\n  The cat sleeps.  \n"}
 
 
-def parsed(name: str, source: str) -> Any:
-    return translated_by(name, source.encode())
+def parsed(name: str, source: str) -> TranslatableFile:
+    return read_file(name, source.encode(), FileOptions())
 
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_a_file_with_its_own_texts_in_it_is_the_file_it_was(name: str, encoding: str) -> None:
     content = FILES[name].lstrip("\ufeff").encode(encoding)
-    file, encoded = translated_by(name, content)
+    file = read_file(name, content, FileOptions())
     # A catalogue has a place of its own for translations.
     translations = [""] * len(file.texts) if name == "c.po" else file.texts
     if name.endswith((".srt", ".VTT")):
-        assert encoded(file.written(file.texts, "en")) == content
-    assert encoded(file.written(translations, "en")) == content
+        assert file.written(file.texts, "en") == content
+    assert file.written(translations, "en") == content
 
 
 def test_the_texts_of_subtitles() -> None:
-    assert parsed("a.srt", SRT)[0].texts == [
+    assert parsed("a.srt", SRT).texts == [
         "The cat", "sleeps", "in the garden.", "- Who is there?", "- The dog.", "♪ La la ♪",
     ]  # fmt: skip
-    assert parsed("b.vtt", VTT)[0].texts == ["Good morning.", "Hello world"]
+    assert parsed("b.vtt", VTT).texts == ["Good morning.", "Hello world"]
 
 
 def test_lines_of_a_cue_are_translated_together_and_broken_again() -> None:
-    file, encoded = parsed("x.srt", "1\n00:00:01,000 --> 00:00:02,000\nI went to\nthe small house.\n\n")
+    file = parsed("x.srt", "1\n00:00:01,000 --> 00:00:02,000\nI went to\nthe small house.\n\n")
     assert file.texts == ["I went to the small house."]
-    written = encoded(file.written(["Je suis allé à la petite maison."], "fr")).decode()
+    written = file.written(["Je suis allé à la petite maison."], "fr").decode()
     assert written == "1\n00:00:01,000 --> 00:00:02,000\nJe suis allé à la\npetite maison.\n\n"
-    file, encoded = parsed("x.srt", "1\n00:00:01,000 --> 00:00:02,000\n今天天气\n很好。\n")
+    file = parsed("x.srt", "1\n00:00:01,000 --> 00:00:02,000\n今天天气\n很好。\n")
     assert file.texts == ["今天天气很好。"]
-    assert encoded(file.written(["Hi"], "en")).decode().endswith("\nHi\n")
+    assert file.written(["Hi"], "en").decode().endswith("\nHi\n")
 
 
 TIMES = re.compile(r"^00:00:0.*$", re.MULTILINE)
@@ -107,8 +112,8 @@ def test_whatever_is_written_in_cues_only_texts_change(cues: list[list[str]], li
         for n, cue in enumerate(cues)
     ]
     source = (line_break * 2).join([*blocks, junk, "end"])
-    file, encoded = parsed("x.srt", source)
-    same = encoded(file.written(file.texts, "en")).decode()
+    file = parsed("x.srt", source)
+    same = file.written(file.texts, "en").decode()
     # Where a cue was broken in another place than where lines are equally long, it may be broken there now.
     assert re.sub(r"\s+", "", same) == re.sub(r"\s+", "", source)
     assert TIMES.findall(same) == TIMES.findall(source)
@@ -122,18 +127,18 @@ def test_any_text_goes_through_a_catalogue(texts: list[str], translation: str) -
     unique = list(dict.fromkeys(texts))
     catalogue = polib.POFile(wrapwidth=0)
     catalogue.extend(polib.POEntry(msgid=text, msgctxt=str(n)) for n, text in enumerate(unique))
-    file, encoded = parsed("x.po", str(catalogue))
+    file = parsed("x.po", str(catalogue))
     # polib reads what it writes only where there is no separator of lines in it, and no character of control.
     assert file.texts == unique
-    written = encoded(file.written([translation] * len(unique), "fr")).decode()
-    again = translated_by("x.po", written.encode())[0]
+    written = file.written([translation] * len(unique), "fr").decode()
+    again = parsed("x.po", written)
     assert again.texts == ([] if translation else unique)
 
 
 def test_a_catalogue_gets_what_it_lacks() -> None:
-    file, encoded = parsed("c.po", PO)
+    file = parsed("c.po", PO)
     assert file.texts == ["Open %s", "%d cat", "%d cats"]
-    written = encoded(file.written(["Ouvrir %s", "%d chat", "%d chats"], "fr")).decode()
+    written = file.written(["Ouvrir %s", "%d chat", "%d chats"], "fr").decode()
     entries = {entry.msgid: entry for entry in polib.pofile(written)}
     assert entries["Open %s"].msgstr == "Ouvrir %s"
     assert (entries["Open %s"].msgctxt, entries["Open %s"].flags, entries["Open %s"].comment) == (
@@ -160,16 +165,19 @@ def test_a_catalogue_gets_what_it_lacks() -> None:
 )  # fmt: skip
 def test_what_cannot_be_read_is_refused(name: str, content: bytes, message: str) -> None:
     with pytest.raises(InvalidRequestError, match=message):
-        translated_by(name, content)
+        read_file(name, content, FileOptions())
 
 
-def upload(app: FastAPI, name: str, content: str, **fields: str) -> tuple[httpx.Response, httpx.Response | None]:
+def upload(
+    app: FastAPI, name: str, content: str | bytes, **fields: str
+) -> tuple[httpx.Response, httpx.Response | None]:
     """The reply, and the file behind the address it names."""
+    sent = content.encode() if isinstance(content, str) else content
 
     async def scenario() -> tuple[httpx.Response, httpx.Response | None]:
         async with running(app) as client:
             data = {"source": "en", "target": "fr", **fields}
-            reply = await client.post("/translate_file", files={"file": (name, content.encode())}, data=data)
+            reply = await client.post("/translate_file", files={"file": (name, sent)}, data=data)
             if reply.status_code != 200:
                 return reply, None
             return reply, await client.get(reply.json()["translatedFileUrl"])
@@ -188,6 +196,71 @@ def test_a_file_is_translated_and_fetched(app: FastAPI, name: str) -> None:
     assert file.headers["content-disposition"] == f"attachment; filename*=UTF-8''{name}"
     # The engine gives back what it read.
     assert "cat" in file.text or "morning" in file.text
+
+
+def office_file() -> bytes:
+    document = docx.Document()
+    paragraph = document.add_paragraph("I ")
+    paragraph.add_run("love").bold = True
+    paragraph.add_run(" you.")
+    stream = io.BytesIO()
+    document.save(stream)
+    return stream.getvalue()
+
+
+def test_an_office_file_is_translated_and_fetched(app: FastAPI) -> None:
+    reply, file = upload(app, "é.docx", office_file())
+    assert reply.status_code == 200
+    assert file is not None
+    runs = docx.Document(io.BytesIO(file.content)).paragraphs[0].runs
+    assert [(run.text, run.bold) for run in runs] == [("I ", None), ("love", True), (" you.", None)]
+    assert (
+        upload(app, "a.docx", office_file()[:900])[0].json()["error"].startswith("Invalid request: the file is damaged")
+    )
+    assert upload(app, "a.docm", office_file())[0].json()["error"].endswith("the file holds macros; save it without")
+    reply, _ = upload(app, "a.docx", office_file(), alt_texts="perhaps")
+    assert (reply.status_code, reply.json()["error"]) == (422, "alt_texts must be true or false")
+
+
+def test_a_file_may_be_larger_than_other_bodies_and_has_a_limit_of_its_own(loader: FakeLoader) -> None:
+    app = make_app(loader, max_body_bytes=2000, max_file_bytes=100_000)
+    assert upload(app, "a.docx", office_file())[0].status_code == 200
+    reply, _ = upload(app, "a.docx", b"x" * 200_000)
+    assert (reply.status_code, reply.json()["error"]) == (413, "the request body is larger than 100000 bytes")
+    reply, _ = upload(make_app(loader, max_unpacked_bytes=2000), "a.docx", office_file())
+    assert reply.json()["error"].startswith("Invalid request: the file unpacks to more than 2000 bytes")
+
+
+def test_how_far_a_file_is(loader: FakeLoader) -> None:
+    seen, jobs = threading.Event(), itertools.count()
+
+    def answer(job: Job) -> tuple[Hypothesis, ...]:
+        # The short part behind the long one is done; then nothing goes on until that was told.
+        assert next(jobs) < 10 or seen.wait(30)
+        return echo(job)
+
+    loader.answer = answer
+    app = make_app(loader)
+    text = "I love you.\n" * 400 + "\nThe end."
+
+    async def scenario() -> list[dict[str, int]]:
+        async with running(app) as client:
+            sending = asyncio.create_task(
+                client.post("/translate_file", files={"file": ("a.txt", text.encode())},
+                            data={"source": "en", "target": "fr"}, headers={"x-request-id": "mine"})
+            )  # fmt: skip
+            told: list[dict[str, int]] = []
+            async with asyncio.timeout(60):
+                while not told or told[-1]["done"] == 0:
+                    reply = await client.get("/translate_file/mine")
+                    told += [reply.json()] if reply.status_code == 200 else []
+                    await asyncio.sleep(0.01)
+            seen.set()
+            assert (await sending).status_code == 200
+            assert (await client.get("/translate_file/mine")).status_code == 404
+            return told
+
+    assert asyncio.run(scenario())[-1] == {"done": len("The end."), "total": len(text)}
 
 
 def test_a_whole_film_is_one_document(loader: FakeLoader) -> None:

@@ -1,10 +1,10 @@
-"""Parts that are plain functions: ranking of alternatives, the door, language codes."""
+"""Parts that are plain functions: ranking of alternatives, admission, language codes."""
 
 from __future__ import annotations
 
 import pytest
 
-from service.admission import Door
+from service.admission import Admission
 from service.alternatives import distinct_texts, ranked_versions
 from service.engine.types import Hypothesis
 from service.errors import RejectedError, UnavailableError, shown
@@ -33,27 +33,27 @@ def test_texts_that_spell_the_same_keep_the_best_hypothesis() -> None:
 
 
 def test_the_door_counts_who_is_inside_and_lets_no_more_in_than_allowed() -> None:
-    door = Door(2)
-    with door.enter():
-        with pytest.raises(KeyError), door.enter():
+    admission = Admission(2)
+    with admission.admit():
+        with pytest.raises(KeyError), admission.admit():
             raise KeyError  # who leaves in anger has left too
-        with door.enter():
-            assert door.inside == 2
-            with pytest.raises(RejectedError) as refused, door.enter():
+        with admission.admit():
+            assert admission.under_way == 2
+            with pytest.raises(RejectedError) as refused, admission.admit():
                 pass
     assert (refused.value.status, refused.value.rejection) == (503, "too_many_requests")
-    assert door.inside == 0
+    assert admission.under_way == 0
 
 
 def test_a_closed_door_lets_nobody_in_and_keeps_nobody_from_leaving() -> None:
-    door = Door(2)
-    with door.enter():
-        door.close()
-        with pytest.raises(RejectedError) as refused, door.enter():
+    admission = Admission(2)
+    with admission.admit():
+        admission.close()
+        with pytest.raises(RejectedError) as refused, admission.admit():
             pass
         assert refused.value.rejection == "draining"
         assert refused.value.headers["Connection"] == "close"
-    assert door.inside == 0
+    assert admission.under_way == 0
 
 
 @pytest.mark.parametrize(("seconds", "header"), [(0.0, "1"), (1.2, "2"), (500.0, "30")])

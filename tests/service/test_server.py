@@ -66,8 +66,8 @@ def test_stopping_finishes_what_was_accepted_and_refuses_the_rest_with_the_liste
             accepted = asyncio.create_task(http.post("/translate", json=GOOD))
             await until(lambda: gated.submitted)
             server.handle_exit(signal.SIGTERM, None)
-            door = server._state.door
-            await until(lambda: door.is_closed)
+            admission = server._state.admission
+            await until(lambda: admission.is_closed)
             async with client(port) as newcomer:
                 replies = {
                     "translate": await newcomer.post("/translate", json=GOOD),
@@ -391,7 +391,7 @@ def test_a_client_that_hangs_up_takes_its_sentences_along(vocabulary: Vocabulary
             await until(lambda: gated.submitted)
             writer.transport.abort()
             await until(lambda: gated.loader.engine.cancelled)
-            await until(lambda: not server._state.door.inside)
+            await until(lambda: not server._state.admission.under_way)
             gated.gate.set()
             again = await http.post("/translate", json=GOOD)
             assert again.status_code == 200

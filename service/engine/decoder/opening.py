@@ -7,14 +7,12 @@ from collections.abc import Mapping, Sequence
 
 from model.shortlist import Shortlist
 from model.vocabulary import PAD_ID
-from service.arrays import Array, next_power_of_two, padded, round_up
+from service.arrays import Array, padded
 from service.engine.bundle import Bundle
 from service.engine.core import Engine
-from service.engine.decoder.device_slots import DeviceSlots, Sizes
 from service.engine.decoder.providers import CPU, CUDA, device_memory
 from service.engine.decoder.runtime import Runtime, ScorerGraph, load_runtime
 from service.engine.decoder.self_test import check_self_tests
-from service.engine.decoder.slots import Slots, padded_length
 from service.engine.scheduler import Capacity
 from service.engine.scoring import ScoringEngine
 from service.engine.search import BeamGroup, RunningState
@@ -37,8 +35,6 @@ class OnnxDecoder:
 
     def encode(self, sources: Sequence[Sequence[int]]) -> Mapping[str, Array]:
         """Memory of the sentences of one run."""
-        if self._runtime.on_device is not None:
-            return self._runtime.on_device.encode(sources, padded_length(max(map(len, sources))))
         memory = self._runtime.encode(sources)
         if self._shortlist is not None:
             rows = [self._shortlist.of(source) for source in sources]
@@ -47,17 +43,7 @@ class OnnxDecoder:
 
     def open_slots(self, beam_size: int) -> RunningState:
         """Buffers for the running sentences of one beam size."""
-        graphs = self._runtime.on_device
-        if graphs is None:
-            return Slots(self._runtime, beam_size)
-        fixed = self._fixed_sizes(beam_size) if graphs.uses_cuda_graphs else None
-        return DeviceSlots(graphs, beam_size, min_rows=self._runtime.min_rows, fixed=fixed)
-
-    def _fixed_sizes(self, beam_size: int) -> Sizes:
-        limits = self._runtime.manifest.limits
-        fewest = round_up(self._runtime.min_rows, beam_size) // beam_size
-        sentences = next_power_of_two(max(self._max_rows // beam_size, fewest))
-        return Sizes(sentences, next_power_of_two(padded_length(limits.source_tokens)), limits.target_tokens)
+        return self._runtime.open_slots(beam_size, self._max_rows)
 
 
 def open_engine(config: EngineConfig) -> tuple[Engine, Ready]:

@@ -11,22 +11,25 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the import: a thread would report home otherwise
 import onnxruntime
 
-from model.bundle import GraphName, Manifest, StateSpec, check_files, read_manifest
+from model.bundle import GraphName, Manifest, check_files, read_manifest
 from model.errors import BundleError
 from model.vocabulary import PAD_ID
-from service.arrays import Array
+from service.arrays import Array, next_power_of_two, round_up
 from service.engine.decoder.batches import of_one_length, packs
 from service.engine.decoder.columns import ShortlistColumns
 from service.engine.decoder.cpu import int8_saturates
 from service.engine.decoder.device import MOVES, DeviceGraphs
+from service.engine.decoder.device_store import DeviceStore
+from service.engine.decoder.host_store import HostStore
 from service.engine.decoder.providers import CPU, CUDA, wanted_providers
-from service.engine.decoder.slots import padded_length
+from service.engine.decoder.slots import Sizes, Slots, StepSpec, padded_length
 from service.engine.types import Device, DeviceError
 
 _log = logging.getLogger(__name__)
@@ -62,11 +65,10 @@ class Runtime:
         self.fallback = wanted.confirm(self.provider)
         """Why the graphs do not run on CUDA, if that was wanted."""
         self._decoder = _open(directory, manifest, "decoder", options, running, cuda_graphs=cuda_graphs)
-        self.on_device: DeviceGraphs | None = None
-        """The same graphs with their state on the device; None if it is in the host's memory."""
+        self._on_device: DeviceGraphs | None = None
         if self.provider == CUDA or state_on_device:
             graphs = cuda_graphs and self.provider == CUDA
-            self.on_device = self._open_device_graphs(directory, options, graphs=graphs)
+            self._on_device = self._open_device_graphs(directory, options, graphs=graphs)
         self._columns = _open(directory, manifest, "columns", options, [CPU]) if "columns" in manifest.graphs else None
         if self._has_seven_bits:
             _log.warning("this processor has no VNNI: int8 runs slower, and its output projection with 7 bits")
@@ -74,24 +76,35 @@ class Runtime:
         self._encoder_outputs = [output.name for output in manifest.graphs["encoder"].outputs]
         inputs_of = {state.output: state.input for state in manifest.states if state.kind == "per_source"}
         self._memory_inputs = [inputs_of[name] for name in self._encoder_outputs]
+        # In floating point a product of one row takes another kernel than the same row among others and differs in the
+        # last bits; integer products are exact.
+        min_rows = 1 if manifest.precision == "int8" else 2
+        self.spec = StepSpec(manifest.states, manifest.limits.target_tokens, manifest.vocabulary_size, min_rows)
 
     def _open_device_graphs(
         self, directory: Path, options: onnxruntime.SessionOptions, *, graphs: bool
     ) -> DeviceGraphs:
-        if not set(MOVES) <= set(self.manifest.graphs) or "columns" in self.manifest.graphs:
+        known = all(state.kind in ("per_source", "growing") for state in self.manifest.states)
+        if not known or not set(MOVES) <= set(self.manifest.graphs) or "columns" in self.manifest.graphs:
             raise DeviceError("this bundle cannot keep its state on a device; export it again with --precision fp16")
         return DeviceGraphs(directory, self.manifest, self._encoder, self._decoder, options, graphs=graphs)
 
-    @property
-    def needs_shortlist(self) -> bool:
-        """Whether a step considers only the tokens of each sentence's shortlist."""
-        return self._columns is not None
+    def open_slots(self, beam_size: int, max_rows: int) -> Slots:
+        """Room for the running sentences of one beam size; CUDA graphs reserve it for `max_rows` rows."""
+        graphs = self._on_device
+        if graphs is not None:
+            fixed = self._fixed_sizes(beam_size, max_rows) if graphs.uses_cuda_graphs else None
+            return Slots(DeviceStore(self.spec, beam_size, graphs, fixed), beam_size)
+        columns = None
+        if self._columns is not None:
+            columns = ShortlistColumns(self._columns_of, self.spec.vocabulary_size, beam_size)
+        return Slots(HostStore(self.spec, beam_size, self._bind_step), beam_size, columns)
 
-    def open_columns(self, beam_size: int) -> ShortlistColumns | None:
-        """What the output projection reads for running sentences; None if it considers every token."""
-        if self._columns is None:
-            return None
-        return ShortlistColumns(self._columns_of, self.manifest.vocabulary_size, beam_size)
+    def _fixed_sizes(self, beam_size: int, max_rows: int) -> Sizes:
+        limits = self.manifest.limits
+        fewest = round_up(self.spec.min_rows, beam_size) // beam_size
+        sentences = next_power_of_two(max(max_rows // beam_size, fewest))
+        return Sizes(sentences, next_power_of_two(padded_length(limits.source_tokens)), limits.target_tokens)
 
     def _columns_of(self, ids: Array) -> dict[str, Array]:
         session = self._columns
@@ -103,27 +116,6 @@ class Runtime:
             columns["output_scales"] = columns["output_scales"] * 2
         return columns
 
-    @property
-    def states(self) -> tuple[StateSpec, ...]:
-        """Decoder state as the bundle declares it."""
-        return self.manifest.states
-
-    @property
-    def max_places(self) -> int:
-        """Longest output, in tokens."""
-        return self.manifest.limits.target_tokens
-
-    @property
-    def vocabulary_size(self) -> int:
-        """V, the pieces in the vocabulary."""
-        return self.manifest.vocabulary_size
-
-    @property
-    def min_rows(self) -> int:
-        """Fewest rows of a step. In floating point a product of one row takes another kernel than the same row among
-        others and differs in the last bits; integer products are exact."""
-        return 1 if self.manifest.precision == "int8" else 2
-
     def encoder_tokens(self, source_tokens: int) -> int:
         """What a source of so many tokens takes of an encoder run, in tokens."""
         return source_tokens if self._packs else padded_length(source_tokens)
@@ -132,9 +124,11 @@ class Runtime:
         """Which sources, by index, are encoded in one run."""
         return packs(lengths, PACK_TOKENS) if self._packs else of_one_length([padded_length(each) for each in lengths])
 
-    def encode(self, sources: Sequence[Sequence[int]]) -> dict[str, Array]:
-        """Memory of the sentences of one run, S as the longest needs, and `source_mask` [N, S]: the decoder's inputs by
-        name."""
+    def encode(self, sources: Sequence[Sequence[int]]) -> dict[str, Any]:
+        """Memory of the sentences of one run, S as the longest needs, where the decoder's state is, and `source_mask`
+        [N, S] on the host: the decoder's inputs by name."""
+        if self._on_device is not None:
+            return self._encode_on_device(self._on_device, sources)
         mask = _mask(sources, self.encoder_tokens(max(map(len, sources))))
         outputs = (self._encode_packed if self._packs else self._encode_padded)(sources, mask)
         return {"source_mask": mask, **dict(zip(self._memory_inputs, outputs, strict=True))}
@@ -150,7 +144,20 @@ class Runtime:
         outputs = self._encoder.run(self._encoder_outputs, inputs)
         return outputs if len(sources) == 1 else [_unpacked(output, list(map(len, sources))) for output in outputs]
 
-    def bind_step(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> Callable[[], None]:
+    def _encode_on_device(self, graphs: DeviceGraphs, sources: Sequence[Sequence[int]]) -> dict[str, Any]:
+        # Few different shapes: the first sentence is encoded again and again, and that is not used.
+        count = len(sources)
+        company = [*sources, *[sources[0]] * (next_power_of_two(count) - count)]
+        mask = _mask(company, padded_length(max(map(len, sources))))
+        source_ids = np.full(mask.shape, PAD_ID, np.int64)
+        source_ids[mask] = _end_to_end(company)
+        states = [state for state in self.spec.states if state.kind == "per_source"]
+        sizes = Sizes(*mask.shape)
+        memory = {state.output: graphs.empty(sizes.of(state.shape, 1), state.dtype) for state in states}
+        graphs.bind("encoder", {"source_ids": source_ids, "source_mask": mask}, memory)()
+        return {"source_mask": mask[:count], **{state.input: memory[state.output].first(count) for state in states}}
+
+    def _bind_step(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> Callable[[], None]:
         """A decoder step that reads and writes these arrays where they lie; call it as often as their content
         changes."""
         # Arrays are not copied; bound so and not as an `OrtValue` each, which takes twice as long.

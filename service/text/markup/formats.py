@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from service.text.markup.html import parse_html, parse_xml
 from service.text.markup.markdown import parse_markdown
-from service.text.markup.units import STAND_INS
+from service.text.tags import STAND_INS
 
 if TYPE_CHECKING:
     from service.text.markup.units import MarkedText
@@ -29,11 +29,13 @@ class FormatOptions:
     """Of XML: elements that are paragraphs."""
     ignored_tags: tuple[str, ...] = ()
     """Of XML: elements that are copied."""
+    are_units: bool = False
+    """Texts were parsed before: characters stand for tags in them."""
 
     @property
     def has_tags(self) -> bool:
         """Whether characters stand for tags in the texts of units."""
-        return self.name in ("html", "xml")
+        return self.are_units or self.name in ("html", "xml")
 
     def parse(self, text: str) -> MarkedText | None:
         """The parts of the text that are translated; None for plain text."""
@@ -48,8 +50,11 @@ class FormatOptions:
         """The text as a reader sees it, to tell its language by."""
         if not self.has_tags:
             return text
+        if self.are_units:
+            return STAND_INS.sub(" ", text)
         parsed = self.parse(text)
         return "\n".join(STAND_INS.sub(" ", each) for each in parsed.texts) if parsed else text
 
 
 PLAIN = FormatOptions()
+UNITS = FormatOptions(are_units=True)

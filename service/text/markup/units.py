@@ -9,13 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from service.text.edits import Edit, Edited
-from service.text.tags import FIRST_CLOSE, FIRST_OPEN, FIRST_POINT, role_of
-
-FIRST_TAG, FIRST_OPAQUE, LAST = FIRST_OPEN, 0xF8000, 0xFFFFD
-"""Characters of a private plane: those from the second on stand for what is copied as a part of a sentence."""
-MOST_TAGS = 0x1FFF
-"""Of one unit; one that has more is left as it is."""
-STAND_INS = re.compile(f"[{chr(FIRST_TAG)}-{chr(LAST)}]")
+from service.text.tags import FIRST_CLOSE, FIRST_OPAQUE, FIRST_OPEN, FIRST_POINT, MOST_TAGS, STAND_INS, role_of
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -10,16 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.independence import different, requests, together
-from model.bundle import read_manifest
+from model.bundle import StateSpec, read_manifest
 from model.vocabulary import Vocabulary
 from service.arrays import next_power_of_two
 from service.engine.core import Decoder, Engine
 from service.engine.decoder.device import DeviceGraphs
-from service.engine.decoder.device_slots import DeviceSlots, Sizes
+from service.engine.decoder.device_store import DeviceStore
 from service.engine.decoder.opening import OnnxDecoder, capacity_for
 from service.engine.decoder.runtime import Runtime
+from service.engine.decoder.slots import Sizes, Slots
 from service.engine.search import BeamGroup
-from service.engine.types import Hypothesis, SearchOptions
+from service.engine.types import DeviceError, Hypothesis, SearchOptions
 
 TEXTS = (
     "Merci !", "Je suis étudiant.", "Où est la gare ?", "Il fait très beau aujourd'hui et nous allons au parc.",
@@ -54,9 +55,13 @@ def sources(shipped_fp32_bundle: Path) -> list[tuple[int, ...]]:
 
 
 def graphs_of(decoder: OnnxDecoder) -> DeviceGraphs:
-    graphs = decoder._runtime.on_device
+    graphs = decoder._runtime._on_device
     assert graphs is not None
     return graphs
+
+
+def slots_of(decoder: OnnxDecoder, beam_size: int, fixed: Sizes | None = None) -> Slots:
+    return Slots(DeviceStore(decoder._runtime.spec, beam_size, graphs_of(decoder), fixed), beam_size)
 
 
 def search(
@@ -105,7 +110,7 @@ def test_fixed_sizes_change_no_bit_and_are_bound_once(
 ) -> None:
     """What CUDA graphs run over: buffers that never move, lengths that never change."""
     options = SearchOptions(beam_size=beam_size, max_output_tokens=40)
-    slots = DeviceSlots(graphs_of(device), beam_size, min_rows=2, fixed=Sizes(sentences=32, source=64, places=64))
+    slots = slots_of(device, beam_size, Sizes(sentences=32, source=64, places=64))
     group: BeamGroup[int] = BeamGroup(slots, beam_size)
     first = search(device, group, sources, options, 2)
     steps, held = dict(slots._steps), slots.nbytes
@@ -120,9 +125,12 @@ def test_fixed_sizes_change_no_bit_and_are_bound_once(
         group.join([0] * 33, [options] * 33, device.encode([sources[0]] * 33))
 
 
-def test_buffers_grow_with_what_runs_and_are_given_back(device: OnnxDecoder, sources: list[tuple[int, ...]]) -> None:
-    slots = DeviceSlots(graphs_of(device), 1)
+def test_arrays_grow_with_what_runs_and_large_ones_are_given_back(
+    device: OnnxDecoder, sources: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slots = slots_of(device, 1)
     before = slots.nbytes
+    monkeypatch.setattr("service.engine.decoder.slots._KEPT_BYTES", before)
     group: BeamGroup[int] = BeamGroup(slots, 1)
     options = SearchOptions(max_output_tokens=3)
     group.join(range(21), [options] * 21, device.encode([sources[4]] * 21))
@@ -132,16 +140,23 @@ def test_buffers_grow_with_what_runs_and_are_given_back(device: OnnxDecoder, sou
     assert slots.nbytes == before
 
 
+def test_state_that_the_device_cannot_move_is_refused(shipped_fp32_bundle: Path) -> None:
+    manifest = read_manifest(shipped_fp32_bundle)
+    hidden = StateSpec(kind="replaced", input="hidden", output="next_hidden", dtype="float32", shape=("R", 3))
+    other = manifest.model_copy(update={"states": (*manifest.states, hidden)})
+    with pytest.raises(DeviceError, match="cannot keep its state on a device"):
+        Runtime(shipped_fp32_bundle, other, device="cpu", threads=1, state_on_device=True)
+
+
 def test_cuda_graphs_need_fixed_sizes(device: OnnxDecoder) -> None:
     graphs = graphs_of(device)
     graphs.uses_cuda_graphs = True
     try:
         with pytest.raises(ValueError, match="fixed sizes"):
-            DeviceSlots(graphs, 1)
+            slots_of(device, 1)
         slots = device.open_slots(4)
     finally:
         graphs.uses_cuda_graphs = False
-    assert isinstance(slots, DeviceSlots)
     # 512 rows, and the longest texts the bundle takes.
     assert slots._sizes == Sizes(sentences=128, source=256, places=512)
 
