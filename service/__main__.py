@@ -87,7 +87,10 @@ def _add_tools(commands: argparse._SubParsersAction[argparse.ArgumentParser], ca
 def _serve(options: argparse.Namespace) -> None:
     settings = load_settings()
     # A wrong path is worth a sentence now; what only loading can find is logged when it is found.
-    read_manifest(settings.bundle)
+    if settings.models is None:
+        read_manifest(settings.bundle)
+    elif not settings.models.is_dir():
+        raise SettingsError(f"ATTEND_MODELS: {settings.models} is no directory")
     configure_logging(settings.log_level, settings.log_format)
     if is_public(settings.host) and not (settings.keys or settings.keys_file):
         _log.warning(

@@ -20,6 +20,7 @@ ServiceError
 ├── UnsupportedMediaTypeError 415
 ├── InvalidFieldError 422        a field of our own is wrong, or nobody knows the field
 ├── TruncatedError 422           a translation was cut, and the caller wanted none that is
+├── BundleRefusedError 422       a bundle that an operator wants served cannot be
 ├── RateExceededError 429        more than this caller may ask for in a time
 ├── QuotaExceededError 429       more than the key may have translated in a month; some contracts have another status
 ├── ClientGoneError 499          the caller hung up; nobody reads the reply
@@ -233,6 +234,12 @@ class TruncatedError(ServiceError):
         """`index`: which of several texts it is, from 0."""
         place = f"{start} to {end}" if index is None else f"{start} to {end} of text {index}"
         super().__init__(f"the translation of the sentence at {place} was cut at its length limit, and strict is set")
+
+
+class BundleRefusedError(ServiceError):
+    """A bundle is damaged, fails its self-test, or cannot be run; what was served before still is."""
+
+    status = 422
 
 
 class ClientGoneError(ServiceError):

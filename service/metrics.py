@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, get_args
@@ -21,6 +22,7 @@ from prometheus_client.registry import Collector
 from service.engine.types import Answer, Report, Stage
 from service.engine.types import Outcome as Ending
 from service.errors import Rejection
+from service.model_metrics import ModelMetrics
 
 Endpoint = Literal[
     "translate", "detect", "score", "file", "deepl", "infer", "google", "extension", "languages", "health", "metrics",
@@ -178,6 +180,8 @@ class Metrics:
         """For the engines that translate."""
         self.scoring = ScoringMetrics(self._registry, self._lost)
         """For the engine that scores."""
+        self.models = ModelMetrics(self._registry)
+        """By model."""
 
     def _create_request_metrics(self) -> None:
         registry = self._registry
@@ -249,11 +253,11 @@ class Metrics:
     def _create_model_metrics(self) -> None:
         registry = self._registry
         self._model_info = Gauge(
-            "attend_model_info", "The model that is served; always 1.",
+            "attend_model_info", "A model that is in memory; always 1.",
             ["name", "version", "precision", "provider"], registry=registry,
         )  # fmt: skip
         self._load_seconds = Gauge(
-            "attend_model_load_duration_seconds", "Time to load and warm up the model.", registry=registry
+            "attend_model_load_duration_seconds", "Time to load and warm up the newest model.", registry=registry
         )
         self._ready = Gauge("attend_ready", "1 while the service can translate.", registry=registry)
 
@@ -313,6 +317,11 @@ class Metrics:
         self._model_info.labels(name, version, precision, provider).set(1)
         self._load_seconds.set(load_seconds)
 
+    def drop_model(self, name: str, version: str, precision: str, provider: str) -> None:
+        """A model has left the memory."""
+        with contextlib.suppress(KeyError):
+            self._model_info.remove(name, version, precision, provider)
+
     def watch_processes(self, pids: Callable[[], Iterable[int]]) -> None:
         """Let what `process_*` says include these processes."""
         self._processes.others = pids
@@ -350,6 +359,7 @@ class Metrics:
 
     def render(self) -> bytes:
         """The Prometheus text format."""
+        self.models.look()
         return generate_latest(self._registry)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import logging
@@ -10,6 +11,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any, cast
 
@@ -17,6 +19,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from service.api.admin import create_admin
 from service.api.boundary import ARRIVED
 from service.settings import Settings
 from service.state import ServiceState
@@ -25,6 +28,7 @@ _log = logging.getLogger("attend")
 
 _LAST_REPLIES_SECONDS = 2.0
 """After the time for requests under way is over: to tell those that are left."""
+LOOPBACK = "127.0.0.1"
 BOTH = "::"
 """The address that is every one of IPv4 and of IPv6."""
 UNIX = "unix:"
@@ -49,6 +53,23 @@ class Server(uvicorn.Server):
         self._stopping = False
         self._stop_by = 0.0
         self._aborted = False
+        self._reload_wanted = False
+        self._reloading: asyncio.Task[None] | None = None
+        self._admin = AdminServer(state, settings.admin_port) if settings.admin_port else None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Note SIGHUP too: the models of the directory are looked at again."""
+
+        def note(number: int, frame: FrameType | None) -> None:
+            self._reload_wanted = True
+
+        before = signal.signal(signal.SIGHUP, note)
+        try:
+            with super().capture_signals():
+                yield
+        finally:
+            signal.signal(signal.SIGHUP, before)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Note the first signal; let the second do what signals do."""
@@ -68,6 +89,20 @@ class Server(uvicorn.Server):
             sockets.append(await self._listen(*self._private))
             self._state.guard.private_ports.add(sockets[-1].getsockname()[1])
         await super().startup(sockets)
+        if self._admin is not None:
+            await self._admin.start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, on both ports."""
+        if self._admin is not None:
+            await self._admin.stop()
+        await super().shutdown(sockets)
+
+    async def _reload(self) -> None:
+        try:
+            _log.info("looked at the bundles again: %s", await self._state.models.reload())
+        except Exception as error:
+            _log.error("the bundles could not be looked at again: %s", error)
 
     async def _listen_on_both(self) -> socket.socket:
         return await self._listen(BOTH, self.config.port)
@@ -87,6 +122,9 @@ class Server(uvicorn.Server):
         """Ten times a second: whether to stop now."""
         if self._stopping and not self.should_exit:
             self._drain(time.monotonic())
+        if self._reload_wanted and self._state.is_started and (self._reloading is None or self._reloading.done()):
+            self._reload_wanted = False
+            self._reloading = asyncio.create_task(self._reload())
         return await super().on_tick(counter)
 
     def _drain(self, now: float) -> None:
@@ -100,6 +138,39 @@ class Server(uvicorn.Server):
             self._state.abort()
             self._aborted = True
         self.should_exit = not admission.under_way or now >= self._stop_by + _LAST_REPLIES_SECONDS
+
+
+class AdminServer(uvicorn.Server):
+    """The port for operators, on this machine's own address."""
+
+    def __init__(self, state: ServiceState, port: int) -> None:
+        super().__init__(
+            uvicorn.Config(
+                create_admin(state),
+                host=LOOPBACK,
+                port=port,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                timeout_graceful_shutdown=int(_LAST_REPLIES_SECONDS),
+            )
+        )
+        self._running: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Listen."""
+        self._running = asyncio.create_task(self._serve())
+        while not self.started and not self._running.done():
+            await asyncio.sleep(0.01)
+        if self._running.done():
+            await self._running
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        self.should_exit = True
+        if self._running is not None:
+            await self._running
 
 
 def _config(app: ASGIApp, settings: Settings) -> uvicorn.Config:

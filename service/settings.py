@@ -16,6 +16,7 @@ from service.access.rate import Rate
 from service.engine.types import Device, EngineConfig
 from service.errors import SettingsError as SettingsError
 from service.logs import LogFormat
+from service.model_names import parse_canaries
 
 PREFIX = "ATTEND_"
 # A request that is allowed must find room, and what goes for those that name nothing must be allowed.
@@ -33,6 +34,27 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
     bundle: Path = Field(Path("bundles/attend-zh-fr-en-int8"), description="Directory of the model to serve.")
+    models: Path | None = Field(
+        None, description="Directory of bundles that are served together, one in each directory, in place of one."
+    )
+    pivot: str = Field(
+        "auto",
+        description="Languages, separated by commas, through which two models translate pairs that none does alone; "
+        "`*`: any; `none`; auto: any with `ATTEND_MODELS`, else none.",
+    )
+    canary: str = Field(
+        "", description="Versions that get a share of the requests for their model: `fr-en@2=0.1,zh-en@4=0.05`."
+    )
+    lazy: bool = Field(False, description="Load models when they are first wanted; the preferred one at the start.")
+    model_memory: int = Field(
+        0, ge=0, description="Bytes of the files of all models in memory; above it the one not used for longest leaves."
+    )
+    watch_ms: int = Field(
+        0, ge=0, description="Time between two looks at the directory of `ATTEND_MODELS` for what has changed; 0: none."
+    )
+    admin_port: int = Field(
+        0, ge=0, le=65535, description="Port on 127.0.0.1 for `/admin`, which loads and unloads models; 0: none."
+    )
     host: str = Field(
         "127.0.0.1",
         min_length=1,
@@ -183,6 +205,17 @@ class Settings(BaseSettings):
     @classmethod
     def _in_lower_case(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
+
+    @field_validator("pivot")
+    @classmethod
+    def _are_codes(cls, value: str) -> str:
+        return ",".join(filter(None, map(str.strip, value.lower().split(",")))) or "none"
+
+    @field_validator("canary")
+    @classmethod
+    def _are_canaries(cls, value: str) -> str:
+        parse_canaries(value)
+        return value
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -1,95 +1,95 @@
-"""What the routes of one app share: settings, metrics, and the translator once there is one."""
+"""What the routes of one app share: settings, metrics, and the models once there are any."""
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import dataclasses
 import logging
-import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
-from model.bundle import Manifest
 from service.admission import Admission
-from service.engine.types import EngineConfig, Observers
 from service.errors import InvalidFieldError, UnavailableError, shown
 from service.glossaries import read_glossaries
 from service.metrics import Metrics
 from service.settings import Settings
 
 if TYPE_CHECKING:  # `app` puts them together; nothing here calls them
+    from collections.abc import Awaitable, Callable
+
     from service.access.guard import Guard
-    from service.engine.loading import LoadedEngine
-    from service.translator import Translator
+    from service.models.entry import Entry
+    from service.models.registry import Registry
+    from service.models.router import Router
 
 _log = logging.getLogger("attend")
-
-EngineFactory: TypeAlias = "Callable[[EngineConfig, Observers, Callable[[], None]], Awaitable[LoadedEngine]]"
-"""Loads a bundle, see `service.engine.loading.load_engine`; may take long and may raise anything that says what is
-wrong."""
-
-
-TranslatorFactory: TypeAlias = "Callable[[LoadedEngine, Settings, Metrics], Translator]"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Model:
-    """A loaded model and the translator on top of it."""
+    """What one request sees of the models."""
 
-    manifest: Manifest
-    provider: str
-    translator: Translator
-    fallback: str | None = None
-    """Why it does not run on CUDA, if that was wanted."""
+    translator: Router
+    default: Entry
+    """The preferred model: the one that health tells of if nobody names another."""
+    generation: int
+    """Differs from that of another request if anything was exchanged between them."""
 
-    @property
-    def device(self) -> str:
-        """`cuda` or `cpu`: what the model really runs on, whatever was asked for."""
-        return "cuda" if self.provider.startswith("CUDA") else "cpu"
+
+def device_of(entry: Entry) -> str:
+    """`cuda` or `cpu`: what a model really runs on, whatever was asked for."""
+    cuda = entry.memory is not None and entry.memory.engine.ready.provider.startswith("CUDA")
+    return "cuda" if cuda else "cpu"
 
 
 class ServiceState:
-    """One app's model, from nothing over loading to ready or failed. Only the event loop uses it."""
+    """One app's models, from nothing over loading to ready or failed. Only the event loop uses it."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        factory: EngineFactory,
-        make_translator: TranslatorFactory,
-        on_failure: Callable[[], None],
-        guard: Guard,
-    ) -> None:
-        """`on_failure` is called when the model cannot be loaded, or its engines cannot be started again."""
+    models: Registry
+    """Set by `app` before anything else is done."""
+
+    def __init__(self, settings: Settings, on_failure: Callable[[], None], guard: Guard) -> None:
+        """`on_failure` is called when no model can be loaded, or its engines cannot be started again."""
         self.settings = settings
         self.metrics = Metrics()
         self.admission = Admission(settings.max_requests)
         self.guard = guard
         self.failure: str | None = None
+        self.is_started = False
+        """Whether a model has been loaded."""
         self._glossaries = read_glossaries(settings.glossaries) if settings.glossaries else {}
-        self._factory = factory
-        self._make_translator = make_translator
         self._on_failure = on_failure
-        self._model: Model | None = None
-        self._loaded: LoadedEngine | None = None
+        self._watches_device = False
+        self.closing: list[Callable[[], Awaitable[None]]] = []
+        """What is done at last, when nothing is under way any more."""
+        self.metrics.watch_processes(self._pids)
+
+    def _pids(self) -> list[int]:
+        return list(dict.fromkeys(pid for engine in self.models.engines() for pid in engine.pids()))
 
     async def load(self) -> None:
-        """Load the model; a failure is logged and kept in `failure`."""
-        began = time.monotonic()
-        observers = Observers(self.metrics.decoding, self.metrics.scoring)
+        """Load the models; a failure is logged and kept in `failure`."""
         try:
-            loaded = await self._factory(self.settings.engine_config(), observers, self._fail)
+            await self.models.start(lazy=self.settings.lazy)
         except Exception as error:
             self.failure = f"the model could not be loaded: {error}"
             _log.error("%s", self.failure, exc_info=_log.isEnabledFor(logging.DEBUG))
             self._on_failure()
             return
-        self._loaded = loaded
-        # In a thread: it takes long enough to be missed at /health/live.
-        model = await asyncio.to_thread(self._make_model, loaded)
-        self._publish(model, time.monotonic() - began)
+        self.is_started = True
+        self.metrics.set_ready(not self.admission.is_closed)
 
-    def _fail(self) -> None:
-        self.failure = "the engines cannot be started again"
+    def note_loaded(self, entry: Entry) -> None:
+        """A model has been loaded."""
+        if device_of(entry) == "cuda" and not self._watches_device:
+            self._watches_device = True
+            self.metrics.watch_device_memory(
+                lambda: max((engine.pool.device_memory() for engine in self.models.engines()), default=0)
+            )
+
+    def note_empty(self, last: Entry) -> None:
+        """The last model has failed."""
+        self.failure = last.failure
         self.metrics.set_ready(False)
         self._on_failure()
 
@@ -112,70 +112,62 @@ class ServiceState:
 
     def abort(self) -> None:
         """Fail what the engines still have to do; returns at once."""
-        if self._loaded is not None:
-            self._loaded.abort()
+        self.models.loads.abort()
 
     def exposition(self) -> bytes:
         """What `/metrics` answers."""
-        if self._loaded is not None:
-            pool, scorer = self._loaded.pool, self._loaded.scorer
-            self.metrics.set_queues(to_translate=pool.waiting_tokens(), to_score=scorer.waiting_tokens())
-            self.metrics.set_running_rows(pool.running_rows())
-            self.metrics.set_ready(self._is_ready)
+        engines = self.models.engines()
+        self.metrics.set_queues(
+            to_translate=sum(engine.pool.waiting_tokens() for engine in engines),
+            to_score=sum(engine.scorer.waiting_tokens() for engine in engines),
+        )
+        self.metrics.set_running_rows(sum(engine.pool.running_rows() for engine in engines))
+        self.metrics.set_ready(self._is_ready)
         return self.metrics.render()
 
     async def close(self) -> None:
         """Let the engines finish what they accepted and end them."""
         self.metrics.set_ready(False)
-        self._model = None
-        if self._loaded is not None:
-            await self._loaded.close()
+        self.is_started = False
+        await self.models.close()
+        for close in self.closing:
+            await close()
         await self.guard.close()
 
     def model(self) -> Model:
-        """The model, if it can translate now.
+        """What a request that begins now can be answered with.
 
         Raises:
-            UnavailableError: it is loading, failed to load, or none of its engines runs.
+            UnavailableError: nothing is loaded yet, loading failed, or no engine runs.
         """
-        if self._model is None or self._loaded is None or self.failure is not None:
+        if not self.is_started or self.failure is not None:
             raise UnavailableError(self.failure or "the model is still loading")
-        if not self._loaded.pool.is_ready():
+        router = self.models.router()
+        entries = self.models.current().ordered
+        default = next((entry for entry in entries if entry.is_usable), None)
+        if default is None:
             raise UnavailableError("the engines are being started again")
-        return self._model
+        return Model(router, default, self.models.generation)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[Model]:
+        """The same while a request is answered: what it sees stays, whatever is exchanged meanwhile.
+
+        Raises:
+            UnavailableError: as `model`.
+        """
+        model = self.model()
+        with self.models.current().held():
+            yield model
 
     @property
     def _is_ready(self) -> bool:
-        loaded = self._loaded is not None and self._model is not None and self._loaded.pool.is_ready()
-        return loaded and self.failure is None and not self.admission.is_closed
-
-    @property
-    def is_started(self) -> bool:
-        """Whether the model has been loaded."""
-        return self._model is not None
+        if not self.is_started or self.failure is not None or self.admission.is_closed:
+            return False
+        catalogue = self.models.catalogue
+        return catalogue is not None and any(entry.is_usable for entry in catalogue.entries.values())
 
     @property
     def is_alive(self) -> bool:
         """False once only a restart can help."""
         return self.failure is None
-
-    def _make_model(self, loaded: LoadedEngine) -> Model:
-        self.metrics.watch_processes(loaded.pids)
-        translator = self._make_translator(loaded, self.settings, self.metrics)
-        model = Model(loaded.manifest, loaded.ready.provider, translator, loaded.ready.fallback)
-        if model.device == "cuda":
-            self.metrics.watch_device_memory(loaded.pool.device_memory)
-        return model
-
-    def _publish(self, model: Model, load_seconds: float) -> None:
-        manifest = model.manifest
-        self._model = model
-        self.metrics.set_model(
-            name=manifest.name,
-            version=manifest.version,
-            precision=manifest.precision,
-            provider=model.provider,
-            load_seconds=load_seconds,
-        )
-        self.metrics.set_ready(not self.admission.is_closed)
-        _log.info("%s %s is ready on %s after %.1f s", manifest.name, manifest.version, model.provider, load_seconds)

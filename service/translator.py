@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from service.engine.types import Answer
     from service.explain.details import Answers, Inspection
     from service.explain.inspector import Inspector
-    from service.metrics import Metrics
     from service.text.document import Sentence
     from service.text.edits import Span
     from service.text.languages import Directions
@@ -55,6 +54,16 @@ Running = Callable[[int], contextlib.AbstractAsyncContextManager[None]]
 """What is entered while so many sentences of a caller run or wait."""
 
 
+class Counts(Protocol):
+    """What is told of what a translator does."""
+
+    def observe_translation(self, *, source_tokens: int, target_tokens: int, split: int, cut: int) -> None:
+        """Count one translated text."""
+
+    def count_repetition(self, *, removed: bool) -> None:
+        """Count one sentence that went round in circles."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Translator:
     """Translates texts with one engine; any number of requests at once."""
@@ -65,7 +74,7 @@ class Translator:
     readers: Mapping[str, Reader]
     """One for each of the sources of `directions`."""
     limits: Limits
-    metrics: Metrics
+    metrics: Counts
     max_tokens: int
     """Source tokens of one request."""
     inspector: Inspector
@@ -101,13 +110,20 @@ class Translator:
         deadline: float = math.inf,
         running: Running = lambda _: contextlib.nullcontext(),
         listener: Listener | None = None,
+        *,
+        is_further: bool = False,
     ) -> TranslatedTexts:
         """One translation for each text, in order. Cancelling the call withdraws its jobs.
 
         Args:
+            texts: what is translated.
+            source: of the pairs of `directions`.
+            target: its other side.
+            options: how.
             deadline: in seconds of `time.monotonic`.
             running: is entered with the number of sentences, while they run or wait; may refuse them.
             listener: is told of sentences as they become final.
+            is_further: whether they belong to a request that was accepted already: no limit keeps them out.
 
         Raises:
             TextLimitError: more than `max_tokens`.
@@ -120,13 +136,13 @@ class Translator:
         began = time.monotonic()
         characters = sum(map(len, texts))
         reader = self.readers[source]
-        plans = await self.text_work.run(characters, lambda: self._plan(texts, reader, target, options))
+        plans = await self.text_work.run(characters, lambda: self._plan(texts, reader, target, options, is_further))
         tokenize = time.monotonic() - began
         trials = [each for plan in plans for each in plan.trials]
         async with running(len(trials)):
             with engine_errors("translated"):
                 if listener is None:
-                    answers = await self._decode(trials, deadline, characters, options)
+                    answers = await self._decode(trials, deadline, characters, options, is_further)
                 else:
                     answers = await self._stream(plans, (source, target), deadline, options, listener)
         with engine_errors("translated"):
@@ -139,7 +155,9 @@ class Translator:
             timing = dataclasses.replace(timing, score=seconds)
         return TranslatedTexts(translations, timing)
 
-    def _plan(self, texts: Sequence[str], reader: Reader, target: str, options: TranslationOptions) -> list[Plan]:
+    def _plan(
+        self, texts: Sequence[str], reader: Reader, target: str, options: TranslationOptions, is_further: bool
+    ) -> list[Plan]:
         prefix = self._prefix(options.target_prefix.strip())
         limit = self.limits.source_tokens - sum(map(len, reader.frame(target)))
         readings = _Readings(reader, target)
@@ -169,7 +187,7 @@ class Translator:
                 )
             plans.append(Plan(document, tuple(trials)))
             tokens += sum(len(part.job.source_ids) for part in flat(trials) if part.job is not None)
-        if tokens > self.max_tokens:
+        if tokens > self.max_tokens and not is_further:
             raise TextLimitError(tokens, self.max_tokens, " tokens")
         return plans
 
@@ -196,7 +214,7 @@ class Translator:
         return Part(place, ready, Job(ready.source_ids, search))
 
     async def _decode(
-        self, trials: Sequence[Trials], deadline: float, characters: int, options: TranslationOptions
+        self, trials: Sequence[Trials], deadline: float, characters: int, options: TranslationOptions, is_further: bool
     ) -> list[Answer]:
         """Attempt each sentence until nothing is wrong with it, or nothing is left to try. Returns all answers."""
         run = functools.partial(self._run, deadline=deadline, fail_fast=not options.text_by_text)
@@ -205,7 +223,8 @@ class Translator:
         while tried:
             parts = flat(tried)
             # In any queue: what a text becomes must not depend on how much else there is to do.
-            new = await run([part.job for part in parts if part.job is not None], is_further=bool(answers))
+            jobs = [part.job for part in parts if part.job is not None]
+            new = await run(jobs, is_further=is_further or bool(answers))
             answers += new
             tried = await self.text_work.run(characters, functools.partial(self._judge, tried, iter(new)))
         return answers

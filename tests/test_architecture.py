@@ -25,7 +25,7 @@ ONLY_IN = {
     "redis": ("service/access/replicas.py",),
     "limits": ("service/access/",),
     "opentelemetry": ("service/tracing.py",),
-    "prometheus_client": ("service/metrics.py",),
+    "prometheus_client": ("service/metrics.py", "service/model_metrics.py"),
     "torch": ("model/", "export/"),
     "sentencepiece": ("model/vocabulary.py", "model/extension.py", "model/tokenizers.py"),
     "sacrebleu": ("model/evaluation.py",),

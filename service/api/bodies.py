@@ -62,6 +62,16 @@ TimeoutMs = Annotated[
 ]
 
 
+MODEL_FIELD = "the name of a model, such as fr-en, or fr-en@2 for one of its versions"
+ModelField = Annotated[
+    Annotated[Text, Field(max_length=200)] | None,
+    Field(
+        description="The only model that may be used: `name`, or `name@version`. Default: for each pair the one with "
+        "the highest priority, and of its versions the highest, or a canary.",
+    ),
+]
+
+
 def texts_of(value: str | list[str]) -> tuple[str, ...]:
     """A text or an array of texts as a sequence, whichever it is."""
     return (value,) if isinstance(value, str) else tuple(value)

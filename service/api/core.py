@@ -25,6 +25,7 @@ from service.translation.results import Timing
 if TYPE_CHECKING:
     from service.api.telling import Telling
     from service.api.units import Note
+    from service.models.router import Router
     from service.settings import Settings
     from service.state import Model, ServiceState
     from service.text.detection import Guess
@@ -52,6 +53,8 @@ class Wish:
     format: FormatOptions = PLAIN
     unusable: Mapping[int, ServiceError] = dataclasses.field(default_factory=dict)
     """Why texts at some places cannot be translated: their answers."""
+    model: str | None = None
+    """The only model that may be used, by name, or name and version."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -92,8 +95,7 @@ def admitted(request: Request, state: ServiceState, *, is_file: bool = False) ->
     Raises:
         UnavailableError: it is not there, or there is too much to do.
     """
-    with state.admission:
-        model = state.model()
+    with state.admission, state.held() as model:
         packed = is_file or "content-encoding" in request.headers
         model.translator.check_room(None if packed else declared_length(request.headers))
         yield model
@@ -119,7 +121,10 @@ async def answered(
     check_texts(wish.texts, settings)
     check_timeout(wish.timeout_ms, settings)
     deadline = began + (wish.timeout_ms or settings.max_timeout_ms) / 1000
-    return await _charged(request, settings, wish, lambda running: _answered(model, wish, deadline, running, telling))
+    translator = model.translator.only(wish.model)
+    return await _charged(
+        request, settings, wish, lambda running: _answered(translator, wish, deadline, running, telling)
+    )
 
 
 async def _charged(
@@ -152,27 +157,23 @@ async def document_answered(
     """
     check_texts(["".join(wish.texts)] if any(wish.texts) else ["."], settings)
     deadline = began + settings.max_timeout_ms / 1000
-    return await _charged(
-        request,
-        settings,
-        wish,
-        lambda running: _document(model, wish, deadline, note, running),
-    )
+    translator = model.translator.only(wish.model)
+    return await _charged(request, settings, wish, lambda running: _document(translator, wish, deadline, note, running))
 
 
 async def _document(
-    model: Model, wish: Wish, deadline: float, note: Callable[[int], None], running: Running
+    translator: Router, wish: Wish, deadline: float, note: Callable[[int], None], running: Running
 ) -> Answers:
-    directions = model.translator.directions
+    directions = translator.directions
     target, source = _languages(wish, directions)
     if source is None:
         characters = sum(map(len, wish.texts))
-        source = await model.translator.text_work.run(characters, lambda: _of_whole(wish, directions, target))
+        source = await translator.text_work.run(characters, lambda: _of_whole(wish, directions, target))
     done = 0
 
     async def part(texts: Sequence[str]) -> Answers:
         nonlocal done
-        answers = await _answered(model, dataclasses.replace(wish, texts=texts, source=source), deadline, running)
+        answers = await _answered(translator, dataclasses.replace(wish, texts=texts, source=source), deadline, running)
         done += sum(map(len, texts))
         note(done)
         return answers
@@ -193,11 +194,11 @@ def _parts_of(texts: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 async def _answered(
-    model: Model, wish: Wish, deadline: float, running: Running, telling: Telling | None = None
+    translator: Router, wish: Wish, deadline: float, running: Running, telling: Telling | None = None
 ) -> Answers:
-    directions = model.translator.directions
+    directions = translator.directions
     target, source = _languages(wish, directions)
-    characters, text_work = sum(map(len, wish.texts)), model.translator.text_work
+    characters, text_work = sum(map(len, wish.texts)), translator.text_work
     plans = await text_work.run(characters, lambda: list(_plans(wish, source, directions, target)))
     # Units, all in a row, that are translated, by their source.
     units = [unit for plan in plans for unit in plan.units]
@@ -207,7 +208,7 @@ async def _answered(
             groups.setdefault(unit.decision.source, []).append(number)
     if telling is not None:
         telling.begin([(plan.units, plan.marked, plan.problem) for plan in plans])
-    translate = model.translator.translate
+    translate = translator.translate
     options = dataclasses.replace(wish.options, has_tags=True) if wish.format.has_tags else wish.options
     done = await _all(
         [

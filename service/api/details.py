@@ -12,6 +12,7 @@ from service.engine.scores import KINDS, AttentionKind
 from service.engine.types import FinishReason
 from service.explain.attention import AttentionSelection
 from service.explain.details import DetailOptions, Inspection
+from service.translation.results import Hop as ToldHop
 
 Span = tuple[int, int]
 _Indices = Annotated[tuple[Annotated[StrictInt, Field(ge=0), WHOLE], ...], Field(min_length=1)]
@@ -134,3 +135,39 @@ def _is_matrix(value: Sequence[Any]) -> bool:
 
 # Made once: json.dumps makes an encoder for every call that names options.
 _dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+class Hop(BaseModel):
+    """What one of two models did with a text."""
+
+    model: str = Field(description="`name@version`.")
+    source: str
+    target: str
+    text: str = Field(description="What it made of the text, or of what the first model had made of it.")
+    segments: list[Segment] = Field(description="Spans are of the text that the model read, and of `text`.")
+
+
+class Routed(BaseModel):
+    """What a reply tells of the models that its texts went through."""
+
+    route: list[str] | list[list[str]] | None = Field(
+        None, description="Only with `details`: the models that each text went through, as `name@version`."
+    )
+    hops: list[Hop] | list[list[Hop]] | None = Field(
+        None,
+        description="Only with `details`, and if two models were needed: what each of them did. `segments` of such a "
+        "text is empty.",
+    )
+
+
+def routes_of(texts: Sequence[Sequence[ToldHop]]) -> dict[str, list[Any]]:
+    """`route` of a reply, and `hops` if any text went through two models: an entry for each text."""
+    told: dict[str, list[Any]] = {"route": [[hop.model for hop in hops] for hops in texts]}
+    if any(len(hops) > 1 for hops in texts):
+        told["hops"] = [list(map(_hop, hops)) if len(hops) > 1 else [] for hops in texts]
+    return told
+
+
+def _hop(hop: ToldHop) -> dict[str, Any]:
+    best, *_ = segments_of(hop.inspections)
+    return {"model": hop.model, "source": hop.source, "target": hop.target, "text": hop.text, "segments": best}

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from service.api.dependencies import State
 from service.api.problems import problems
 from service.errors import UnavailableError
+from service.state import device_of
 
 router = APIRouter(tags=["operation"])
 
@@ -65,19 +66,21 @@ async def startup(state: State) -> Started:
     return Started()
 
 
-@router.get("/health/ready", responses=problems(503))
-async def ready(state: State) -> Ready:
-    """200 while requests are answered: the model is loaded, checked and warmed up, and the service is not stopping.
-    Says which model and what it really runs on."""
+@router.get("/health/ready", responses=problems(404, 503))
+async def ready(state: State, model: str | None = None) -> Ready:
+    """200 while requests are answered: a model is loaded, checked and warmed up, and the service is not stopping. Says
+    which model and what it really runs on. `?model=` asks for one of several, `name` or `name@version`."""
     if state.admission.is_closed:
         raise UnavailableError("the service is shutting down")
-    model = state.model()
-    manifest = model.manifest
+    seen = state.model()
+    entry = seen.default if model is None else seen.translator.entry(model)
+    if entry.memory is None or not entry.is_ready:
+        raise UnavailableError(f"the model {entry.model} is {entry.state}")
     return Ready(
-        bundle=manifest.name,
-        version=manifest.version,
-        precision=manifest.precision,
-        device=model.device,
-        provider=model.provider,
-        fallback=model.fallback,
+        bundle=entry.manifest.name,
+        version=entry.manifest.version,
+        precision=entry.manifest.precision,
+        device=device_of(entry),
+        provider=entry.memory.engine.ready.provider,
+        fallback=entry.memory.engine.ready.fallback,
     )

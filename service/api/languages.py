@@ -26,7 +26,7 @@ async def languages(request: Request, state: State) -> Response:
     translated to is there too, with itself: clients choose their target among the codes of this list."""
     model = state.model()
     locale = chosen_locale(_accepted(request.headers.get("accept-language", "")))
-    pairs, names = model.translator.directions.pairs, tuple(sorted(model.manifest.language_names.items()))
+    pairs, names = model.translator.directions.pairs, tuple(sorted(model.translator.language_names.items()))
     return Response(_listed(pairs, names, locale), media_type="application/json")
 
 

@@ -1,6 +1,6 @@
 """The Open Inference Protocol, version 2, over REST, with the binary tensor extension: what Triton's clients speak.
 
-The bundle is one model. Inputs: `text` BYTES [-1], `target` and `source` BYTES [1], which may be parameters as well;
+Each bundle is a model. Inputs: `text` BYTES [-1], `target` and `source` BYTES [1], which may be parameters as well;
 output: `translation` BYTES in the shape of `text`.
 """
 
@@ -12,21 +12,24 @@ import math
 import struct
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from model.bundle import Manifest
 from service import __version__
 from service.api.core import Wish, admitted, answered, default_options
 from service.api.dependencies import State
 from service.api.problems import problems
 from service.api.requests import json_object, read_body
-from service.errors import InvalidRequestError, NotFoundError, UnavailableError
+from service.errors import InvalidRequestError, UnavailableError
+from service.model_names import SEPARATOR
 from service.settings import Settings
-from service.state import ServiceState
+from service.state import Model, ServiceState
 from service.text.languages import AUTO
+
+if TYPE_CHECKING:
+    from service.models.entry import Entry
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
 
@@ -64,26 +67,38 @@ async def server_live(state: State) -> dict[str, bool]:
 @router.get("/health/ready", responses=problems(503))
 async def server_ready(state: State) -> dict[str, bool]:
     """Whether requests are answered. The specification's text has `live` here, its list `ready`."""
-    _manifest(state)
+    _open(state)
     return {"ready": True, "live": True}
 
 
-@router.post("/repository/index", responses=problems(503))
+_TRITONS = {"loading": "LOADING", "ready": "READY", "unloading": "UNLOADING"}
+
+
+@router.get("/repository/index", responses=problems(503))
+@router.post("/repository/index", responses=problems(503), include_in_schema=False)
 async def repository_index(state: State) -> list[dict[str, str]]:
-    """The one model there is."""
-    manifest = _manifest(state)
-    return [{"name": manifest.name, "version": manifest.version, "state": "READY", "reason": ""}]
+    """Every model. One that is not in memory is loaded when it is wanted."""
+    _open(state)
+    return [
+        {
+            "name": entry.model.name,
+            "version": entry.model.version,
+            "state": _TRITONS.get(entry.state, "UNAVAILABLE"),
+            "reason": entry.failure or ("" if entry.state in _TRITONS else entry.state),
+        }
+        for entry in state.models.entries.values()
+    ]
 
 
 @router.get("/models/{name}", responses=problems(404, 503))
 @router.get("/models/{name}/versions/{version}", responses=problems(404, 503), include_in_schema=False)
 async def model_metadata(state: State, name: str, version: str | None = None) -> dict[str, Any]:
     """Inputs and outputs of the model."""
-    manifest = _manifest(state, name, version)
+    entry = _entry(state, name, version)
     one = {"datatype": "BYTES", "shape": [1]}
     return {
-        "name": manifest.name,
-        "versions": [manifest.version],
+        "name": entry.model.name,
+        "versions": [entry.model.version] if version else _versions(state, name),
         "platform": "onnx_onnxv1",
         "inputs": [
             {"name": "text", "datatype": "BYTES", "shape": [-1]},
@@ -98,7 +113,10 @@ async def model_metadata(state: State, name: str, version: str | None = None) ->
 @router.get("/models/{name}/versions/{version}/ready", responses=problems(404, 503), include_in_schema=False)
 async def model_ready(state: State, name: str, version: str | None = None) -> dict[str, Any]:
     """Whether the model translates now."""
-    return {"name": _manifest(state, name, version).name, "ready": True}
+    entry = _entry(state, name, version)
+    if entry.memory is not None and not entry.is_ready:
+        raise UnavailableError(f"the model {entry.model} is {entry.state}")
+    return {"name": entry.model.name, "ready": True}
 
 
 _STRINGS = {"type": "array", "items": {"type": "string"}}
@@ -148,7 +166,8 @@ async def infer(request: Request, state: State, name: str, version: str | None =
     """Translate the texts of a tensor."""
     began = time.monotonic()
     with admitted(request, state) as model:
-        manifest = _manifest(state, name, version)
+        written = _written(name, version)
+        entry = model.translator.entry(written)
         body = await read_body(request, state.settings)
         wanted, binary = _parsed(body, request.headers.get(_HEADER_LENGTH), state.settings)
         tensors = dict(_tensors(wanted, binary))
@@ -163,28 +182,44 @@ async def infer(request: Request, state: State, name: str, version: str | None =
             target=_one("target", tensors, parameters, None),
             options=default_options(state.settings),
             timeout_ms=_timeout_ms(parameters, state.settings),
+            model=written,
         )
         done = await answered(request, state.settings, model, wish, began)
     texts = [each.text for each in done.texts]
-    reply: dict[str, Any] = {"model_name": manifest.name, "model_version": manifest.version}
+    reply: dict[str, Any] = {"model_name": entry.model.name, "model_version": entry.model.version}
     if "id" in wanted:
         reply["id"] = wanted["id"]
     return _response(reply, texts, text.shape, in_binary=in_binary)
 
 
-def _manifest(state: ServiceState, name: str | None = None, version: str | None = None) -> Manifest:
-    """The model that is served, if it is of this name.
+def _open(state: ServiceState) -> Model:
+    """The models, if any is served.
 
     Raises:
         UnavailableError: none is.
-        NotFoundError: it is another.
     """
     if state.admission.is_closed:
         raise UnavailableError("the service is shutting down")
-    manifest = state.model().manifest
-    if name not in (None, manifest.name) or version not in (None, manifest.version):
-        raise NotFoundError(f"no such model; there is {manifest.name}, version {manifest.version}")
-    return manifest
+    return state.model()
+
+
+def _written(name: str, version: str | None) -> str:
+    return name if version is None else f"{name}{SEPARATOR}{version}"
+
+
+def _entry(state: ServiceState, name: str, version: str | None) -> Entry:
+    """A model, without a version its default one.
+
+    Raises:
+        UnavailableError: none is served.
+        NotFoundError: this one is not.
+    """
+    return _open(state).translator.entry(_written(name, version))
+
+
+def _versions(state: ServiceState, name: str) -> list[str]:
+    entries = state.models.current().ordered
+    return [entry.model.version for entry in entries if entry.model.name == name]
 
 
 def _parsed(body: bytes, header_length: str | None, settings: Settings) -> tuple[dict[str, Any], bytes]:

@@ -93,15 +93,17 @@ _OWN_NAMES = ("health", "files", "frontend", "extensions", "open_inference", "la
 
 
 def describe(app: FastAPI, state: ServiceState) -> Callable[[], Schema]:
-    """What `app.openapi` is to be: made once while the model loads, and once when it is there."""
+    """What `app.openapi` is to be: made while the models load, and again whenever there are others."""
     plain = app.openapi
-    known: dict[bool, Schema] = {}
+    known: tuple[int | None, Schema] | None = None
 
     def described() -> Schema:
-        model = state.model() if state.is_started and state.is_alive else None
-        if (model is not None) not in known:
-            known[model is not None] = _described(copy.deepcopy(plain()), state.settings, model)
-        return known[model is not None]
+        nonlocal known
+        model = state.model() if state.is_started and state.is_alive and state.models.catalogue else None
+        generation = None if model is None else model.generation
+        if known is None or known[0] != generation:
+            known = generation, _described(copy.deepcopy(plain()), state.settings, model)
+        return known[1]
 
     return described
 
@@ -163,7 +165,7 @@ def _limit(properties: Schema, settings: Settings, model: Model | None) -> None:
         "timeout_ms": settings.max_timeout_ms,
     }
     if model is not None:
-        tokens = model.manifest.limits.target_tokens
+        tokens = model.translator.limits.target_tokens
         most |= {"min_output_tokens": tokens, "max_output_tokens": tokens}
     for name, maximum in most.items():
         for shape in _shapes(properties.get(name, {})):
@@ -210,10 +212,11 @@ def _give_examples(schema: Schema, model: Model) -> None:
 
 
 def _name_model(schema: Schema, model: Model) -> None:
-    """There is one."""
+    """By their names."""
+    names = model.translator.names
     for path, operation in _operations(schema):
         if path.startswith("/v2/models/"):
-            operation["parameters"][0]["schema"]["enum"] = [model.manifest.name]
+            operation["parameters"][0]["schema"]["enum"] = names
 
 
 def _examples(source: str, target: str, text: str, translation: str) -> dict[str, tuple[Any, Any]]:

@@ -9,6 +9,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from service.api.bodies import (
+    MODEL_FIELD,
+    ModelField,
     PairRequest,
     Texts,
     TimeoutMs,
@@ -40,7 +42,7 @@ from service.text.reading import Reader
 
 router = APIRouter(tags=["translation"])
 
-_OWN_FIELDS = {"timeout_ms": "a positive integer", **WANTED_FIELDS}
+_OWN_FIELDS = {"timeout_ms": "a positive integer", "model": MODEL_FIELD, **WANTED_FIELDS}
 
 
 class ScoreRequest(PairRequest):
@@ -50,6 +52,7 @@ class ScoreRequest(PairRequest):
     alignment: AlignmentFlag = None
     attention: AttentionField = None
     timeout_ms: TimeoutMs = None
+    model: ModelField = None
 
     @property
     def translations(self) -> tuple[str, ...]:
@@ -73,20 +76,22 @@ async def score(request: Request, state: State) -> JSONResponse:
     """Log-probabilities of a given translation. They are the model's own: shared among the whole vocabulary, divided
     by the number of tokens for `score`."""
     began = time.monotonic()
-    with state.admission:
-        model = state.model()
-        model.translator.inspector.check_room()
+    with state.admission, state.held() as model:
+        model.translator.check_room_to_score()
         body = validate(ScoreRequest, await read_json_object(request, state.settings), _OWN_FIELDS)
         _check_shapes(body)
         check_texts((*body.texts, *body.translations), state.settings)
         check_timeout(body.timeout_ms, state.settings)
-        source, target = language_pair(body.source, body.target, model.translator.directions)
-        reader = model.translator.readers[source]
+        translator = model.translator.only(body.model)
+        source, target = language_pair(body.source, body.target, translator.directions)
         visit = visit_of(request)
         await visit.scoring(sum(map(len, (*body.texts, *body.translations))))
         deadline = began + (body.timeout_ms or state.settings.max_timeout_ms) / 1000
-        work = _scored(model.translator.inspector, body, reader, target, deadline)
-        async with visit.running(len(body.texts)):
+        async with (
+            visit.running(len(body.texts)),
+            translator.scoring(source, target, deadline) as (inspector, reader, own_target),
+        ):
+            work = _scored(inspector, body, reader, own_target, deadline)
             inspections, seconds = await unless_disconnected(request, work)
         return await asyncio.to_thread(_reply, body, inspections, seconds)
 

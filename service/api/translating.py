@@ -9,7 +9,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
-from service.api.bodies import WHOLE, PairRequest, Text, TimeoutMs, validate
+from service.api.bodies import MODEL_FIELD, WHOLE, ModelField, PairRequest, Text, TimeoutMs, validate
 from service.api.boundary import server_timing
 from service.api.core import Answer, Answers, Wish
 from service.api.details import (
@@ -17,7 +17,9 @@ from service.api.details import (
     AlignmentFlag,
     AttentionField,
     DetailedResponse,
+    Routed,
     Segment,
+    routes_of,
     segments_of,
     wanted,
 )
@@ -56,6 +58,7 @@ OWN_FIELDS = {
     "do_not_translate": "an array of at most 1000 strings of at most 200 characters",
     "details": "true or false",
     "partial": "true or false",
+    "model": MODEL_FIELD,
     **WANTED_FIELDS,
 }
 """What their values may be; limits that the settings lower are checked later."""
@@ -154,6 +157,7 @@ class TranslateRequest(PairRequest):
     do_not_translate: Annotated[list[Annotated[Text, Field(max_length=200)]], Field(max_length=1000)] | None = Field(
         None, description="Terms that come back as they are. In a text `<dnt>` and `</dnt>` around a part say the same."
     )
+    model: ModelField = None
     details: StrictBool | None = Field(None, description="Tell how each sentence was translated: `segments`.")
     alignment: AlignmentFlag = None
     attention: AttentionField = None
@@ -199,7 +203,7 @@ class TextError(Problem):
     index: int = Field(description="The text, in the order of `q`.")
 
 
-class TranslateReply(BaseModel):
+class TranslateReply(Routed):
     """Translations in the shape of `q`: strings for a string, arrays in its order for an array."""
 
     translatedText: str | list[str | None] | None = Field(description="Null only with `on_error: item`.")
@@ -249,6 +253,7 @@ async def asked_of(
         timeout_ms=body.timeout_ms,
         unusable=unusable,
         format=FormatOptions(name=_format(body), attributes=bool(body.html_attributes)),
+        model=body.model,
     )
     return Asked(body, wish, unknown)
 
@@ -310,7 +315,7 @@ def _format(body: TranslateRequest) -> Format:
 
 def _options(body: TranslateRequest, state: ServiceState, model: Model) -> TranslationOptions:
     settings = state.settings
-    _check_lengths(body, model.manifest.limits.target_tokens)
+    _check_lengths(body, model.translator.only(body.model).limits.target_tokens)
     alternatives = max(body.alternatives, 0)
     return TranslationOptions(
         beam_size=max(body.beam_size or settings.usual_beam_size, alternatives + 1),
@@ -368,10 +373,12 @@ def _reply(body: TranslateRequest, done: Answers, unknown: Sequence[UnknownField
     if warnings := [*_warnings(done.texts), *map(dataclasses.asdict, unknown)]:
         reply["warnings"] = warnings
     if body.details or body.alignment or body.attention:
-        versions: list[list[Any]] = [segments_of(text.inspections) if text else [[]] for text in good]
+        versions: list[list[Any]] = [segments_of(text.inspections) or [[]] if text else [[]] for text in good]
         reply["segments"] = shaped([best for best, *_ in versions])
         if body.alternatives > 0:
             reply["alternative_segments"] = shaped([others for _, *others in versions])
+        told = routes_of([text.hops if text else () for text in good])
+        reply |= {name: shaped(values) for name, values in told.items()}
     if errors := list(_errors(done.texts)):
         reply["errors"] = errors
     timing = done.timing.parts()

@@ -122,11 +122,14 @@ class Assembler:
             versions.setdefault(text, (version, spans))
         text, *others = versions
         warnings = warnings_of(plan)
+        spans = versions[text][1]
+        starts = [(segment.start, segment.end) for segment in document.translatable]
+        places = tuple(zip(starts, spans, strict=True))
         if self.options.details is None:
-            return Translation(text, tuple(others), warnings)
+            return Translation(text, tuple(others), warnings, places=places)
         prepared = [part.prepared for part in parts if part.prepared is not None]
         inspections = self._inspections(document, prepared, sentences, self.options.details, versions.values())
-        return Translation(text, tuple(others), warnings, tuple(inspections))
+        return Translation(text, tuple(others), warnings, tuple(inspections), places)
 
     def _inspections(
         self,

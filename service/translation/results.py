@@ -10,6 +10,7 @@ from service.tracing import Stretch
 if TYPE_CHECKING:
     from service.errors import ServiceError
     from service.explain.details import Inspection
+    from service.text.edits import Span
 
 WarningKind = Literal[
     "truncated", "repetition", "repetition_removed", "numbers_differ", "placeholder_lost", "incomplete"
@@ -30,6 +31,20 @@ class SentenceWarning:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Hop:
+    """What one model did with a text."""
+
+    model: str
+    """Name and version."""
+    source: str
+    target: str
+    text: str
+    """What it made of it."""
+    inspections: tuple[tuple[Inspection, ...], ...] = ()
+    """As those of a `Translation`."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Translation:
     """What became of one text."""
 
@@ -37,7 +52,12 @@ class Translation:
     alternatives: tuple[str, ...]
     warnings: tuple[SentenceWarning, ...]
     inspections: tuple[tuple[Inspection, ...], ...] = ()
-    """With `TranslationOptions.details`: one for each translated sentence of the text, then of each alternative."""
+    """With `TranslationOptions.details`: one for each translated sentence of the text, then of each alternative. None
+    where two models made the text: `hops` has them."""
+    places: tuple[tuple[Span, Span], ...] = ()
+    """For each translated sentence where it stands in the source and where in the translation."""
+    hops: tuple[Hop, ...] = ()
+    """The models that the text went through, where that is known."""
 
     @property
     def truncated(self) -> bool:

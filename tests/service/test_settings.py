@@ -37,8 +37,10 @@ def test_defaults_and_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ATTEND_ROOT_PATH", "base", "ATTEND_ROOT_PATH=base: string should match pattern"),
         ("ATTEND_PORT", "abc", "ATTEND_PORT=abc: input should be a valid integer, "),
         ("ATTEND_DEVICE", "gpu", "ATTEND_DEVICE=gpu: input should be 'auto', 'cpu' or 'cuda'"),
+        ("ATTEND_CANARY", "fr-en=0.5", "ATTEND_CANARY=fr-en=0.5: a canary is written name@version=share, with a share"),
+        ("ATTEND_MODELS", "/none", "ATTEND_MODELS: /none is no directory"),
         ("ATTEND_BEAM_SIZE", "9", "ATTEND_BEAM_SIZE=9: input should be less than or equal to 8"),
-        ("ATTEND_PROT", "1", "ATTEND_PROT is not a setting; the settings are ATTEND_BEAM_SIZE, "),
+        ("ATTEND_PROT", "1", "ATTEND_PROT is not a setting; the settings are ATTEND_ADMIN_PORT, ATTEND_BEAM_SIZE, "),
     ],
 )
 def test_a_wrong_setting_is_one_sentence_and_exit_2(

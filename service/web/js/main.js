@@ -12,6 +12,9 @@ import { EXAMPLES } from "./strings.js";
 import { length } from "./text.js";
 import { Desk } from "./translate.js";
 
+/** Time between two looks at which languages there are: models come and go while the service runs. */
+const EVERY_MS = 15_000;
+
 const service = new Service(document.baseURI.replace(/#.*/, ""));
 
 /** @type {State} */
@@ -49,6 +52,7 @@ async function start() {
     const [languages, limits] = await Promise.all([service.languages(), service.limits()]);
     desk.open(languages, limits);
     files.open(limits);
+    setTimeout(() => void follow(languages, limits), EVERY_MS);
     // Where no link says what to translate: from the reader's language if that goes, and an example.
     const first = languages.find(({ code }) => code === getLanguage() && code !== "en") ?? languages[0];
     const source = state.source || (first?.code ?? "");
@@ -58,6 +62,27 @@ async function start() {
   } catch (error) {
     desk.explain(error, () => void start());
   }
+}
+
+/**
+ * Offer what the service offers now.
+ * @param {import("./types.js").Language[]} known
+ * @param {import("./types.js").Limits} limits
+ */
+async function follow(known, limits) {
+  let languages = known;
+  if (!document.hidden) {
+    try {
+      languages = await service.languages();
+    } catch {
+      // It is asked again.
+    }
+    if (JSON.stringify(languages) !== JSON.stringify(known)) {
+      desk.open(languages, limits);
+      desk.relabel();
+    }
+  }
+  setTimeout(() => void follow(languages, limits), EVERY_MS);
 }
 
 void start();

@@ -57,8 +57,8 @@ function record(samples) {
   // The first one stays: refusals are counted from there.
   if (looks.length > KEPT + 1) looks.splice(1, 1);
   say(total(samples, "attend_ready") ? "ready" : "not_ready");
-  const info = samples.find(({ name }) => name === "attend_model_info")?.labels;
-  model.textContent = info ? t("status.model", info) : "";
+  const models = samples.filter(({ name, value }) => name === "attend_model_info" && value);
+  model.textContent = models.map(({ labels }) => t("status.model", labels)).join(" · ");
   if (before) for (const name of names) points[name] = [...points[name], measure(name, before, now)].slice(-KEPT);
 }
 

@@ -1,0 +1,250 @@
+"""Many bundles in one service: what each further one costs, exchanges under load, traffic over more than fit in memory,
+a process killed while it loads. `python -m benchmarks.models [memory] [exchange] [zipf] [kill]`; all without arguments.
+
+The bundles are the shipped one under other names; a changed one answers nonsense, always the same for the same version.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from benchmarks.bundle_copies import SHIPPED, copy_bundle
+from benchmarks.load import everyday_sentences
+from benchmarks.processes import ROOT, resident_bytes
+
+PORT, ADMIN_PORT = 8731, 8732
+MODELS = 20
+_MEGABYTE = 10**6
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    directory: Path, **settings: object
+) -> AsyncIterator[tuple[subprocess.Popen[bytes], float, httpx.AsyncClient]]:
+    """The service on these bundles, the seconds until it was ready, and a client."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("ATTEND_")}
+    chosen = {
+        "models": directory,
+        "port": PORT,
+        "admin_port": ADMIN_PORT,
+        "sessions": 2,
+        "threads": 1,
+        "log_level": "error",
+        **settings,
+    }
+    variables = {f"ATTEND_{name.upper()}": str(value) for name, value in chosen.items()}
+    began = time.monotonic()
+    process = subprocess.Popen([sys.executable, "-m", "service"], cwd=ROOT, env={**ours, **variables})
+    limits = httpx.Limits(max_connections=None)
+    try:
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{PORT}", timeout=150, trust_env=False, limits=limits
+        ) as client:
+            await _until(lambda: _answers(client, "/health/ready"))
+            yield process, time.monotonic() - began, client
+    finally:
+        process.terminate()
+        await asyncio.to_thread(process.wait, 60)
+
+
+async def _until(is_so: Callable[[], Any], patience: float = 240.0) -> None:
+    give_up = time.monotonic() + patience
+    while not await is_so():
+        if time.monotonic() > give_up:
+            raise TimeoutError
+        await asyncio.sleep(0.02)
+
+
+async def _answers(client: httpx.AsyncClient, path: str) -> bool:
+    with contextlib.suppress(httpx.HTTPError):
+        return (await client.get(path)).status_code == 200
+    return False
+
+
+async def _all_loaded(client: httpx.AsyncClient) -> bool:
+    return all(each["state"] == "READY" for each in (await client.get("/v2/repository/index")).json())
+
+
+async def _metric(client: httpx.AsyncClient, pattern: str) -> float:
+    page = (await client.get("/metrics")).text
+    return sum(float(line.rpartition(" ")[2]) for line in page.splitlines() if re.match(pattern, line))
+
+
+def _bundles(directory: Path, count: int) -> list[str]:
+    names = [f"model-{index:02}" for index in range(count)]
+    for name in names:
+        copy_bundle(directory / name, name)
+    return names
+
+
+async def _ask(client: httpx.AsyncClient, texts: Sequence[str], model: str | None = None) -> httpx.Response:
+    body = {"q": list(texts), "source": "fr", "target": "en", "details": False, "beam_size": 1}
+    return await client.post("/translate", json=body | ({"model": model} if model else {}))
+
+
+async def memory(directory: Path) -> dict[str, Any]:
+    """Proportional set size of the service with one bundle and with many, each of which has translated."""
+    found = {}
+    for count in (1, MODELS):
+        names = _bundles(directory, count)
+        async with serving(directory) as (process, seconds, client):
+            await _until(lambda client=client: _all_loaded(client))
+            loaded = time.monotonic()
+            for name in names:
+                (await _ask(client, everyday_sentences()[:4], name)).raise_for_status()
+            del loaded
+            found[count] = {
+                "pss_mb": round(resident_bytes(process.pid) / _MEGABYTE, 1),
+                "ready_seconds": round(seconds, 2),
+            }
+    size = sum(path.stat().st_size for path in SHIPPED.iterdir())
+    each = (found[MODELS]["pss_mb"] - found[1]["pss_mb"]) / (MODELS - 1)
+    return {"bundle_mb": round(size / _MEGABYTE, 1), **{str(count): values for count, values in found.items()},
+            "each_further_mb": round(each, 1), "by_its_size": round(each * _MEGABYTE / size, 2)}  # fmt: skip
+
+
+class Traffic:
+    """So many clients, each of which asks again as soon as it was answered."""
+
+    def __init__(self, client: httpx.AsyncClient, count: int, choose: Callable[[], str | None]) -> None:
+        self._client, self._choose = client, choose
+        self._texts = everyday_sentences()
+        self.seconds: list[float] = []
+        self.failed: list[str] = []
+        self.mixed = 0
+        self._stopped = False
+        self._tasks = [asyncio.create_task(self._loop(index)) for index in range(count)]
+
+    async def _loop(self, index: int) -> None:
+        chance = random.Random(index)
+        while not self._stopped:
+            text = chance.choice(self._texts)
+            began = time.monotonic()
+            try:
+                # Twice the same: two versions would give two translations.
+                reply = await _ask(self._client, [text, text, text], self._choose())
+            except httpx.HTTPError as error:
+                self.failed.append(repr(error))
+                continue
+            self.seconds.append(time.monotonic() - began)
+            if reply.status_code != 200:
+                self.failed.append(reply.text)
+            elif len(set(reply.json()["translatedText"])) != 1:
+                self.mixed += 1
+
+    async def stop(self) -> dict[str, Any]:
+        """Wait for the last answers."""
+        self._stopped = True
+        await asyncio.gather(*self._tasks)
+        ordered = sorted(self.seconds)
+        return {
+            "requests": len(ordered), "failed": len(self.failed), "mixed": self.mixed, "why": self.failed[:2],
+            "p50_ms": round(1000 * ordered[len(ordered) // 2]),
+            "p99_ms": round(1000 * ordered[len(ordered) * 99 // 100]),
+        }  # fmt: skip
+
+
+async def exchange(directory: Path, seconds: float) -> dict[str, Any]:
+    """The only bundle is exchanged every five seconds under 32 clients; before, as long without."""
+    copy_bundle(directory / "fr-en", "fr-en", "1")
+    async with serving(directory) as (process, _, client):
+        quiet = Traffic(client, 32, lambda: None)
+        await asyncio.sleep(seconds)
+        before = await quiet.stop()
+        traffic = Traffic(client, 32, lambda: None)
+        version, give_up = 1, time.monotonic() + seconds
+        sizes = []
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ADMIN_PORT}", timeout=150, trust_env=False) as admin:
+            while time.monotonic() < give_up:
+                version += 1
+                due = time.monotonic() + 5
+                await asyncio.to_thread(copy_bundle, directory / "fr-en", "fr-en", str(version), differs=version)
+                (await admin.post("/admin/reload")).raise_for_status()
+                sizes.append(round(resident_bytes(process.pid) / _MEGABYTE))
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+        return {"exchanges": version - 1, "quiet": before, "exchanging": await traffic.stop(), "pss_mb": sizes}
+
+
+async def zipf(directory: Path, seconds: float) -> dict[str, Any]:
+    """Twenty bundles, room for eight, each asked for as often as the inverse of its rank."""
+    names = _bundles(directory, MODELS)
+    size = sum(path.stat().st_size for path in SHIPPED.iterdir())
+    chance = random.Random(1)
+    weights = [1 / rank for rank in range(1, MODELS + 1)]
+    async with serving(directory, lazy=True, model_memory=8 * size) as (process, _, client):
+        traffic = Traffic(client, 8, lambda: chance.choices(names, weights)[0])
+        sizes = []
+        for _ in range(6):
+            await asyncio.sleep(seconds / 6)
+            sizes.append(round(resident_bytes(process.pid) / _MEGABYTE))
+        done = await traffic.stop()
+        loads = await _metric(client, r"attend_model_loads_total.*ok")
+        return {**done, "loads_a_minute": round(loads * 60 / seconds, 1), "pss_mb": sizes}
+
+
+async def kill(directory: Path) -> dict[str, Any]:
+    """A process of engines is killed while a second bundle is being loaded, under eight clients."""
+    copy_bundle(directory / "fr-en", "fr-en")
+    async with serving(directory) as (process, _, client):
+        traffic = Traffic(client, 8, lambda: "fr-en")
+        copy_bundle(directory / "other", "other", pairs=["en-fr"])
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ADMIN_PORT}", timeout=150, trust_env=False) as admin:
+            loading = asyncio.create_task(admin.post("/admin/reload"))
+            await _until(lambda: _is_loading(admin))
+            victim = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+            os.kill(victim, signal.SIGKILL)
+            reply = (await loading).json()
+        return {"reload": reply, **await traffic.stop()}
+
+
+async def _is_loading(admin: httpx.AsyncClient) -> bool:
+    listed = (await admin.get("/admin/models")).json()["models"]
+    return len(listed) > 1 or len(await _children_of_service(admin)) > 2
+
+
+async def _children_of_service(admin: httpx.AsyncClient) -> list[str]:
+    return [each for each in os.listdir("/proc") if each.isdecimal() and _is_trial(each)]
+
+
+def _is_trial(pid: str) -> bool:
+    with contextlib.suppress(OSError):
+        return b"service.engine" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
+    parser.add_argument("parts", nargs="*", help="memory, exchange, zipf, kill")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    options = parser.parse_args()
+    parts = {
+        "memory": memory, "exchange": lambda path: exchange(path, options.seconds),
+        "zipf": lambda path: zipf(path, options.seconds), "kill": kill,
+    }  # fmt: skip
+    found = {}
+    for name in options.parts or parts:
+        with tempfile.TemporaryDirectory() as directory:
+            found[name] = asyncio.run(parts[name](Path(directory)))
+            print(name, json.dumps(found[name]), flush=True)
+    print(json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
