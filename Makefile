@@ -17,7 +17,7 @@ PACKAGES_gpu = --editable ".[gpu]"
 export ORT_DISABLE_TELEMETRY = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint train-demo bench bench-gpu bench-serve bench-memory stress chaos fuzz lock
+.PHONY: help serve test lint train-demo study bench bench-gpu bench-serve bench-memory stress chaos fuzz lock
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -45,6 +45,9 @@ train-demo: $(TOOLS_STAMP)  ## train two minutes on the sample data, then transl
 	@$(BIN)/python -m model translate $(DEMO)/checkpoint --direction fr-en < $(DEMO)/sample.fr | paste $(DEMO)/sample.fr - \
 		| awk -F '\t' '{ print "  " $$1 "  ->  " $$2 }'
 	@echo "The curve: $(DEMO)/curves.png; the log: $(DEMO)/log.jsonl; the checkpoint: $(DEMO)/checkpoint"
+
+study: $(TOOLS_STAMP)  ## train 20 small networks of other architectures, hours, and write docs/study.md; it may be stopped
+	@nice -n 19 $(BIN)/python -m benchmarks.study $(ARGS)
 
 # Needs nothing outside the repository: the sample text serves as input.
 bench: $(TOOLS_STAMP)  ## our decoder against CTranslate2, PyTorch and plain ONNX Runtime; ARGS=--quick is shorter

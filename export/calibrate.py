@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from export.scaling import Array, Choice, Scaling, choose
 from model.config import ModelConfig
+from model.network import EncoderDecoder
 from model.reference_search import greedy_search
-from model.transformer import Transformer
 
 PROJECTION = "projection"
 """The output projection: it may share its matrix with the embedding, so it has no module of its own."""
@@ -42,13 +42,13 @@ class Calibration:
     """Empty where all have one fixed scale without a trial."""
 
 
-def made_up_calibration(model: Transformer) -> Calibration:
+def made_up_calibration(model: EncoderDecoder) -> Calibration:
     """A fixed scale for each product, from random pieces: an export needs no text."""
     inputs = _recorded(model, made_up_batches(model))
     return Calibration({name: Scaling(float(each.peaks.max())) for name, each in inputs.items()}, {})
 
 
-def text_calibration(model: Transformer, sources: Sequence[Sequence[int]], prefix: Sequence[int]) -> Calibration:
+def text_calibration(model: EncoderDecoder, sources: Sequence[Sequence[int]], prefix: Sequence[int]) -> Calibration:
     """The best scaling for each product, by what it does to these sources and their translations.
 
     `prefix`: what an output begins with. With few sources made-up ones take part.
@@ -88,7 +88,7 @@ Batch = tuple[Tensor, Tensor, Tensor]
 """Sources [B, S], their mask, and prefixes [B, T] of outputs."""
 
 
-def made_up_batches(model: Transformer, count: int | None = None) -> Iterator[Batch]:
+def made_up_batches(model: EncoderDecoder, count: int | None = None) -> Iterator[Batch]:
     """Random pieces, then the end token; what the model writes to that, and random pieces after it."""
     for seed in range(_most_batches(model) if count is None else count):
         generator = torch.Generator().manual_seed(seed)
@@ -98,11 +98,11 @@ def made_up_batches(model: Transformer, count: int | None = None) -> Iterator[Ba
         yield source, mask, _prefixes(written, model.config, generator)
 
 
-def _most_batches(model: Transformer) -> int:
+def _most_batches(model: EncoderDecoder) -> int:
     return max(2, min(_BATCHES, _BATCHES * _SMALL // max(model.num_parameters(), 1)))
 
 
-def _text_batches(model: Transformer, sources: Sequence[Sequence[int]], prefix: Sequence[int]) -> tuple[Batch, ...]:
+def _text_batches(model: EncoderDecoder, sources: Sequence[Sequence[int]], prefix: Sequence[int]) -> tuple[Batch, ...]:
     padding = min(model.config.pad_id, model.config.vocabulary_size - 1)
     batches = []
     for begin in range(0, min(len(sources), _SENTENCES * _most_batches(model)), _SENTENCES):
@@ -135,11 +135,11 @@ def _prefixes(written: list[list[int]], config: ModelConfig, generator: torch.Ge
     return prefixes
 
 
-def _linear_maps(model: Transformer) -> list[tuple[str, nn.Linear]]:
+def _linear_maps(model: EncoderDecoder) -> list[tuple[str, nn.Linear]]:
     return [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
 
 
-def _recorded(model: Transformer, batches: Sequence[Batch] | Iterator[Batch]) -> dict[str, _Inputs]:
+def _recorded(model: EncoderDecoder, batches: Sequence[Batch] | Iterator[Batch]) -> dict[str, _Inputs]:
     """The inputs of each linear map, by its name, and `PROJECTION`'s, over the batches and whatever makes them."""
     inputs: dict[str, _Inputs] = {}
     with torch.inference_mode(), _recording(model, inputs):
@@ -149,7 +149,7 @@ def _recorded(model: Transformer, batches: Sequence[Batch] | Iterator[Batch]) ->
 
 
 @contextlib.contextmanager
-def _recording(model: Transformer, inputs: dict[str, _Inputs]) -> Iterator[None]:
+def _recording(model: EncoderDecoder, inputs: dict[str, _Inputs]) -> Iterator[None]:
     """Keep what the maps read while the model runs."""
 
     def note(name: str, values: Tensor) -> None:
@@ -161,7 +161,7 @@ def _recording(model: Transformer, inputs: dict[str, _Inputs]) -> Iterator[None]
         return lambda module, arguments: note(name, arguments[0])
 
     handles = [module.register_forward_pre_hook(before(name)) for name, module in _linear_maps(model)]
-    handles.append(model.decoder_norm.register_forward_hook(lambda module, inputs, output: note(PROJECTION, output)))
+    handles.append(model.last_module.register_forward_hook(lambda module, inputs, output: note(PROJECTION, output)))
     try:
         yield
     finally:

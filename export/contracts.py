@@ -7,25 +7,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from export.calibrate import PROJECTION
-from export.graphs import (
-    DecoderStep,
-    Encoder,
-    OutputColumns,
-    PackedEncoder,
-    Scorer,
-    ShortlistOnly,
-    WholeVocabulary,
-)
+from export.graphs import DecoderStep, Encoder, PackedEncoder
+from export.lstm_graphs import LstmEncoder, LstmScorer, LstmStep
 from export.moves import PutRows, TakeRows
+from export.output import OutputColumns, ShortlistOnly, WholeVocabulary
 from export.scaling import Scaling
-from model.bundle import StateSpec, TensorSpec
-from model.config import ModelConfig
+from export.scorer import Scorer
+from export.states import state_specs
+from model.bundle import MOVES, GraphName, StateKind, StateSpec, TensorSpec
+from model.lstm import LstmEncoderDecoder
+from model.network import EncoderDecoder
 from model.transformer import Transformer
 
 
@@ -42,7 +38,7 @@ class GraphExport:
 
 
 def graph_exports(
-    model: Transformer, float_type: str, *, with_shortlist: bool, scalings: Mapping[str, Scaling] | None = None
+    model: EncoderDecoder, float_type: str, *, with_shortlist: bool, scalings: Mapping[str, Scaling] | None = None
 ) -> tuple[GraphExport, ...]:
     """The graphs of a model whose weights are `float_type` (`float32` or `float16`).
 
@@ -50,17 +46,20 @@ def graph_exports(
     leave a graph are fp32. Masks are bool, ids int64, lengths int32, state has the type of the weights.
     `scalings` (`export.calibrate`) make those that take a part of the weights as an input take int8.
     """
-    config = model.config
+    states = state_specs(model.config, float_type)
     is_for_cpu = scalings is not None
-    encoder_export = _packed_encoder_export if is_for_cpu else _encoder_export
-    whole = [encoder_export(model, config, float_type), _scorer_export(model, config)]
+    # Sentences end to end, for int8 on the CPU. Not in floating point: there a token's products depend, in their last
+    # bits, on how many there are.
+    packs = is_for_cpu and isinstance(model, Transformer)
+    whole = [_packed_encoder_export(model, states) if packs else _encoder_export(model, states), _scorer_export(model)]
     if not is_for_cpu:
-        whole += [move for kind in ("memory", "past") for move in _state_moves(config, kind, float_type)]
+        kinds = dict.fromkeys(state.kind for state in states)
+        whole += [move for kind in kinds for move in _state_moves(states, kind)]
     if not with_shortlist:
-        return *whole, _decoder_export(model, WholeVocabulary(model), float_type, ())
-    columns = _columns_export(model, config, float_type, is_quantized=scalings is not None)
+        return *whole, _decoder_export(model, WholeVocabulary(model), states, ())
+    columns = _columns_export(model, float_type, is_quantized=scalings is not None)
     output = ShortlistOnly(scalings[PROJECTION].peak if scalings is not None else None)
-    return *whole, _decoder_export(model, output, float_type, _shortlist_inputs(columns, float_type)), columns
+    return *whole, _decoder_export(model, output, states, _shortlist_inputs(columns, float_type)), columns
 
 
 def named_scalings(scalings: Mapping[str, Scaling]) -> dict[str, Scaling]:
@@ -77,43 +76,21 @@ def named_scalings(scalings: Mapping[str, Scaling]) -> dict[str, Scaling]:
     return {**named, **joined, **dict.fromkeys(output, scalings[PROJECTION])}
 
 
-def state_specs(config: ModelConfig, float_type: str) -> tuple[StateSpec, ...]:
-    """Decoder state of a Transformer: memory made once, keys and values that grow."""
-    memory = [
-        StateSpec(kind="per_source", input=name, output=name, dtype=float_type, shape=_memory_shape(config))
-        for name in _memory_names(config)
-    ]
-    growing = [
-        StateSpec(
-            kind="growing", input=f"past_{name}", output=f"present_{name}", dtype=float_type, shape=_past_shape(config)
-        )
-        for name in _self_names(config)
-    ]
-    return (*memory, *growing)
+def _inputs(states: Sequence[StateSpec]) -> tuple[TensorSpec, ...]:
+    """What the decoder reads."""
+    return tuple(TensorSpec(name=state.input, dtype=state.dtype, shape=state.shape) for state in states)
 
 
-def _memory_names(config: ModelConfig) -> list[str]:
-    return [f"memory_{part}.{layer}" for part in ("key", "value") for layer in range(config.decoder_layers)]
+def _outputs(states: Sequence[StateSpec]) -> tuple[TensorSpec, ...]:
+    """What the encoder, or the decoder, makes."""
+    return tuple(TensorSpec(name=state.output, dtype=state.dtype, shape=state.shape) for state in states)
 
 
-def _self_names(config: ModelConfig) -> list[str]:
-    return [f"{part}.{layer}" for part in ("key", "value") for layer in range(config.decoder_layers)]
+def _memory(states: Sequence[StateSpec]) -> tuple[StateSpec, ...]:
+    return tuple(state for state in states if state.kind == "per_source")
 
 
-def _memory_shape(config: ModelConfig) -> tuple[int | str, ...]:
-    return ("N", config.heads_of_decoder, "S", _memory_width(config))
-
-
-def _past_shape(config: ModelConfig) -> tuple[int | str, ...]:
-    return ("R", config.heads_of_decoder, "P", _memory_width(config))
-
-
-def _memory_width(config: ModelConfig) -> int:
-    """Width of one attention head of the decoder."""
-    return config.d_model // config.heads_of_decoder
-
-
-def _encoder_export(model: Transformer, config: ModelConfig, float_type: str) -> GraphExport:
+def _encoder_export(model: EncoderDecoder, states: Sequence[StateSpec]) -> GraphExport:
     """Sentences of several lengths side by side, padded: on a device with many small cores a run of its own for each
     would cost more."""
     inputs = (
@@ -121,46 +98,53 @@ def _encoder_export(model: Transformer, config: ModelConfig, float_type: str) ->
         TensorSpec(name="source_mask", dtype="bool", shape=("N", "S")),
     )
     example = (torch.full((2, 5), 7), torch.ones(2, 5, dtype=torch.bool))
-    outputs = _memory_outputs(config, float_type, _memory_shape(config))
-    return GraphExport("encoder", Encoder(model), example, _dynamic(inputs), inputs, outputs)
+    module = LstmEncoder(model) if isinstance(model, LstmEncoderDecoder) else Encoder(_transformer(model))
+    return GraphExport("encoder", module, example, _dynamic(inputs), inputs, _outputs(_memory(states)))
 
 
-def _packed_encoder_export(model: Transformer, config: ModelConfig, float_type: str) -> GraphExport:
-    """Sentences end to end, for int8 on the CPU. Not in floating point: there a token's products depend, in their last
-    bits, on how many there are."""
+def _packed_encoder_export(model: EncoderDecoder, states: Sequence[StateSpec]) -> GraphExport:
     names = ("source_ids", "positions", "sentences")
     inputs = tuple(TensorSpec(name=name, dtype="int64", shape=("T",)) for name in names)
     example = (torch.full((7,), 7), torch.tensor([0, 1, 2, 0, 1, 2, 3]), torch.tensor([0, 0, 0, 1, 1, 1, 1]))
-    outputs = _memory_outputs(config, float_type, (1, config.heads_of_decoder, "T", _memory_width(config)))
-    return GraphExport("encoder", PackedEncoder(model), example, _dynamic(inputs), inputs, outputs)
+    outputs = tuple(
+        spec.model_copy(update={"shape": (1, spec.shape[1], "T", spec.shape[3])}) for spec in _outputs(_memory(states))
+    )
+    return GraphExport("encoder", PackedEncoder(_transformer(model)), example, _dynamic(inputs), inputs, outputs)
 
 
-def _memory_outputs(config: ModelConfig, float_type: str, shape: tuple[int | str, ...]) -> tuple[TensorSpec, ...]:
-    return tuple(TensorSpec(name=name, dtype=float_type, shape=shape) for name in _memory_names(config))
+def _transformer(model: EncoderDecoder) -> Transformer:
+    assert isinstance(model, Transformer)
+    return model
 
 
-def _state_moves(config: ModelConfig, kind: Literal["memory", "past"], float_type: str) -> tuple[GraphExport, ...]:
-    """`take_memory` and `put_memory`, or the same of `past`: tensors in the order of `state_specs`."""
-    names = _memory_names(config) if kind == "memory" else [f"past_{name}" for name in _self_names(config)]
+def _state_moves(states: Sequence[StateSpec], kind: StateKind) -> tuple[GraphExport, ...]:
+    """The graphs that take and put state of this kind: tensors in the order of `state_specs`."""
+    moved = [state for state in states if state.kind == kind]
 
     def tensors(prefix: str, rows: str, places: str) -> tuple[TensorSpec, ...]:
-        shape = (rows, config.heads_of_decoder, places, _memory_width(config))
-        return tuple(TensorSpec(name=f"{prefix}{name}", dtype=float_type, shape=shape) for name in names)
+        """State without places has one, which is no axis that varies."""
+        return tuple(
+            TensorSpec(
+                name=f"{prefix}{state.input}",
+                dtype=state.dtype,
+                shape=(rows, state.shape[1], places if isinstance(state.shape[2], str) else 1, state.shape[3]),
+            )
+            for state in moved
+        )
 
-    states = tensors("", "A", "P")
+    whole = tensors("", "A", "P")
     rows = TensorSpec(name="rows", dtype="int64", shape=("B",))
     places = TensorSpec(name="places", dtype="int64", shape=("P",))
-    parts = tensors("part_", "B", "Q")
-    take = ((states,), (rows,), tensors("taken_", "B", "P"))
-    put = ((states, parts), (rows, places), tensors("put_", "A", "P"))
+    take, put = MOVES[kind]
+    put_indices = (rows, places) if any(isinstance(state.shape[2], str) for state in moved) else (rows,)
     return (
-        _move_export(f"take_{kind}", TakeRows(), *take),
-        _move_export(f"put_{kind}", PutRows(), *put),
+        _move_export(take, TakeRows(), (whole,), (rows,), tensors("taken_", "B", "P")),
+        _move_export(put, PutRows(), (whole, tensors("part_", "B", "Q")), put_indices, tensors("put_", "A", "P")),
     )
 
 
 def _move_export(
-    name: str,
+    name: GraphName,
     module: nn.Module,
     groups: Sequence[tuple[TensorSpec, ...]],
     indices: tuple[TensorSpec, ...],
@@ -185,9 +169,9 @@ def _shortlist_inputs(columns: GraphExport, float_type: str) -> tuple[TensorSpec
     )
 
 
-def _columns_export(model: Transformer, config: ModelConfig, float_type: str, *, is_quantized: bool) -> GraphExport:
+def _columns_export(model: EncoderDecoder, float_type: str, *, is_quantized: bool) -> GraphExport:
     weights = TensorSpec(
-        name="output_weights", dtype="int8" if is_quantized else float_type, shape=(config.d_model, "U")
+        name="output_weights", dtype="int8" if is_quantized else float_type, shape=(model.config.d_model, "U")
     )
     scales = (TensorSpec(name="output_scales", dtype="float32", shape=("U",)),) if is_quantized else ()
     inputs = (TensorSpec(name="ids", dtype="int64", shape=("U",)),)
@@ -196,20 +180,13 @@ def _columns_export(model: Transformer, config: ModelConfig, float_type: str, *,
 
 
 def _decoder_export(
-    model: Transformer,
+    model: EncoderDecoder,
     output: WholeVocabulary | ShortlistOnly,
-    float_type: str,
+    states: Sequence[StateSpec],
     shortlist_inputs: tuple[TensorSpec, ...],
 ) -> GraphExport:
-    config = model.config
-    layers = config.decoder_layers
-    dtype = getattr(torch, float_type)
-    memory_inputs = tuple(
-        TensorSpec(name=name, dtype=float_type, shape=_memory_shape(config)) for name in _memory_names(config)
-    )
-    past_inputs = tuple(
-        TensorSpec(name=f"past_{name}", dtype=float_type, shape=_past_shape(config)) for name in _self_names(config)
-    )
+    of_rows = [state for state in states if state.kind != "per_source"]
+    memory_inputs, past_inputs = _inputs(_memory(states)), _inputs(of_rows)
     step_inputs = (
         TensorSpec(name="token_ids", dtype="int64", shape=("N", "K")),
         TensorSpec(name="lengths", dtype="int32", shape=("R",)),
@@ -220,54 +197,45 @@ def _decoder_export(
     outputs = (
         TensorSpec(name="candidate_log_probs", dtype="float32", shape=("R", "C")),
         TensorSpec(name="candidate_ids", dtype="int64", shape=("R", "C")),
-        *(
-            TensorSpec(name=f"present_{name}", dtype=float_type, shape=_past_shape(config))
-            for name in _self_names(config)
-        ),
+        *_outputs(of_rows),
     )
-    heads, width = config.heads_of_decoder, _memory_width(config)
+    groups = (memory_inputs, past_inputs, shortlist_inputs)
     example = (
         torch.full((2, 3), 7),
         torch.full((6,), 4, dtype=torch.int32),
         torch.tensor(5, dtype=torch.int32),
         torch.tensor([4]),
         torch.ones(2, 5, dtype=torch.bool),
-        [torch.zeros(2, heads, 5, width, dtype=dtype) for _ in range(2 * layers)],
-        [torch.zeros(6, heads, 9, width, dtype=dtype) for _ in range(2 * layers)],
-        [_example(spec, R=6, L=7, U=11) for spec in shortlist_inputs],
+        *([_example(spec, N=2, R=6, S=5, P=9, L=7, U=11) for spec in group] for group in groups),
     )
-    shapes = (
-        *_dynamic(step_inputs),
-        *(list(_dynamic(group)) for group in (memory_inputs, past_inputs, shortlist_inputs)),
-    )
-    return GraphExport(
-        "decoder",
-        DecoderStep(model, output),
-        example,
-        shapes,
-        (*step_inputs, *memory_inputs, *past_inputs, *shortlist_inputs),
-        outputs,
-    )
+    shapes = (*_dynamic(step_inputs), *(list(_dynamic(group)) for group in groups))
+    is_lstm = isinstance(model, LstmEncoderDecoder)
+    module = LstmStep(model, output) if is_lstm else DecoderStep(_transformer(model), output)
+    inputs = (*step_inputs, *memory_inputs, *past_inputs, *shortlist_inputs)
+    return GraphExport("decoder", module, example, shapes, inputs, outputs)
 
 
-def _scorer_export(model: Transformer, config: ModelConfig) -> GraphExport:
+def _scorer_export(model: EncoderDecoder) -> GraphExport:
+    vocabulary_size = model.config.output_size
     inputs = (
         TensorSpec(name="source_ids", dtype="int64", shape=("N", "S")),
         TensorSpec(name="source_mask", dtype="bool", shape=("N", "S")),
         TensorSpec(name="target_ids", dtype="int64", shape=("N", "T")),
         TensorSpec(name="labels", dtype="int64", shape=("N", "T")),
-        TensorSpec(name="allowed", dtype="bool", shape=("N", config.output_size)),
+        TensorSpec(name="allowed", dtype="bool", shape=("N", vocabulary_size)),
     )
-    heads, encoder_layers, layers = config.heads_of_decoder, config.encoder_layers, config.decoder_layers
+    axes = {"encoder": ("S", "S"), "decoder": ("T", "T"), "cross": ("T", "S")}
     outputs = (
         TensorSpec(name="token_log_probs", dtype="float32", shape=("N", "T")),
-        TensorSpec(name="encoder_attention", dtype="float32", shape=("N", encoder_layers, config.num_heads, "S", "S")),
-        TensorSpec(name="decoder_attention", dtype="float32", shape=("N", layers, heads, "T", "T")),
-        TensorSpec(name="cross_attention", dtype="float32", shape=("N", layers, heads, "T", "S")),
+        *(
+            TensorSpec(name=f"{kind}_attention", dtype="float32", shape=("N", *stack, *axes[kind]))
+            for kind, stack in model.config.attention_stacks.items()
+        ),
     )
-    mask, allowed = torch.ones(2, 5, dtype=torch.bool), torch.ones(2, config.output_size, dtype=torch.bool)
+    mask, allowed = torch.ones(2, 5, dtype=torch.bool), torch.ones(2, vocabulary_size, dtype=torch.bool)
     example = (torch.full((2, 5), 7), mask, torch.full((2, 4), 7), torch.full((2, 4), 7), allowed)
-    return GraphExport("scorer", Scorer(model), example, _dynamic(inputs), inputs, outputs)
+    module = LstmScorer(model) if isinstance(model, LstmEncoderDecoder) else Scorer(model)
+    return GraphExport("scorer", module, example, _dynamic(inputs), inputs, outputs)
 
 
 def _example(spec: TensorSpec, **sizes: int) -> Tensor:

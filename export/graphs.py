@@ -1,4 +1,5 @@
-"""Modules whose `forward` signature is the contract of one ONNX graph; `export.contracts` has their names and axes.
+"""A Transformer as modules whose `forward` signature is the contract of one ONNX graph; `export.contracts` has their
+names and axes.
 
 Shapes: N sentences, K beams a sentence, S source tokens, T target tokens (so far), L decoder layers, H heads, d head
 width, D d_model, V vocabulary. Masks are True where attention may look.
@@ -7,24 +8,24 @@ width, D d_model, V vocabulary. Masks are True where attention may look.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from export.quantize import ACTIVATION_ZERO, activation_scale, quantize_columns
+from export.output import ShortlistOnly, WholeVocabulary
 from model.attention import MultiHeadAttention
-from model.config import ModelConfig
+from model.similarity import ScaledDot
 from model.transformer import DecoderLayer, Transformer
 
 
 class Encoder(nn.Module):
     """Source to memory, projected already to the keys and values of every decoder layer's encoder-decoder attention.
 
-    The keys are divided by sqrt(d) here, once, instead of their products with the queries at every step.
+    What the similarity makes of keys alone is done here, once: they are divided by sqrt(d), instead of their products
+    with the queries at every step.
     """
 
     def __init__(self, model: Transformer) -> None:
@@ -37,8 +38,11 @@ class Encoder(nn.Module):
         mask = source_mask.to(torch.int32)
 
         def attend(attention: MultiHeadAttention, y: Tensor) -> Tensor:
+            if not _is_fusible(attention):
+                return attention.with_weights(y, y, source_mask[:, None])[0]
             projected = [attention.query(y), attention.key(y), attention.value(y)]
-            return _fused_attention(projected, mask, attention.num_heads)
+            output: Tensor = attention.output(_fused_attention(projected, mask, attention))
+            return output
 
         return _encode(self.model, self.model.embedding(source_ids, positions), attend)
 
@@ -53,13 +57,19 @@ class PackedEncoder(nn.Module):
     def forward(self, source_ids: Tensor, positions: Tensor, sentences: Tensor) -> tuple[Tensor, ...]:
         """Tokens of all sentences [T], where in its sentence each stands [T], and in which one [T]: any number that no
         other sentence has. -> L keys [1, H, T, d], then L values [1, H, T, d]."""
-        is_same = sentences[:, None] == sentences[None, :]
+        is_seen = sentences[:, None] == sentences[None, :]
+        window = self.model.config.window
+        if window is not None:
+            is_seen = is_seen & ((positions[:, None] - positions[None, :]).abs() < window)
         x = self.model.embedding(source_ids[None], positions[None])
 
         def attend(attention: MultiHeadAttention, y: Tensor) -> Tensor:
-            query = attention.split_heads(attention.query(y) * _scale(attention))
+            scale = attention.dot_scale
+            query = attention.split_heads(attention.query(y) * (1.0 if scale is None else scale))
             key, value = attention.split_heads(attention.key(y)), attention.split_heads(attention.value(y))
-            return attention.merge_heads(_attention_within(query, key, value, is_same))
+            scores = query @ key.transpose(-2, -1) if scale is not None else attention.similarity.forward(query, key)
+            output: Tensor = attention.output(attention.merge_heads(_context(scores, value, is_seen)))
+            return output
 
         return _encode(self.model, x, attend)
 
@@ -67,49 +77,45 @@ class PackedEncoder(nn.Module):
 def _encode(
     model: Transformer, embedded: Tensor, attend: Callable[[MultiHeadAttention, Tensor], Tensor]
 ) -> tuple[Tensor, ...]:
-    """What an encoder returns, from the embedding [N, S, D]; `attend` makes the context [N, S, D] of self-attention."""
+    """What an encoder returns, from the embedding [N, S, D]; `attend` is self-attention of [N, S, D]."""
     x = embedded
     for layer in model.encoder:
-
-        def self_attention(y: Tensor, attention: MultiHeadAttention = layer.self_attention) -> Tensor:
-            output: Tensor = attention.output(attend(attention, y))
-            return output
-
-        x = layer.residuals[0](x, self_attention)
+        x = layer.residuals[0](x, functools.partial(attend, layer.self_attention))
         x = layer.residuals[1](x, layer.feed_forward)
     memory = model.encoder_norm(x)
     attentions = [layer.cross_attention for layer in model.decoder]
-    keys = [attention.split_heads(attention.key(memory) * _scale(attention)) for attention in attentions]
+    keys = [attention.similarity.keys(attention.split_heads(attention.key(memory))) for attention in attentions]
     values = [attention.split_heads(attention.value(memory)) for attention in attentions]
     return (*keys, *values)
 
 
-def _scale(attention: MultiHeadAttention) -> float:
-    return float((attention.key.out_features // attention.num_heads) ** -0.5)
+def _is_fusible(attention: MultiHeadAttention) -> bool:
+    """Whether ONNX Runtime's operators compute this attention: products of query and key, without a window."""
+    return attention.dot_scale is not None and attention.window is None
 
 
-def _attention_within(query: Tensor, key: Tensor, value: Tensor, is_same: Tensor) -> Tensor:
-    """Attention of T tokens [1, H, T, d] on those of their own sentence, is_same [T, T] -> context [1, H, T, d].
+def _context(scores: Tensor, value: Tensor, is_seen: Tensor) -> Tensor:
+    """Mean of value [..., S, d] under the softmax of scores [..., T, S] over what is_seen [T, S] -> [..., T, d].
 
-    A sentence gets the same bits wherever it lies and whatever lies beside it. What others contribute is exactly zero,
-    and weights are added up by a product with ones, which adds them one after another; the softmax operator adds them
-    in the lanes of a vector register, in an order that depends on where the sentence begins.
+    With sentences end to end a token sees those of its own sentence, which gets the same bits wherever it lies and
+    whatever lies beside it. What others contribute is exactly zero, and weights are added up by a product with ones,
+    which adds them one after another; the softmax operator adds them in the lanes of a vector register, in an order
+    that depends on where the sentence begins.
     """
-    zero, nothing = (torch.tensor(number, dtype=query.dtype) for number in (0.0, -math.inf))
-    scores = query @ key.transpose(-2, -1)
-    highest = (scores + torch.where(is_same, zero, nothing)).amax(-1, keepdim=True)
+    zero, nothing = (torch.tensor(number, dtype=scores.dtype) for number in (0.0, -math.inf))
+    highest = (scores + torch.where(is_seen, zero, nothing)).amax(-1, keepdim=True)
     # Not exp of -inf, which ONNX Runtime makes a denormal number: the product with those takes twice the time.
-    weights = torch.minimum(scores - highest, zero).exp() * is_same.to(query.dtype)
+    weights = torch.minimum(scores - highest, zero).exp() * is_seen.to(scores.dtype)
     return (weights @ value) / (weights @ torch.ones_like(value))
 
 
-def _fused_attention(projected: Sequence[Tensor], mask: Tensor, num_heads: int) -> Tensor:
+def _fused_attention(projected: Sequence[Tensor], mask: Tensor, attention: MultiHeadAttention) -> Tensor:
     """Attention of queries [N, T, D] on keys and values, [N, S, D] or by head [N, H, S, d], where mask [N, S] is 1."""
     query, key, value = projected
     context: Tensor = torch.onnx.ops.symbolic(
         "com.microsoft::MultiHeadAttention",
         [query, key, value, None, mask],
-        {"num_heads": num_heads},
+        {"num_heads": attention.num_heads, **_scale(attention)},
         dtype=query.dtype,
         shape=query.shape,
         version=1,
@@ -117,100 +123,9 @@ def _fused_attention(projected: Sequence[Tensor], mask: Tensor, num_heads: int) 
     return context
 
 
-class WholeVocabulary(nn.Module):
-    """From the decoder's states to the best next tokens, all V of them considered."""
-
-    def __init__(self, model: Transformer) -> None:
-        super().__init__()
-        bias, config = model.output.bias, model.config
-        # One addition, which int8 leaves to the product.
-        self.register_buffer("bias", excluded_ids(config) if bias is None else bias.float() + excluded_ids(config))
-        self.register_buffer("suppressed", suppressed_ids(config) if config.suppressed_ids else None)
-
-    def forward(
-        self, model: Transformer, states: Tensor, num_candidates: Tensor, shortlist: Sequence[Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """states [N, K, D] -> log-probabilities [R, C] and ids [R, C], best first. `shortlist` is empty."""
-        logits = functional.linear(states, model.output_weight) + self.bias
-        log_probs = logits.flatten(0, 1).float().log_softmax(dim=-1)
-        return _best(log_probs if self.suppressed is None else log_probs + self.suppressed, num_candidates)
-
-
-class ShortlistOnly(nn.Module):
-    """From the decoder's states to the best next tokens of each row's shortlist (`model.shortlist`).
-
-    The rows share one matrix whose U columns are what any of them needs; each row then looks at its own columns, in an
-    order of its own, so that the others change nothing, not even the order of a sum.
-    """
-
-    def __init__(self, peak: float | None) -> None:
-        """`peak`: the largest magnitude of a state, for int8; None leaves the product in floating point."""
-        super().__init__()
-        self.is_quantized = peak is not None
-        self.register_buffer("scale", torch.tensor(activation_scale(peak or 1.0)))
-        self.register_buffer("zero", torch.tensor(ACTIVATION_ZERO, dtype=torch.uint8))
-
-    def forward(
-        self, model: Transformer, states: Tensor, num_candidates: Tensor, shortlist: Sequence[Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """As `WholeVocabulary.forward`; the matrix is not the model's but what the shortlist brings.
-
-        `shortlist`: the rows' ids [R, L]; the column of each [R, L]; then for the columns their bias [U], which is -inf
-        in a column that stands for no token, their weights [D, U], and in int8 their scales [U].
-        """
-        ids, columns, bias, *weights = shortlist
-        logits = self._project(states.flatten(0, 1), bias, weights)
-        own = logits.gather(1, columns)
-        log_probs, places = _best(own.float().log_softmax(dim=-1), num_candidates)
-        return log_probs, ids.gather(1, places)
-
-    def _project(self, states: Tensor, bias: Tensor, weights: Sequence[Tensor]) -> Tensor:
-        if not self.is_quantized:
-            return states @ weights[0] + bias
-        values = torch.onnx.ops.symbolic(
-            "ai.onnx::QuantizeLinear", [states, self.scale, self.zero], dtype=torch.uint8, shape=states.shape
-        )
-        logits: Tensor = torch.onnx.ops.symbolic(
-            "com.microsoft::MatMulIntegerToFloat",
-            [values, weights[0], self.scale, weights[1], self.zero, None, bias],
-            dtype=torch.float32,
-            shape=(states.shape[0], bias.shape[0]),
-            version=1,
-        )
-        return logits
-
-
-class OutputColumns(nn.Module):
-    """Columns of the output projection, for `ShortlistOnly`."""
-
-    def __init__(self, model: Transformer, *, is_quantized: bool) -> None:
-        super().__init__()
-        table = model.output_weight.detach()
-        self.is_quantized = is_quantized
-        if is_quantized:
-            columns, scale = quantize_columns(table.T.numpy())
-            self.register_buffer("table", torch.from_numpy(np.ascontiguousarray(columns.T)))
-            self.register_buffer("scale", torch.from_numpy(scale))
-        else:
-            self.register_buffer("table", table)
-
-    def forward(self, ids: Tensor) -> tuple[Tensor, ...]:
-        """ids [U] -> weights [D, U], and in int8 scales [U]."""
-        weights = self.table[ids].T.contiguous()
-        return (weights, self.scale[ids]) if self.is_quantized else (weights,)
-
-
-def _best(scores: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest `count` [1] of each row of scores [R, V], and where they stand: torch.topk wants a plain number."""
-    rows = (scores.shape[0], 1)
-    values, indices = torch.onnx.ops.symbolic_multi_out(
-        "ai.onnx::TopK",
-        [scores, count],
-        {"axis": -1, "largest": 1, "sorted": 1},
-        dtypes=[scores.dtype, torch.int64],
-        shapes=[rows, rows],
-    )
-    return values, indices
+def _scale(attention: MultiHeadAttention) -> dict[str, float]:
+    """The attribute `scale` of ONNX Runtime's operators, which divide by sqrt(d) without it."""
+    return {} if type(attention.similarity) is ScaledDot else {"scale": 1.0}
 
 
 class DecoderStep(nn.Module):
@@ -225,7 +140,10 @@ class DecoderStep(nn.Module):
         super().__init__()
         self.model = model
         self.output = output
-        self.projections = nn.ModuleList(side_by_side(layer.self_attention) for layer in model.decoder)
+        self.projections = nn.ModuleList(
+            side_by_side(layer.self_attention) if _is_fusible(layer.self_attention) else nn.Identity()
+            for layer in model.decoder
+        )
 
     def forward(
         self,
@@ -279,7 +197,7 @@ class _Cache:
     lengths: Tensor
     longest: Tensor
     projection: nn.Module
-    """Query, key and value of a new position in one product."""
+    """Query, key and value of a new position in one product, for attention that an operator computes."""
 
 
 def side_by_side(attention: MultiHeadAttention) -> nn.Linear:
@@ -329,15 +247,47 @@ def _step_layer(layer: DecoderLayer, x: Tensor, cache: _Cache, memory: _Memory) 
 def _cached_attention(attention: MultiHeadAttention, y: Tensor, cache: _Cache) -> tuple[Tensor, Tensor, Tensor]:
     """Self-attention of one new position a row, y [R, 1, D], over its own past: each row reads only what it has
     filled."""
+    if not _is_fusible(attention):
+        return _spelt_out_attention(attention, y, cache)
     context, key, value = torch.onnx.ops.symbolic_multi_out(
         "com.microsoft::GroupQueryAttention",
         [cache.projection(y), None, None, cache.key, cache.value, cache.lengths, cache.longest],
-        {"num_heads": attention.num_heads, "kv_num_heads": attention.num_heads},
+        {"num_heads": attention.num_heads, "kv_num_heads": attention.num_heads, **_scale(attention)},
         dtypes=[y.dtype, y.dtype, y.dtype],
         shapes=[y.shape, cache.key.shape, cache.value.shape],
         version=1,
     )
     return context, key, value
+
+
+def _spelt_out_attention(attention: MultiHeadAttention, y: Tensor, cache: _Cache) -> tuple[Tensor, Tensor, Tensor]:
+    """`_cached_attention` where no operator computes it: other similarities, or a window. Keys lie in the cache as
+    `Dot.keys` makes them."""
+    query, key, value = (attention.split_heads(each(y)) for each in (attention.query, attention.key, attention.value))
+    keys = _written(cache.key, attention.similarity.keys(key), cache.lengths)
+    values = _written(cache.value, value, cache.lengths)
+    age = cache.lengths[:, None].to(torch.int64) - torch.arange(keys.shape[2], device=keys.device)
+    is_seen = (age >= 0) & (age < attention.window) if attention.window is not None else age >= 0
+    is_seen = is_seen[:, None, None, :]
+    # What lies in places that are not filled may be no number.
+    zero = torch.tensor(0.0, dtype=y.dtype)
+    scores = torch.where(is_seen, attention.similarity.scores(query, keys), zero)
+    filled = torch.where(is_seen.transpose(-2, -1), values, zero)
+    return attention.merge_heads(_context(scores, filled, is_seen)), keys, values
+
+
+def _written(state: Tensor, entry: Tensor, lengths: Tensor) -> Tensor:
+    """`state` [R, H, P, d] with `entry` [R, H, 1, d] at each row's place lengths[r]; meant to be written where it
+    lies."""
+    rows, heads = torch.arange(entry.shape[0]), torch.arange(entry.shape[1])
+    places = torch.broadcast_tensors(rows[:, None], heads, lengths[:, None].to(torch.int64))
+    written: Tensor = torch.onnx.ops.symbolic(
+        "ai.onnx::ScatterND",
+        [state, torch.stack(places, dim=-1), entry.squeeze(2)],
+        dtype=state.dtype,
+        shape=state.shape,
+    )
+    return written
 
 
 def _memory_attention(attention: MultiHeadAttention, y: Tensor, memory: _Memory) -> Tensor:
@@ -346,47 +296,6 @@ def _memory_attention(attention: MultiHeadAttention, y: Tensor, memory: _Memory)
     Plain products: for a query or a few, ONNX Runtime's fused operator takes up to twice the time.
     """
     by_sentence = attention.query(y).reshape(memory.key.shape[0], memory.beams, attention.num_heads, -1)
-    weights = (by_sentence.transpose(1, 2) @ memory.key.transpose(-2, -1) + memory.bias).softmax(dim=-1)
+    scores = attention.similarity.scores(by_sentence.transpose(1, 2), memory.key)
+    weights = (scores + memory.bias).softmax(dim=-1)
     return attention.merge_heads(weights @ memory.value).reshape(y.shape)
-
-
-class Scorer(nn.Module):
-    """A whole target at once, teacher-forced: the log-probability of each token, and every attention weight."""
-
-    def __init__(self, model: Transformer) -> None:
-        super().__init__()
-        self.model = model
-        self.register_buffer("excluded", excluded_ids(model.config))
-
-    def forward(
-        self, source_ids: Tensor, source_mask: Tensor, target_ids: Tensor, labels: Tensor, allowed: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Score `labels` [N, T] after `target_ids` [N, T] (the start first), among the `allowed` [N, V] tokens.
-
-        Returns:
-            token_log_probs [N, T]; attention of encoder [N, Le, H, S, S], decoder [N, L, H, T, T], cross [N, L, H, T,
-            S].
-        """
-        logits, attention = self.model.with_attention(source_ids, source_mask, target_ids)
-        possible = (logits.float() + self.excluded).masked_fill(~allowed[:, None], -math.inf)
-        log_probs = possible.log_softmax(dim=-1)
-        chosen = log_probs.gather(-1, labels[..., None]).squeeze(-1)
-        stacked = (torch.stack(kind, 1).float() for kind in (attention.encoder, attention.decoder, attention.cross))
-        encoder, decoder, cross = stacked
-        return chosen, encoder, decoder, cross
-
-
-def excluded_ids(config: ModelConfig) -> Tensor:
-    """[V]: -inf at the ids that have no probability, 0 elsewhere."""
-    return _minus_infinity_at(config.excluded_ids, config)
-
-
-def suppressed_ids(config: ModelConfig) -> Tensor:
-    """[V]: -inf at the ids that have a probability but are not to be chosen, 0 elsewhere."""
-    return _minus_infinity_at(config.suppressed_ids, config)
-
-
-def _minus_infinity_at(ids: Sequence[int], config: ModelConfig) -> Tensor:
-    bias = torch.zeros(config.output_size)
-    bias[list(ids)] = -math.inf
-    return bias

@@ -13,9 +13,9 @@ from model import bundle
 from model.bundle import AlignmentMethod, LanguageGroup, TokenizerSpec
 from model.checkpoint import CONFIG_FILE, VOCABULARY_FILE, WEIGHTS_FILE, load_checkpoint
 from model.lexical import LEXICAL_FILE
+from model.network import EncoderDecoder
 from model.shortlist import SHORTLIST_FILE
 from model.tokenizers import Tokenizer
-from model.transformer import Transformer
 
 CARD_FILE = bundle.MODEL_CARD_FILE
 
@@ -25,7 +25,7 @@ class Network:
     """Weights and tokeniser, and what the manifest is to say of them."""
 
     name: str
-    model: Transformer
+    model: EncoderDecoder
     tokenizer: Tokenizer
     tokenizer_spec: TokenizerSpec
     languages: tuple[LanguageGroup, ...]

@@ -18,11 +18,12 @@ import torch
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the import: a thread would report home otherwise
 import onnxruntime
 
-from export.graphs import excluded_ids, suppressed_ids
+from export.output import excluded_ids, suppressed_ids
+from export.scorer import stacked
 from model.bundle import GraphSpec, Limits, Precision
 from model.config import ModelConfig
 from model.errors import BundleError
-from model.transformer import Transformer
+from model.network import EncoderDecoder
 from model.vocabulary import PAD_ID
 
 Array = npt.NDArray[Any]
@@ -76,7 +77,7 @@ class Agreement:
 
 
 def verify_bundle(
-    directory: Path, graphs: dict[str, GraphSpec], model: Transformer, precision: Precision, limits: Limits
+    directory: Path, graphs: dict[str, GraphSpec], model: EncoderDecoder, precision: Precision, limits: Limits
 ) -> Agreement:
     """Compare all graphs with `model` (fp32), up to the longest source and the longest output.
 
@@ -140,7 +141,10 @@ def _value_faults(agreement: Agreement) -> list[str]:
 
 
 def _compare(
-    sessions: dict[str, onnxruntime.InferenceSession], model: Transformer, shape: tuple[int, int, int, int], seed: int
+    sessions: dict[str, onnxruntime.InferenceSession],
+    model: EncoderDecoder,
+    shape: tuple[int, int, int, int],
+    seed: int,
 ) -> ShapeAgreement:
     n, k, s, t = shape
     config = model.config
@@ -166,7 +170,7 @@ def _compare(
     return ShapeAgreement(
         shape=shape,
         log_prob_difference=float(max(np.abs(each).max() for each in differences)),
-        attention_difference=float(np.abs(cross - expected.cross).max()),
+        attention_difference=float(np.abs(cross - expected.cross).max(initial=0.0)),
         same_best_token=float(same[clear].mean()) if clear.any() else 1.0,
     )
 
@@ -193,7 +197,7 @@ class _Scores:
 
 @torch.inference_mode()
 def _torch_scores(
-    model: Transformer, source_ids: Array, source_mask: Array, prefixes: Array, found_ids: Array, labels: Array
+    model: EncoderDecoder, source_ids: Array, source_mask: Array, prefixes: Array, found_ids: Array, labels: Array
 ) -> _Scores:
     n, k, t = prefixes.shape
     rows = torch.from_numpy(prefixes.reshape(n * k, t))
@@ -211,7 +215,7 @@ def _torch_scores(
         best[:, place], leads[:, place] = token, first - second
         of_found[:, place] = possible.gather(1, found[:, place, None])[:, 0]
     by_beam = [part.unflatten(0, (n, k)).numpy() for part in (best, leads, of_found, of_labels)]
-    cross = torch.stack(attention.cross, 1).unflatten(0, (n, k))[:, 0]
+    cross = stacked(attention.cross, rows, ids).unflatten(0, (n, k))[:, 0]
     return _Scores(*by_beam[:3], by_beam[3][:, 0], cross.numpy())
 
 
@@ -239,7 +243,7 @@ def _everything(columns: onnxruntime.InferenceSession, rows: int, config: ModelC
 
 
 def encode(encoder: onnxruntime.InferenceSession, source_ids: Array, source_mask: Array) -> list[Array]:
-    """Memory [N, H, S, d] of padded sources, which a packed encoder gets end to end."""
+    """Memory of padded sources, which a packed encoder gets end to end and returns as [1, H, T, d] each."""
     if "source_mask" in {value.name for value in encoder.get_inputs()}:
         return list(encoder.run(None, {"source_ids": source_ids, "source_mask": source_mask}))
     sentences, positions = np.nonzero(source_mask)
@@ -268,10 +272,8 @@ def _decoder_log_probs(
     past_inputs = [value for value in decoder.get_inputs() if value.name.startswith("past_")]
     best_ids, best_log_probs = np.zeros((n, k, t), np.int64), np.zeros((n, k, t))
     # Two places more than needed: what lies behind a row's length must not matter, so it is not zero.
-    past = {
-        value.name: np.full((n * k, value.shape[1], t + 2, value.shape[3]), 7.0, memory_values[0].dtype)
-        for value in past_inputs
-    }
+    shapes = {value.name: [{"R": n * k, "P": t + 2}.get(size, size) for size in value.shape] for value in past_inputs}
+    past = {name: np.full(shape, 7.0, memory_values[0].dtype) for name, shape in shapes.items()}
     shortlist = {}
     if "columns" in sessions:
         shortlist = _everything(sessions["columns"], n * k, config)

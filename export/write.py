@@ -22,18 +22,19 @@ import torch
 from onnx.external_data_helper import set_external_data
 
 from export.calibrate import Calibration, made_up_calibration, text_calibration
-from export.contracts import GraphExport, graph_exports, named_scalings, state_specs
+from export.contracts import GraphExport, graph_exports, named_scalings
 from export.network import Network, own_network
 from export.quantize import quantize
 from export.self_test import self_tests
+from export.states import state_specs
 from export.verify import Agreement, verify_bundle
 from model import bundle
 from model.bundle import DecoderSpec, GraphSpec, Limits, Manifest, Precision, SpecialIds
 from model.errors import BundleError
 from model.folders import put_in_place
 from model.lexical import lexical_tables
+from model.network import EncoderDecoder
 from model.shortlist import SHORTLIST_FILE, Shortlist, load_shortlist
-from model.transformer import Transformer
 from model.vocabulary import Vocabulary
 
 Array = npt.NDArray[Any]
@@ -163,7 +164,7 @@ def check_limits(limits: Limits, positions: int) -> None:
 
 
 def _write_graphs(
-    whole: Transformer,
+    whole: EncoderDecoder,
     directory: Path,
     precision: Precision,
     report: Callable[[str], None],
@@ -190,7 +191,7 @@ def _write_graphs(
     return specs
 
 
-def _half(model: Transformer) -> Transformer:
+def _half(model: EncoderDecoder) -> EncoderDecoder:
     """A copy of the model with fp16 weights; position tables too, so that no graph mixes types."""
     return copy.deepcopy(model).half()
 
@@ -201,7 +202,7 @@ def _float_type(precision: Precision) -> str:
 
 def _trace(graph: GraphExport) -> tuple[onnx.ModelProto, dict[str, Array]]:
     """The graph, and the values of its large constants by name: the weights themselves, and not copies."""
-    with _quiet_exporter():
+    with _quiet_exporter(), torch.no_grad():
         program = torch.onnx.export(
             graph.module.eval(),
             graph.example,
@@ -313,6 +314,7 @@ class _SharedWeights:
 def _described(network: Network, precision: Precision) -> dict[str, Any]:
     """What the manifest says that is known before the graphs are made."""
     config = network.model.config
+    states = state_specs(config, _float_type(precision))
     tools = {name: version(name) for name in ("torch", "onnx", "onnxscript")} | _runtime_version()
     return {
         "format": bundle.FORMAT,
@@ -320,12 +322,16 @@ def _described(network: Network, precision: Precision) -> dict[str, Any]:
         "languages": network.languages,
         "language_names": dict(network.language_names),
         "tokenizer": network.tokenizer_spec,
-        "decoder": DecoderSpec(suppressed_ids=config.suppressed_ids),
+        "decoder": DecoderSpec(
+            architecture=config.architecture,
+            state_kinds=tuple(dict.fromkeys(state.kind for state in states)),
+            suppressed_ids=config.suppressed_ids,
+        ),
         "special_ids": SpecialIds(pad=config.pad_id, unk=config.unk_id, bos=config.start_id, eos=config.eos_id),
         "vocabulary_size": config.output_size,
         "source_vocabulary_size": config.vocabulary_size,
-        "states": state_specs(config, _float_type(precision)),
-        "architecture": {"kind": "transformer", **config.to_dict()},
+        "states": states,
+        "architecture": {"kind": config.architecture, **config.to_dict()},
         "provenance": {**network.provenance, "tools": tools, "opset": OPSET},
         "quality": network.quality,
         "alignment": dict(network.alignment),

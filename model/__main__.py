@@ -1,5 +1,5 @@
-"""Commands: python -m model vocabulary | leaks | train | branch | average | shortlist | lexical | evaluate | translate
-| curves."""
+"""Commands: python -m model vocabulary | leaks | train | branch | average | distill | shortlist | lexical | evaluate |
+translate | curves."""
 
 from __future__ import annotations
 
@@ -82,6 +82,15 @@ def _parser() -> argparse.ArgumentParser:
     average.add_argument("--half", action="store_true", help="store fp16, half the size")
     average.add_argument("--out", type=Path, required=True, help="checkpoint folder to write")
     average.set_defaults(run_command=_average)
+
+    distill = commands.add_parser("distill", help="let a checkpoint translate a recipe's texts, for a smaller one")
+    _add_recipe(distill)
+    distill.add_argument("--teacher", type=Path, required=True, help="checkpoint folder of the network to learn from")
+    distill.add_argument("--out", type=Path, required=True, help="folder to write; an interrupted call is gone on with")
+    distill.add_argument("--beam", type=int, default=5, help="beam size (5)")
+    distill.add_argument("--length-penalty", type=float, default=1.0)
+    distill.add_argument("--limit", type=int, default=None, help="first N pairs of each text only")
+    distill.set_defaults(run_command=_distill)
 
     shortlist = commands.add_parser("shortlist", help="learn which target pieces a sentence may need")
     _add_recipe(shortlist)
@@ -212,6 +221,17 @@ def _average(options: argparse.Namespace) -> None:
     average = newest_average(options.run, options.vocabulary, options.last)
     save_checkpoint(options.out, **average, dtype=torch.float16 if options.half else torch.float32)
     print(f"{options.out}: average of {len(average['training']['averaged_steps'])} saved weights")
+
+
+def _distill(options: argparse.Namespace) -> None:
+    from model.checkpoint import load_checkpoint
+    from model.distillation import distil
+    from model.recipe import load_recipe
+
+    recipe, teacher = load_recipe(options.recipe), load_checkpoint(options.teacher)
+    search = {"beam_size": options.beam, "length_penalty": options.length_penalty}
+    student = distil(recipe, options.root, teacher, options.out, **search, limit=options.limit)
+    print(f"{student}: learn from it with: python -m model train {student} --root {options.root}")
 
 
 def _shortlist(options: argparse.Namespace) -> None:

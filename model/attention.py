@@ -6,45 +6,67 @@ Shapes: B sentences, H heads, T queries, S keys, D d_model, d = D / H. Masks are
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from model.config import SimilarityKind
+from model.similarity import Dot, ScaledDot, new_similarity
+from model.window import attend_within_window, window_mask
 
-def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None, scale: float | None = None) -> Tensor:
-    """softmax(Q K^T * scale): equation (1) without V.
+Similarity = Callable[[Tensor, Tensor], Tensor]
+_SCALED_DOT = ScaledDot().forward
+
+
+def attention_weights(query: Tensor, key: Tensor, mask: Tensor | None, similarity: Similarity = _SCALED_DOT) -> Tensor:
+    """softmax(similarity(Q, K)): equation (1) without V, which is softmax(Q K^T / sqrt(d)).
 
     Args:
         query: [..., T, d].
         key: [..., S, d].
         mask: broadcastable to [..., T, S]; a False position gets the weight 0 exactly.
-        scale: 1 / sqrt(d) when None ("scaled dot product"); 1.0 gives the plain dot product.
+        similarity: [..., T, d] and [..., S, d] -> [..., T, S], one of `model.similarity`.
 
     Returns:
         Weights [..., T, S]; each row sums to 1.
     """
-    scale = 1.0 / math.sqrt(query.shape[-1]) if scale is None else scale
-    similarity = query @ key.transpose(-2, -1) * scale
+    scores = similarity(query, key)
     if mask is not None:
-        similarity = similarity.masked_fill(~mask, -math.inf)
-    return similarity.softmax(dim=-1)
+        scores = scores.masked_fill(~mask, -math.inf)
+    return scores.softmax(dim=-1)
 
 
 def attend(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float | None = None
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, similarity: Similarity = _SCALED_DOT
 ) -> tuple[Tensor, Tensor]:
-    """Equation (1): the mean of `value` under `attention_weights`. Returns (context [..., T, d], weights)."""
-    weights = attention_weights(query, key, mask, scale)
+    """Equation (1): the mean of `value` under `attention_weights`. Returns (context [..., T, d], weights).
+
+    One code for every attention: a Transformer's, whose query, key and value are projections, and an LSTM's, whose
+    query is the decoder's state and whose key and value both are the encoder's states.
+    """
+    weights = attention_weights(query, key, mask, similarity)
     return weights @ value, weights
 
 
 class MultiHeadAttention(nn.Module):
     """H attentions side by side, each in its own d-dimensional projection (section 3.2.2)."""
 
-    def __init__(self, d_model: int, num_heads: int) -> None:
+    def __init__(
+        self,
+        d_model: int,
+        num_heads: int,
+        similarity: SimilarityKind = "scaled_dot",
+        window: int | None = None,
+        *,
+        is_causal: bool = False,
+    ) -> None:
+        """`window`: of self-attention, see `model.window`; `is_causal`: whether it looks back only."""
         super().__init__()
         self.num_heads = num_heads
+        self.window = window
+        self.is_causal = is_causal
         self.query = nn.Linear(d_model, d_model)
         self.key = nn.Linear(d_model, d_model)
         self.value = nn.Linear(d_model, d_model)
@@ -52,6 +74,14 @@ class MultiHeadAttention(nn.Module):
         for projection in (self.query, self.key, self.value, self.output):
             nn.init.xavier_uniform_(projection.weight)
             nn.init.zeros_(projection.bias)
+        self.similarity = new_similarity(similarity, num_heads, d_model // num_heads)
+
+    @property
+    def dot_scale(self) -> float | None:
+        """What products of query and key are multiplied by; None where the similarity is no such product."""
+        if type(self.similarity) is ScaledDot:
+            return float((self.key.out_features // self.num_heads) ** -0.5)
+        return 1.0 if type(self.similarity) is Dot else None
 
     def split_heads(self, x: Tensor) -> Tensor:
         """[B, T, D] -> [B, H, T, d]."""
@@ -67,24 +97,46 @@ class MultiHeadAttention(nn.Module):
         The fused kernel computes what `with_weights` spells out; the tests hold the two equal. The backward pass of
         the fused kernel is slow on CPUs, a fifth of a training step, so training spells it out there.
         """
-        if self.training and states.device.type == "cpu":
+        if self.is_blockwise(memory.shape[1]):
+            return self._blockwise(states, mask)
+        if self.dot_scale is None or (self.training and states.device.type == "cpu"):
             return self.with_weights(states, memory, mask)[0]
         context = functional.scaled_dot_product_attention(
             self.split_heads(self.query(states)),
             self.split_heads(self.key(memory)),
             self.split_heads(self.value(memory)),
             attn_mask=mask[:, None],
+            scale=None if type(self.similarity) is ScaledDot else self.dot_scale,
+        )
+        output: Tensor = self.output(self.merge_heads(context))
+        return output
+
+    def is_blockwise(self, length: int) -> bool:
+        """Whether self-attention over so many positions is restricted. Then `forward` takes a mask of one row, which
+        says what is padding; which positions are near, and not ahead, it knows."""
+        return self.window is not None and self.window < length
+
+    def _blockwise(self, states: Tensor, mask: Tensor) -> Tensor:
+        assert self.window is not None
+        query, key, value = (self.split_heads(each(states)) for each in (self.query, self.key, self.value))
+        context = attend_within_window(
+            query, key, value, mask[:, 0], self.window, self.similarity, is_causal=self.is_causal
         )
         output: Tensor = self.output(self.merge_heads(context))
         return output
 
     def with_weights(self, states: Tensor, memory: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """`forward`, and the weights of every head [B, H, T, S]."""
+        if self.window is not None:
+            near = window_mask(memory.shape[1], self.window, is_causal=self.is_causal, device=mask.device)
+            # Padding that sees nothing would be no number, and spoil what is multiplied by its weight of zero.
+            mask = mask & near | torch.eye(memory.shape[1], dtype=torch.bool, device=mask.device)
         context, weights = attend(
             self.split_heads(self.query(states)),
             self.split_heads(self.key(memory)),
             self.split_heads(self.value(memory)),
             mask[:, None],
+            self.similarity,
         )
         return self.output(self.merge_heads(context)), weights
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,14 +31,23 @@ MODEL_CARD_FILE = "MODEL_CARD.md"
 
 Precision = Literal["fp32", "int8", "fp16"]
 GraphName = Literal[
-    "encoder", "decoder", "scorer", "columns", "take_memory", "put_memory", "take_past", "put_past"
+    "encoder", "decoder", "scorer", "columns", "take_memory", "put_memory", "take_past", "put_past", "take_replaced",
+    "put_replaced",
 ]  # fmt: skip
-"""columns: of the output projection, for shortlists. take_, put_: move state (memory: per_source, past: growing) where
-arrays cannot be indexed, on a device; an int8 bundle has none."""
+"""columns: of the output projection, for shortlists. take_, put_: move state where arrays cannot be indexed, on a
+device, see `MOVES`; an int8 bundle has none."""
 StateKind = Literal["per_source", "growing", "replaced"]
 """per_source: made by the encoder once a sentence, never changed, shared by its beams [N, ...].
 growing: P places a row [R, ..., P, ...]; a step fills each row's next place where it lies; follows its beam.
-replaced: rewritten at every step, same shape [R, ...]; follows its beam."""
+replaced: rewritten at every step, same shape [R, ...]; follows its beam. A step reads it before it writes any of it, so
+that both may lie in one place, and what a row begins with is the step's affair."""
+
+MOVES: Mapping[StateKind, tuple[GraphName, GraphName]] = {
+    "per_source": ("take_memory", "put_memory"),
+    "growing": ("take_past", "put_past"),
+    "replaced": ("take_replaced", "put_replaced"),
+}
+"""The graphs that move each kind of state on a device: rows out of it, and rows into it."""
 
 
 class _Part(BaseModel):

@@ -13,10 +13,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from model.architectures import new_network
 from model.config import ModelConfig
 from model.errors import CheckpointError
 from model.folders import put_in_place
-from model.transformer import Transformer
+from model.network import EncoderDecoder
 from model.vocabulary import Vocabulary
 
 CONFIG_FILE = "config.json"
@@ -28,7 +29,7 @@ FORMAT = 1
 class Checkpoint:
     """A model ready to translate, and what it says of itself."""
 
-    def __init__(self, model: Transformer, vocabulary: Vocabulary, directions: Sequence[str], name: str) -> None:
+    def __init__(self, model: EncoderDecoder, vocabulary: Vocabulary, directions: Sequence[str], name: str) -> None:
         if len(vocabulary) != model.config.vocabulary_size:
             raise CheckpointError(
                 f"{name}: the vocabulary has {len(vocabulary)} pieces, the model {model.config.vocabulary_size}; "
@@ -78,7 +79,7 @@ def load_checkpoint(directory: Path, device: torch.device | None = None) -> Chec
     """
     description = _read_description(directory / CONFIG_FILE)
     config = ModelConfig.from_dict(description["model"])
-    model = Transformer(config)
+    model = new_network(config)
     try:
         model.load_state_dict({key: value.float() for key, value in read_weights(directory / WEIGHTS_FILE).items()})
     except RuntimeError as error:

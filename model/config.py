@@ -1,4 +1,4 @@
-"""The architecture of a Transformer as plain, frozen, validated values. Torch-free.
+"""The architecture of a network as plain, frozen, validated values. Torch-free.
 
 Our own networks and those of others (`export.importers`) differ in these values only: whatever runs, exports or
 measures a network reads them and knows no system's name.
@@ -12,11 +12,14 @@ from typing import Any, Literal, get_args
 
 from model.errors import CheckpointError
 
-NormPlacement = Literal["post", "pre"]
+Architecture = Literal["transformer", "lstm"]
+SimilarityKind = Literal["scaled_dot", "dot", "bilinear", "additive", "cosine"]
+"""How a query and a key are compared: `model.similarity` has the formulas."""
+NormPlacement = Literal["post", "pre", "none"]
 NormKind = Literal["layer", "rms"]
 Activation = Literal["relu", "gelu", "gelu_tanh", "gelu_sigmoid", "swish"]
 """gelu: exact, by the error function. gelu_tanh, gelu_sigmoid: its two approximations (Hendrycks & Gimpel 2016)."""
-PositionKind = Literal["sinusoidal", "learned"]
+PositionKind = Literal["sinusoidal", "learned", "none"]
 SinusoidLayout = Literal["interleaved", "halves", "tensor2tensor"]
 """interleaved: sine and cosine in turn, as in the paper. halves: all sines, then all cosines (Marian). tensor2tensor:
 in halves, with the frequencies spread so that the last one is 1/10000 exactly (fairseq)."""
@@ -24,10 +27,16 @@ in halves, with the frequencies spread so that the last one is 1/10000 exactly (
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """Sizes and choices of one encoder-decoder Transformer (Vaswani et al. 2017, section 3).
+    """Sizes and choices of one encoder-decoder network: a Transformer (Vaswani et al. 2017, section 3) or an LSTM
+    (Bahdanau et al. 2015).
 
-    The defaults are the paper's base model except for depth, which is split into encoder and decoder.
+    The defaults are the base model of the Transformer's paper except for depth, which is split into encoder and
+    decoder. An LSTM reads `d_model` (the width of its embedding and of its states), the depths, `dropout`,
+    `similarity`, `attention` and what concerns vocabulary and output; it has no use for the rest, which must be left
+    as it is.
     """
+
+    architecture: Architecture = "transformer"
 
     vocabulary_size: int
     """Of the source, and of the target unless it has a vocabulary of its own."""
@@ -42,6 +51,13 @@ class ModelConfig:
     encoder_layers: int = 6
     decoder_layers: int = 6
     dropout: float = 0.1
+    similarity: SimilarityKind = "scaled_dot"
+    attention: bool = True
+    """Whether an LSTM's decoder looks at the source; without it all it knows of it is the encoder's last state."""
+    window: int | None = None
+    """Self-attention sees only positions fewer than this away; None: all."""
+    residuals: bool = True
+    """Whether a sub-layer's input is added to its output."""
     norm: NormPlacement = "post"
     norm_kind: NormKind = "layer"
     norm_epsilon: float = 1e-5
@@ -85,12 +101,22 @@ class ModelConfig:
             if getattr(self, name) not in choices:
                 allowed = " or ".join(map(repr, choices))
                 raise CheckpointError(f"model config: {name} must be {allowed}, not {getattr(self, name)!r}")
+        self._check_architecture()
         self._check_widths()
         self._check_ids()
 
+    def _check_architecture(self) -> None:
+        if self.architecture == "transformer" and not self.attention:
+            raise CheckpointError("model config: a transformer is made of attention; attention = false is for an lstm")
+        if self.architecture == "lstm":
+            defaults = {field.name: field.default for field in dataclasses.fields(self)}
+            for name in _TRANSFORMER_ONLY:
+                if getattr(self, name) != defaults[name]:
+                    raise CheckpointError(f"model config: an lstm has no {name}; leave it out")
+
     def _check_widths(self) -> None:
         for name, heads in (("num_heads", self.num_heads), ("decoder_num_heads", self.heads_of_decoder)):
-            if self.d_model % heads:
+            if self.architecture == "transformer" and self.d_model % heads:
                 raise CheckpointError(f"model config: d_model {self.d_model} is not divisible by {name} {heads}")
         if self.d_model % 2:
             raise CheckpointError(f"model config: d_model must be even for sine/cosine pairs, not {self.d_model}")
@@ -115,7 +141,15 @@ class ModelConfig:
     @property
     def heads_of_decoder(self) -> int:
         """Attention heads of a decoder layer."""
-        return self.decoder_num_heads or self.num_heads
+        return 1 if self.architecture == "lstm" else self.decoder_num_heads or self.num_heads
+
+    @property
+    def attention_stacks(self) -> dict[str, tuple[int, int]]:
+        """How many layers, and heads in each, look from source to source, target to target and target to source."""
+        if self.architecture == "lstm":
+            return {"encoder": (0, 1), "decoder": (0, 1), "cross": (int(self.attention), 1)}
+        decoder = (self.decoder_layers, self.heads_of_decoder)
+        return {"encoder": (self.encoder_layers, self.num_heads), "decoder": decoder, "cross": decoder}
 
     @property
     def d_ff_of_decoder(self) -> int:
@@ -150,18 +184,28 @@ class ModelConfig:
 
 
 _SIZES = ("vocabulary_size", "d_model", "num_heads", "d_ff", "encoder_layers", "decoder_layers", "max_positions")
-_OPTIONAL_SIZES = ("target_vocabulary_size", "decoder_num_heads", "decoder_d_ff")
+_OPTIONAL_SIZES = ("target_vocabulary_size", "decoder_num_heads", "decoder_d_ff", "window")
 _IDS = ("pad_id", "unk_id", "start_id", "eos_id", "position_offset")
 _CHOICES: Mapping[str, tuple[Any, ...]] = {
+    "architecture": get_args(Architecture),
+    "similarity": get_args(SimilarityKind),
     "norm": get_args(NormPlacement),
     "norm_kind": get_args(NormKind),
     "activation": get_args(Activation),
     "positions": get_args(PositionKind),
     "position_layout": get_args(SinusoidLayout),
     **dict.fromkeys(
-        ("embedding_norm", "scale_embedding", "shared_embedding", "tied_output", "output_bias"), (True, False)
+        (
+            "attention", "residuals", "embedding_norm", "scale_embedding", "shared_embedding", "tied_output",
+            "output_bias",
+        ),
+        (True, False),
     ),
-}
+}  # fmt: skip
+_TRANSFORMER_ONLY = (
+    "num_heads", "decoder_num_heads", "d_ff", "decoder_d_ff", "window", "residuals", "norm", "norm_kind",
+    "norm_epsilon", "embedding_norm", "activation", "positions", "position_layout", "position_offset",
+)  # fmt: skip
 
 
 def _require_whole_number(name: str, value: object, *, least: int) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-_CHARACTER_TOKENIZED = {"zh": "zh", "ja": "char"}
+CHARACTER_TOKENIZED = {"zh": "zh", "ja": "char"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Scores:
 
 def score(hypotheses: Sequence[str], references: Sequence[str], target_language: str) -> Scores:
     """BLEU (13a, or characters for Chinese) and chrF2 of `hypotheses` against one reference each."""
-    bleu = BLEU(tokenize=_CHARACTER_TOKENIZED.get(target_language, "13a"))
+    bleu = BLEU(tokenize=CHARACTER_TOKENIZED.get(target_language, "13a"))
     chrf = CHRF()
     bleu_score = bleu.corpus_score(list(hypotheses), [list(references)])
     chrf_score = chrf.corpus_score(list(hypotheses), [list(references)])

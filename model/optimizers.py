@@ -10,8 +10,8 @@ from torch.nn import Parameter
 
 from model.errors import CheckpointError
 from model.muon import Muon
+from model.network import EncoderDecoder
 from model.team import Team
-from model.transformer import Transformer
 
 OptimizerName = Literal["adam", "muon"]
 
@@ -28,7 +28,7 @@ class Optimizers:
     """
 
     def __init__(
-        self, model: Transformer, name: OptimizerName, dtype: torch.dtype = torch.float32, team: Team | None = None
+        self, model: EncoderDecoder, name: OptimizerName, dtype: torch.dtype = torch.float32, team: Team | None = None
     ) -> None:
         matrices, rest = _split(model) if name == "muon" else ([], list(model.parameters()))
         self._parts: list[torch.optim.Optimizer] = [
@@ -66,7 +66,7 @@ class Optimizers:
             part.load_state_dict(state)
 
 
-def _split(model: Transformer) -> tuple[list[Parameter], list[Parameter]]:
+def _split(model: EncoderDecoder) -> tuple[list[Parameter], list[Parameter]]:
     """The matrices of the layers, and every other parameter."""
     layers = {id(each) for each in (*model.encoder.parameters(), *model.decoder.parameters()) if each.ndim == 2}
     parameters = list(model.parameters())

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from model.transformer import Transformer
+from model.network import EncoderDecoder, Memory
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,9 +28,9 @@ class ReferenceHypothesis:
 
 
 def next_log_probs(
-    model: Transformer,
+    model: EncoderDecoder,
     prefixes: Tensor,
-    memory: Tensor,
+    memory: Memory,
     source_mask: Tensor,
     shortlist: Tensor | None = None,
 ) -> Tensor:
@@ -54,7 +54,7 @@ def next_log_probs(
 
 @torch.inference_mode()
 def greedy_search(
-    model: Transformer,
+    model: EncoderDecoder,
     source_ids: Tensor,
     source_mask: Tensor,
     max_output_tokens: int,
@@ -78,7 +78,7 @@ def greedy_search(
 
 @torch.inference_mode()
 def beam_search(
-    model: Transformer,
+    model: EncoderDecoder,
     source_ids: Tensor,
     *,
     beam_size: int,
@@ -95,7 +95,7 @@ def beam_search(
         prefixes = torch.tensor([ids for _, ids in beams], device=source_ids.device)
         rows = len(beams)
         mask = source_mask.expand(rows, -1)
-        log_probs = next_log_probs(model, prefixes, memory.expand(rows, -1, -1), mask, shortlist)
+        log_probs = next_log_probs(model, prefixes, model.expanded(memory, rows), mask, shortlist)
         totals = log_probs + torch.tensor([log_prob for log_prob, _ in beams], device=source_ids.device)[:, None]
         values, order = (part[: 2 * beam_size] for part in totals.flatten().sort(descending=True, stable=True))
         previous, beams = beams, []

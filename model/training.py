@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from model.architectures import new_network
 from model.batches import Batch, Epoch, Mixture
 from model.checkpoint import average_weights, first_mismatch, save_checkpoint
 from model.config import ModelConfig
@@ -27,7 +28,6 @@ from model.recipe import Recipe, TrainingSection
 from model.schedule import constant_rate, cooldown, paper_rate
 from model.team import Team
 from model.transfer import transfer_weights
-from model.transformer import Transformer
 from model.validation import ValidationSet, validate
 from model.vocabulary import PAD_ID, Vocabulary
 
@@ -77,7 +77,7 @@ class Trainer:
         self.earlier = earlier
         """Checkpoint whose weights a new run begins with; None for weights drawn at random."""
         torch.manual_seed(recipe.seed)
-        self.model = Transformer(config).to(device)
+        self.model = new_network(config).to(device)
         self.position = Position()
         self._own_random_numbers()
         self.autocast = _uses_bf16(self.settings.precision, device)

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from model.checkpoint import Checkpoint, load_checkpoint
 from model.errors import CheckpointError
-from model.transformer import Transformer
+from model.network import EncoderDecoder
 from model.vocabulary import Vocabulary
 
 
-def transfer_weights(model: Transformer, vocabulary: Vocabulary, directory: Path) -> int:
+def transfer_weights(model: EncoderDecoder, vocabulary: Vocabulary, directory: Path) -> int:
     """Copy the layers of the checkpoint in `directory` into `model`, and its embedding piece by piece.
 
     A piece that both vocabularies have keeps its vector. Any other begins as the mean of the pieces that the earlier

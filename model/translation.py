@@ -9,13 +9,13 @@ import torch
 from model.batches import pad
 from model.bundle import Limits
 from model.evaluation import by_length
+from model.network import EncoderDecoder
 from model.reference_search import beam_search, greedy_search
-from model.transformer import Transformer
 from model.vocabulary import PAD_ID, Vocabulary
 
 
 def translate_greedily(
-    model: Transformer, vocabulary: Vocabulary, texts: Sequence[str], target_language: str, batch_tokens: int = 2048
+    model: EncoderDecoder, vocabulary: Vocabulary, texts: Sequence[str], target_language: str, batch_tokens: int = 2048
 ) -> list[str]:
     """Greedy translations of single sentences, in order. The model must be in evaluation mode."""
     device = next(model.parameters()).device
@@ -31,7 +31,7 @@ def translate_greedily(
 
 
 def translate_with_beam(
-    model: Transformer,
+    model: EncoderDecoder,
     vocabulary: Vocabulary,
     text: str,
     target_language: str,
@@ -53,7 +53,7 @@ def translate_with_beam(
     return vocabulary.decode(best.target_ids)
 
 
-def _limits(model: Transformer) -> Limits:
+def _limits(model: EncoderDecoder) -> Limits:
     """What the position tables have room for; an output's first place is the starting token's."""
     positions = model.config.max_positions
     return Limits(source_tokens=positions, target_tokens=positions - 1)

@@ -11,8 +11,8 @@ import torch
 from model.batches import make_batch
 from model.evaluation import by_length, score
 from model.loss import label_smoothed_loss
+from model.network import EncoderDecoder
 from model.recipe import split_direction
-from model.transformer import Transformer
 from model.translation import translate_greedily
 from model.vocabulary import Vocabulary
 
@@ -33,7 +33,7 @@ class ValidationSet:
         return split_direction(self.direction)[1]
 
 
-def validate(model: Transformer, sets: Sequence[ValidationSet], label_smoothing: float) -> Iterator[dict[str, Any]]:
+def validate(model: EncoderDecoder, sets: Sequence[ValidationSet], label_smoothing: float) -> Iterator[dict[str, Any]]:
     """One row of results a set: loss with and without smoothing (nats a token), BLEU, chrF."""
     was_training = model.training
     model.eval()
@@ -52,7 +52,7 @@ def validate(model: Transformer, sets: Sequence[ValidationSet], label_smoothing:
 
 
 @torch.inference_mode()
-def _mean_loss(model: Transformer, held_out: ValidationSet, label_smoothing: float) -> float:
+def _mean_loss(model: EncoderDecoder, held_out: ValidationSet, label_smoothing: float) -> float:
     device = next(model.parameters()).device
     longest = model.config.max_positions - 1
     sources = [held_out.vocabulary.encode_source(text, held_out.target_language)[:longest] for text in held_out.sources]

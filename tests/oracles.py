@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from model.attention import MultiHeadAttention
 from model.config import ModelConfig
+from model.network import EncoderDecoder
 from model.reference_search import ReferenceHypothesis
-from model.transformer import DecoderLayer, EncoderLayer, FeedForward, Residual, Transformer
+from model.transformer import DecoderLayer, EncoderLayer, FeedForward, Residual
 from model.vocabulary import BOS_ID, EOS_ID, PAD_ID
 
 
@@ -30,7 +31,7 @@ def smoothed_loss(logits: Tensor, labels: Tensor, smoothing: float) -> float:
 
 
 class TableModel:
-    """Stands in for a Transformer in `reference_search`: the next logits depend on position and last token alone."""
+    """Stands in for a network in `reference_search`: the next logits depend on position and last token alone."""
 
     def __init__(self, table: Tensor) -> None:
         self.table = table  # [T, V, V]
@@ -50,13 +51,17 @@ class TableModel:
         """Memory that says nothing."""
         return torch.zeros(*source_ids.shape, 1)
 
+    def expanded(self, memory: Tensor, rows: int) -> Tensor:
+        """The same for every row."""
+        return memory.expand(rows, -1, -1)
+
     def decode(self, target_ids: Tensor, memory: Tensor, source_mask: Tensor) -> Tensor:
         """Rows of the table, [B, T, V]."""
         return self.table[torch.arange(target_ids.shape[1]), target_ids]
 
 
 def log_prob_of(
-    model: TableModel | Transformer, source_ids: Tensor, target_ids: tuple[int, ...], *, end: bool
+    model: TableModel | EncoderDecoder, source_ids: Tensor, target_ids: tuple[int, ...], *, end: bool
 ) -> float:
     """Log-probability of a forced target, with or without the end token, from one teacher-forced pass."""
     forced = [*target_ids, EOS_ID] if end else list(target_ids)

@@ -49,12 +49,13 @@ class AttentionSelection:
             for name, wanted, size in zip(("layers", "heads"), (self.layers, self.heads), stacks[kind], strict=True):
                 missing = [index for index in wanted or () if not 0 <= index < size]
                 if missing:
+                    has = f"{name} 0 to {size - 1}" if size else f"no {name}"
                     raise InvalidFieldError(
-                        f"attention.{name}: {missing[0]} does not exist, {kind} attention of this model has "
-                        f"{name} 0 to {size - 1}"
+                        f"attention.{name}: {missing[0]} does not exist, {kind} attention of this model has {has}"
                     )
                 numbers.append(size if wanted is None else len(wanted))
-            chosen[kind] = 1 if self.reduce == "mean" else numbers[0] * numbers[1]
+            count = numbers[0] * numbers[1]
+            chosen[kind] = min(count, 1) if self.reduce == "mean" else count
         return chosen
 
 
@@ -73,7 +74,9 @@ def select(attention: Mapping[AttentionKind, Array], selection: AttentionSelecti
             weights = weights[list(selection.layers)]
         if selection.heads is not None:
             weights = weights[:, list(selection.heads)]
-        chosen[kind] = weights.mean(axis=(0, 1), keepdims=True) if selection.reduce == "mean" else weights
+        if selection.reduce == "mean" and weights.size:  # a recurrent network looks at its own side with no layer
+            weights = weights.mean(axis=(0, 1), keepdims=True)
+        chosen[kind] = weights
     return chosen
 
 

@@ -16,12 +16,12 @@ from model.lexical import LEXICAL_FILE, load_tables
 from model.vocabulary import Vocabulary
 from service.engine.decoder.runtime import ScorerGraph
 from service.engine.loading import run_here
-from service.engine.scores import KINDS
+from service.engine.scores import KINDS, AttentionKind
 from service.engine.scoring import ScoringEngine
 from service.engine.types import Answer, FinishReason, Hypothesis, Times
 from service.errors import InvalidFieldError
 from service.explain import details
-from service.explain.attention import AttentionSelection, attention_stacks, select
+from service.explain.attention import AttentionSelection, attention_stacks, select, to_json
 from service.explain.details import DetailOptions, Inspection, SegmentDetails, Side, check_size, inspect, jobs_of
 from service.text.document import Document
 from service.text.reading import Reader
@@ -309,3 +309,20 @@ def test_sentences_are_found_again_in_the_whole_text() -> None:
     assert text == "  Hello. Bye.\n\n123\nGood "
     assert found == ["Hello.", "Bye.", "Good"]
     assert place("Yes. No.", "en", "zh", ["是。", ""]) == ("是。", ["是。", ""])
+
+
+def test_a_network_without_layers_of_a_kind_has_no_maps_of_it() -> None:
+    stacks: dict[AttentionKind, tuple[int, int]] = {"encoder": (0, 1), "decoder": (0, 1), "cross": (1, 1)}
+    weights = np.ones((1, 1, 3, 2), np.float32)
+    for reduce in ("none", "mean"):
+        selection = AttentionSelection(reduce=reduce)
+        assert selection.counts(stacks) == {"encoder": 0, "decoder": 0, "cross": 1}
+        found = select(
+            {"encoder": np.zeros((0, 1, 2, 2)), "decoder": np.zeros((0, 1, 3, 3)), "cross": weights}, selection
+        )
+        assert to_json(found, ["a", "b"], ["x", "y", "z"], selection)["encoder"] == []
+        assert np.array_equal(found["cross"], weights)
+    with pytest.raises(
+        InvalidFieldError, match=r"layers: 0 does not exist, encoder attention of this model has no layers"
+    ):
+        AttentionSelection(layers=(0,)).counts(stacks)

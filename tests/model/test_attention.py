@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -10,27 +11,53 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.attention import MultiHeadAttention, attend, attention_weights, causal_mask
+from model.config import SimilarityKind
+from model.similarity import Dot, ScaledDot
 
 STATES = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
 QUERY = torch.tensor([[0.5, 0.5]])
 
 
 def test_worked_example_weights_are_the_softmax_of_dot_products() -> None:
-    weights = attention_weights(QUERY, STATES, mask=None, scale=1.0)
+    weights = attention_weights(QUERY, STATES, None, Dot().forward)
     expected = torch.tensor([[math.exp(1.5), math.exp(3.5)]]) / (math.exp(1.5) + math.exp(3.5))
     torch.testing.assert_close(weights, expected)
-    assert [round(weight, 4) for weight in weights[0].tolist()] == [0.1192, 0.8808]
+    assert [round(weight, 6) for weight in weights[0].tolist()] == [0.119203, 0.880797]
 
 
-def test_worked_example_context_is_the_weighted_sum_of_states() -> None:
-    context, _ = attend(QUERY, STATES, STATES, mask=None, scale=1.0)
-    expected = [0.1192 * 1 + 0.8808 * 3, 0.1192 * 2 + 0.8808 * 4]
-    assert [round(x, 4) for x in context[0].tolist()] == [round(x, 4) for x in expected]
+@pytest.mark.parametrize(
+    ("similarity", "scores", "weights", "context"),
+    [
+        (Dot(), [1.5, 3.5], [0.119203, 0.880797], [2.761594, 3.761594]),
+        (ScaledDot(), [1.060660, 2.474874], [0.195570, 0.804430], [2.608859, 3.608859]),
+    ],
+    ids=["dot", "scaled"],
+)
+def test_an_lstms_decoder_state_looks_at_its_encoders_states(
+    similarity: Dot, scores: list[float], weights: list[float], context: list[float]
+) -> None:
+    found_context, found_weights = attend(QUERY, STATES, STATES, None, similarity.forward)
+    for found, expected in (
+        (similarity.forward(QUERY, STATES), scores),
+        (found_weights, weights),
+        (found_context, context),
+    ):
+        torch.testing.assert_close(found[0], torch.tensor(expected), rtol=0, atol=1e-6)
+
+
+def test_sizes_of_six_tokens_of_width_512_in_eight_heads() -> None:
+    attention = MultiHeadAttention(512, 8)
+    assert all(each.weight.shape == (512, 512) for each in (attention.query, attention.key, attention.value))
+    x = torch.randn(1, 6, 512)
+    assert attention.split_heads(attention.key(x)).shape == (1, 8, 6, 64), "d_k is 64, however many tokens there are"
+    output, weights = attention.with_weights(x, x, torch.ones(1, 1, 6, dtype=torch.bool))
+    assert (weights.shape, output.shape) == ((1, 8, 6, 6), (1, 6, 512))
+    torch.testing.assert_close(weights.sum(-1), torch.ones(1, 8, 6))
 
 
 def test_default_scale_is_one_over_the_root_of_the_width() -> None:
     query, key = torch.randn(2, 3, 16), torch.randn(2, 5, 16)
-    expected = attention_weights(query, key, None, scale=0.25)
+    expected = attention_weights(query, key * 0.25, None, Dot().forward)
     torch.testing.assert_close(attention_weights(query, key, None), expected, rtol=0, atol=0)
 
 
@@ -55,10 +82,11 @@ def test_causal_mask_is_the_lower_triangle() -> None:
     assert causal_mask(3).tolist() == [[[True, False, False], [True, True, False], [True, True, True]]]
 
 
+@pytest.mark.parametrize("similarity", get_args(SimilarityKind))
 @pytest.mark.parametrize("queries", [1, 7])
-def test_fused_path_equals_explicit_weights(queries: int) -> None:
+def test_the_two_paths_are_equal(queries: int, similarity: SimilarityKind) -> None:
     torch.manual_seed(3)
-    attention = MultiHeadAttention(16, 4)
+    attention = MultiHeadAttention(16, 4, similarity)
     states, memory = torch.randn(3, queries, 16), torch.randn(3, 9, 16)
     mask = torch.rand(3, queries, 9) < 0.7
     mask[..., 0] = True

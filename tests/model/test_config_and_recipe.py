@@ -102,9 +102,18 @@ def test_config_survives_json() -> None:
         ({"vocabulary_size": 9, "d_model": 9, "num_heads": 3}, "d_model must be even"),
         ({"vocabulary_size": 9, "dropout": 1.0}, r"dropout must be in \[0, 1\), not 1.0"),
         ({"vocabulary_size": 9, "dropout": "much"}, "dropout must be in"),
-        ({"vocabulary_size": 9, "norm": "none"}, "norm must be 'post' or 'pre'"),
-        ({"vocabulary_size": 9, "positions": "rotary"}, "positions must be 'sinusoidal' or 'learned'"),
-        ({"vocabulary_size": 9, "heads": 3}, "unknown field 'heads'; known fields: activation, d_ff, d_model"),
+        ({"vocabulary_size": 9, "norm": "sandwich"}, "norm must be 'post' or 'pre' or 'none'"),
+        ({"vocabulary_size": 9, "positions": "rotary"}, "positions must be 'sinusoidal' or 'learned' or 'none'"),
+        (
+            {"vocabulary_size": 9, "heads": 3},
+            "unknown field 'heads'; known fields: activation, architecture, attention",
+        ),
+        ({"vocabulary_size": 9, "architecture": "gru"}, "architecture must be 'transformer' or 'lstm', not 'gru'"),
+        ({"vocabulary_size": 9, "similarity": "l2"}, "similarity must be 'scaled_dot' or 'dot' or"),
+        ({"vocabulary_size": 9, "window": 0}, "window must be a whole number of at least 1, not 0"),
+        ({"vocabulary_size": 9, "attention": False}, "a transformer is made of attention"),
+        ({"vocabulary_size": 9, "architecture": "lstm", "num_heads": 4}, "an lstm has no num_heads; leave it out"),
+        ({"vocabulary_size": 9, "architecture": "lstm", "norm": "pre"}, "an lstm has no norm; leave it out"),
     ],
 )
 def test_impossible_architectures(values: dict[str, object], message: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +15,16 @@ import numpy.typing as npt
 import onnxruntime
 from onnxruntime import OrtValue
 
-from model.bundle import GraphName, Manifest
+from model.bundle import MOVES, GraphName, Manifest, StateSpec
 from service.arrays import Array
 from service.engine.decoder.providers import CUDA
 
 Run = Callable[[], None]
 
-MOVES: tuple[GraphName, ...] = ("take_memory", "put_memory", "take_past", "put_past")
+
+def move_graphs(states: Iterable[StateSpec]) -> tuple[GraphName, ...]:
+    """The graphs that move these states on a device."""
+    return tuple(name for kind in dict.fromkeys(state.kind for state in states) for name in MOVES[kind])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class DeviceGraphs:
         self._device = "cuda" if decoder.get_providers()[0] == CUDA else "cpu"
         moves = {
             name: onnxruntime.InferenceSession(directory / manifest.graphs[name].file, options, encoder.get_providers())
-            for name in MOVES
+            for name in move_graphs(manifest.states)
         }
         self._sessions: dict[GraphName, onnxruntime.InferenceSession] = {
             "encoder": encoder,

@@ -15,15 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.bundle import GraphName, StateKind
+from model.bundle import MOVES, StateKind
 from service.arrays import Array, next_power_of_two, round_up
 from service.engine.decoder.device import Buffer, DeviceGraphs
 from service.engine.decoder.slots import BoundStep, Ints, Sizes, State, StepSpec, Store
 
-_MOVES: dict[StateKind, tuple[GraphName, GraphName]] = {
-    "per_source": ("take_memory", "put_memory"),
-    "growing": ("take_past", "put_past"),
-}
 _FIRST_SOURCE = 16
 _SCALARS = ("longest", "num_candidates")
 
@@ -37,7 +33,8 @@ class DeviceStore(Store):
             raise ValueError("CUDA graphs need arrays of fixed sizes")
         fewest = next_power_of_two(round_up(spec.min_rows, beam_size) // beam_size)
         first = fixed or Sizes(max(fewest, Sizes().sentences), _FIRST_SOURCE)
-        states = [_DeviceStates(kind, spec, beam_size, graphs) for kind in _MOVES]
+        kinds = dict.fromkeys(state.kind for state in spec.states)
+        states = [_DeviceStates(kind, spec, beam_size, graphs) for kind in kinds]
         super().__init__(spec, states, first, is_fixed=fixed is not None)
         self._graphs = graphs
         # A CUDA graph is for what comes again and again: constraints ask for other numbers of candidates.
@@ -80,7 +77,8 @@ class _DeviceStates(State):
 
     def __init__(self, kind: StateKind, spec: StepSpec, beam_size: int, graphs: DeviceGraphs) -> None:
         self._specs = [state for state in spec.states if state.kind == kind]
-        self._take, self._put = _MOVES[kind]
+        self._take, self._put = MOVES[kind]
+        self._has_places = any(isinstance(state.shape[2], str) for state in self._specs)
         self._beam_size = beam_size
         self._graphs = graphs
         self._current: dict[str, Buffer] = {}
@@ -127,8 +125,9 @@ class _DeviceStates(State):
         """Row b of `parts` becomes row rows[b] of the state. Places that parts do not have get copies of their last:
         they are masked, or written before they are read."""
         states = self._current
-        places = next(iter(states.values())).shape[2]
-        available = next(iter(parts.values())).shape[2]
         inputs: dict[str, Buffer | Array] = {**states, **{f"part_{name}": part for name, part in parts.items()}}
-        inputs |= {"rows": rows, "places": np.minimum(np.arange(places), available - 1)}
+        inputs["rows"] = rows
+        if self._has_places:  # the first state has them, if any has
+            places, available = (next(iter(some.values())).shape[2] for some in (states, parts))
+            inputs["places"] = np.minimum(np.arange(places), available - 1)
         self._graphs.bind(self._put, inputs, {f"put_{name}": state for name, state in states.items()})()

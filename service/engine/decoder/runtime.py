@@ -25,7 +25,7 @@ from service.arrays import Array, next_power_of_two, round_up
 from service.engine.decoder.batches import of_one_length, packs
 from service.engine.decoder.columns import ShortlistColumns
 from service.engine.decoder.cpu import int8_saturates
-from service.engine.decoder.device import MOVES, DeviceGraphs
+from service.engine.decoder.device import DeviceGraphs, move_graphs
 from service.engine.decoder.device_store import DeviceStore
 from service.engine.decoder.host_store import HostStore
 from service.engine.decoder.providers import CPU, CUDA, wanted_providers
@@ -84,8 +84,8 @@ class Runtime:
     def _open_device_graphs(
         self, directory: Path, options: onnxruntime.SessionOptions, *, graphs: bool
     ) -> DeviceGraphs:
-        known = all(state.kind in ("per_source", "growing") for state in self.manifest.states)
-        if not known or not set(MOVES) <= set(self.manifest.graphs) or "columns" in self.manifest.graphs:
+        graphs_there = set(self.manifest.graphs)
+        if "columns" in graphs_there or not graphs_there.issuperset(move_graphs(self.manifest.states)):
             raise DeviceError("this bundle cannot keep its state on a device; export it again with --precision fp16")
         return DeviceGraphs(directory, self.manifest, self._encoder, self._decoder, options, graphs=graphs)
 

@@ -35,7 +35,7 @@ export function half(bits) {
 }
 
 /**
- * The mean over the chosen layers and heads.
+ * The mean over the chosen layers and heads; zeros of a network that has no layer of this kind.
  * @param {Stack} stack
  * @param {Choice} layer
  * @param {Choice} head
@@ -46,6 +46,7 @@ export function select(stack, layer, head) {
   const layers = layer === "mean" ? range(stack.layers) : [layer];
   const heads = head === "mean" ? range(stack.heads) : [head];
   const mean = new Float32Array(size);
+  if (stack.layers === 0) return mean;
   for (const l of layers) {
     for (const h of heads) {
       const start = (l * stack.heads + h) * size;

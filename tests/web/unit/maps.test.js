@@ -22,6 +22,12 @@ test("layers and heads are found in C order, and averaged", () => {
   assert.deepEqual([...select(stack(), "mean", "mean")], [3, 4]);
 });
 
+test("a network without layers of a kind has a map of zeros", () => {
+  const none = unpack({ shape: [0, 1, 2, 2], dtype: "float16", data: "" });
+  assert.deepEqual([...select(none, -1, "mean")], [0, 0, 0, 0]);
+  assert.deepEqual([...select(none, "mean", 0)], [0, 0, 0, 0]);
+});
+
 test("the decoder looks at its start and what it has written", () => {
   const segment = { source_tokens: ["<2en>", "▁Je", "</s>"], target_tokens: ["▁I", "</s>"] };
   assert.deepEqual(axes(segment, "decoder"), { rows: ["▁I", "</s>"], columns: ["<s>", "▁I"] });
