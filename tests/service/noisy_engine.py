@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 from service.engine import loop
@@ -29,9 +32,18 @@ class FailingSlots(Slots):
         return super().step(num_candidates)
 
 
+def _wait_for_the_other() -> None:
+    """Until two engines are about to write."""
+    folder = Path(os.environ["NOISY_FOLDER"])
+    (folder / str(os.getpid())).touch()
+    while len(list(folder.iterdir())) < 2:
+        time.sleep(0.001)
+
+
 def open_noisily(setup: Setup) -> tuple[Steppable, Ready]:
     """Open the engine, and log lines that say where they end."""
     runtime.Slots = FailingSlots  # type: ignore[misc]
+    _wait_for_the_other()
     for number in range(LINES):
         logging.getLogger("noise").warning("%s end %d", "x" * LENGTH, number)
     return _open(setup)

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import sys
+from pathlib import Path
 from typing import Any
 
 from benchmarks.raw_http import Reply, exchange, get, post
@@ -39,10 +40,11 @@ def all_of(reading: int) -> bytes:
         return b"".join(iter(lambda: pipe.read(4096), b""))
 
 
-async def conversation() -> tuple[Reply, Reply, list[str], int]:
+async def conversation(folder: Path) -> tuple[Reply, Reply, list[str], int]:
     """A sentence that fails, one that does not, all lines of the log, and the exit status."""
     port = free_port()
     settings = {"ATTEND_PORT": str(port), "ATTEND_BUNDLE": str(SHIPPED_BUNDLE), "ATTEND_SESSIONS": "2"}
+    settings["NOISY_FOLDER"] = str(folder)
     reading, writing = narrow_pipe()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", SERVICE, cwd=ROOT, env={**os.environ, **settings}, stdout=writing
@@ -65,8 +67,8 @@ async def conversation() -> tuple[Reply, Reply, list[str], int]:
             await process.wait()
 
 
-def test_every_line_is_whole_and_the_cause_of_a_failure_is_under_its_id() -> None:
-    failed, good, written, status = asyncio.run(conversation())
+def test_every_line_is_whole_and_the_cause_of_a_failure_is_under_its_id(tmp_path: Path) -> None:
+    failed, good, written, status = asyncio.run(conversation(tmp_path))
     assert (failed.status, good.status, status) == (500, 200, 0)
     assert "mine-1" in failed.json()["error"]
     lines: list[dict[str, Any]] = [json.loads(line) for line in written]
