@@ -24,17 +24,17 @@ def create_admin(state: ServiceState) -> Starlette:
     """The app; replies are what has changed, errors `{"error": "..."}`."""
 
     async def models(request: Request) -> JSONResponse:
-        _check_origin(request)
+        await _admit(request, state)
         return JSONResponse({"models": [_told(entry) for entry in state.models.entries.values()]})
 
     async def load(request: Request) -> JSONResponse:
-        return _reply(await _ready(request, state).models.load(request.path_params["name"]))
+        return _reply(await (await _ready(request, state)).models.load(request.path_params["name"]))
 
     async def unload(request: Request) -> JSONResponse:
-        return _reply(await _ready(request, state).models.unload(request.path_params["name"]))
+        return _reply(await (await _ready(request, state)).models.unload(request.path_params["name"]))
 
     async def reload(request: Request) -> JSONResponse:
-        changes = await _ready(request, state).models.reload()
+        changes = await (await _ready(request, state)).models.reload()
         return _reply(changes, 422 if changes.refused else 200)
 
     return Starlette(
@@ -67,8 +67,16 @@ def _check_origin(request: Request) -> None:
         raise ForbiddenError("this port is not for web pages")
 
 
-def _ready(request: Request, state: ServiceState) -> ServiceState:
+async def _admit(request: Request, state: ServiceState) -> None:
+    """Raises what keeps the request out: it comes from a web page, or keys are asked for and it has none for this."""
     _check_origin(request)
+    client, query = request.client, request.scope["query_string"]
+    peer = client.host if client else None
+    await state.guard.visit(request.url.path, request.headers, query, peer, is_private=True).enter()
+
+
+async def _ready(request: Request, state: ServiceState) -> ServiceState:
+    await _admit(request, state)
     if not state.is_started or state.admission.is_closed:
         raise UnavailableError("the service is starting or stopping")
     return state

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from model.vocabulary import Vocabulary
+from service.access.keys import digest_of
 from service.models.finding import find_bundles
 from service.models.watching import Watcher
 from tests.service.fakes import samples
@@ -246,6 +247,20 @@ def test_operators_load_and_unload(tmp_path: Path, loader: ManyLoader) -> None:
             assert (await client.post("/admin/reload")).status_code == 404
 
     asyncio.run(scenario())
+
+
+def test_where_there_are_keys_operators_have_one_with_the_right(tmp_path: Path, loader: ManyLoader) -> None:
+    three(tmp_path)
+    keys = f"ann:translate:{digest_of('ann')} oscar:admin:{digest_of('oscar')}"
+
+    async def scenario() -> list[int]:
+        async with serving(tmp_path, loader, keys=keys) as (_, _, operator):
+            return [
+                (await operator.post("/admin/reload", headers=headers)).status_code
+                for headers in ({}, *({"Authorization": f"Bearer {key}"} for key in ("ann", "nobody", "oscar")))
+            ]
+
+    assert asyncio.run(scenario()) == [401, 403, 401, 200]
 
 
 def test_models_are_loaded_when_wanted_and_leave_for_others_without_a_deadlock(
