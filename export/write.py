@@ -180,7 +180,7 @@ def _write_graphs(
         for graph in graph_exports(model, _float_type(precision), with_shortlist=with_shortlist, scalings=scalings):
             report(f"exporting {graph.name}")
             proto, arrays = _trace(graph)
-            if scalings is not None:
+            if scalings is not None and graph.name not in _exact_graphs(model):
                 quantize(proto, named_scalings(scalings), arrays)
             _name_axes(proto, graph)
             _strip_origins(proto)
@@ -189,6 +189,11 @@ def _write_graphs(
             onnx.save(proto, directory / file)
             specs[graph.name] = GraphSpec(file=file, inputs=graph.inputs, outputs=graph.outputs)
     return specs
+
+
+def _exact_graphs(model: EncoderDecoder) -> tuple[str, ...]:
+    """Graphs that stay in floating point in an int8 bundle: an LSTM's recurrences are no products by themselves."""
+    return ("encoder", "scorer") if model.config.architecture == "lstm" else ()
 
 
 def _half(model: EncoderDecoder) -> EncoderDecoder:

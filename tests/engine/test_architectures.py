@@ -32,15 +32,10 @@ TRANSFORMER = {"d_model": 32, "num_heads": 4, "d_ff": 48, "encoder_layers": 1, "
 LSTM = {"architecture": "lstm", "d_model": 32, "encoder_layers": 1, "decoder_layers": 2, "output_bias": True}
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "lstm": {**LSTM, "similarity": "additive"},
-    "fixed vector": {**LSTM, "attention": False},
     "window of cosines": {**TRANSFORMER, "window": 3, "similarity": "cosine", "positions": "learned"},
-    "unscaled": {**TRANSFORMER, "similarity": "dot", "residuals": False, "positions": "none"},
-    "additive": {**TRANSFORMER, "similarity": "additive", "norm": "none"},
+    "additive": {**TRANSFORMER, "similarity": "additive", "norm": "none", "positions": "none"},
 }
-PRECISIONS = [
-    ("lstm", "fp32"), ("lstm", "int8"), ("fixed vector", "fp32"), ("window of cosines", "fp32"), ("unscaled", "int8"),
-    ("additive", "int8"),
-]  # fmt: skip
+PRECISIONS = [("lstm", "fp32"), ("lstm", "int8"), ("window of cosines", "fp32"), ("additive", "fp32")]
 """int8 has other encoders, and no graphs that move state; every export is held against PyTorch besides."""
 
 
