@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from service.text.edits import Span
-from service.translation.progress import Piece
+from service.translation.results import Piece
 
 if TYPE_CHECKING:
     from service.api.units import Unit

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 from model.bundle import Limits
 from service.errors import InvalidFieldError, NotFoundError, RejectedError, ServiceError, shown
 from service.models.pivot import combined, first_options, refuse_alignment, second_options, total
-from service.translation.progress import Piece
 from service.translation.results import Hop as ToldHop
-from service.translation.results import TranslatedTexts, Translation
+from service.translation.results import Piece, TranslatedTexts, Translation
 
 if TYPE_CHECKING:
     from service.explain.inspector import Inspector

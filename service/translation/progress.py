@@ -9,25 +9,15 @@ from typing import TYPE_CHECKING, Protocol
 from service.text.languages import separates_sentences_with_spaces
 from service.text.prepared import finished
 from service.translation.assemble import versions_of
+from service.translation.results import Piece
 
 if TYPE_CHECKING:
     from model.tokenizers import Tokenizer
     from service.text.document import Segment
-    from service.text.edits import Span
     from service.text.prepared import Prepared
     from service.text.tags import Words
     from service.translation.assemble import Plan
     from service.translation.attempts import Trials
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Piece:
-    """What comes next of a text: with all pieces before it, what the translation begins with."""
-
-    text: str
-    span: Span
-    """Of the sentence in the source; of all the rest where there is none any more."""
-    is_last: bool
 
 
 class Listener(Protocol):

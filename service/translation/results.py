@@ -18,6 +18,16 @@ WarningKind = Literal[
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Piece:
+    """What comes next of a text: with all pieces before it, what the translation begins with."""
+
+    text: str
+    span: Span
+    """Of the sentence in the source; of all the rest where there is none any more."""
+    is_last: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class SentenceWarning:
     """Something a caller should know about the sentence at `text[start:end]` of its source, in code points."""
 

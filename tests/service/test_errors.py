@@ -99,7 +99,7 @@ def test_an_absent_field_is_named(app: FastAPI, field: str) -> None:
             "unknown field 'frmat'; the fields are q, source, target, format, alternatives, api_key, secret, "
             "beam_size, length_penalty, repetition_penalty, no_repeat_ngram_size, min_output_tokens, "
             "max_output_tokens, strict, strict_fields, on_error, timeout_ms, target_prefix, html_attributes, "
-            "glossary, do_not_translate, details, alignment, attention",
+            "glossary, do_not_translate, model, details, alignment, attention",
         ),
     ],
 )
@@ -287,7 +287,8 @@ def test_every_reply_allows_other_origins(app: FastAPI, path: str) -> None:
         )} == {
             "allow-origin": "*",
             "allow-headers": "Authorization, Content-Type, X-Request-ID, Inference-Header-Content-Length",
-            "expose-headers": "Authorization, X-Request-ID, Retry-After, Server-Timing, "
+            "expose-headers": "Authorization, X-Request-ID, Retry-After, RateLimit-Limit, RateLimit-Remaining, "
+            "RateLimit-Reset, Server-Timing, "
             "Inference-Header-Content-Length",
             "allow-methods": "GET, HEAD, POST",
             "max-age": "1728000",

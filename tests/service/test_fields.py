@@ -191,7 +191,7 @@ def test_keys_are_ignored(app: FastAPI, ignored: dict[str, Any]) -> None:
     [
         ("beamsize", "beam_size"), ("beamSize", "beam_size"), ("beam-size", "beam_size"), ("beam_sizes", "beam_size"),
         ("bean_size", "beam_size"), ("beam_szie", "beam_size"), ("timeout", None), ("timeoutms", "timeout_ms"),
-        ("detials", "details"), ("on_eror", "on_error"), ("model", None), ("x", None), ("strickt", "strict"),
+        ("detials", "details"), ("on_eror", "on_error"), ("colour", None), ("x", None), ("strickt", "strict"),
     ],
 )  # fmt: skip
 def test_a_field_that_is_nearly_ours_is_named(app: FastAPI, sent: str, meant: str | None) -> None:

@@ -64,7 +64,7 @@ def test_every_documented_metric_moves(vocabulary: Vocabulary, monkeypatch: pyte
 
     async def pages() -> list[str]:
         loader = FakeLoader(vocabulary, answer=answer, open_graph=lambda: graph)
-        app = make_app(loader)
+        app = make_app(loader, cache_bytes=1_000_000)
         async with running(app) as client:
             page = [(await client.get("/metrics")).text]
             page.append(await _while_one_waits(client, loader, gate))

@@ -281,5 +281,5 @@ def test_the_schema_describes_what_is_sent(app: FastAPI) -> None:
     assert body["required"] == ["q", "source", "target"]
     assert "log_prob / n^length_penalty" in body["properties"]["length_penalty"]["description"]
     assert set(schema["paths"]["/translate"]["post"]["responses"]) == {
-        "200", "400", "404", "405", "408", "413", "415", "422", "500", "503", "504",
+        "200", "400", "401", "403", "404", "405", "408", "413", "415", "422", "429", "500", "503", "504",
     }  # fmt: skip
