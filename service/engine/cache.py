@@ -26,7 +26,7 @@ Outcome = Literal["hit", "joined", "miss"]
 Key = tuple[str, Job]
 
 _ENTRY_BYTES, _TOKEN_BYTES = 900, 76
-"""Of an entry and of a token with its probability, in CPython; measured by `tests/engine/test_cache.py`."""
+"""Of an entry and of a token with its probability, in CPython: estimates."""
 
 
 class Runner(Protocol):

@@ -70,6 +70,7 @@ def test_every_documented_metric_moves(vocabulary: Vocabulary, monkeypatch: pyte
             page.append(await _while_one_waits(client, loader, gate))
             page.append(await _while_one_is_scored(client, loader, graph))
             await client.post("/translate", json=TEA)
+            await client.post("/translate/stream", json=TEA)
             # The engine of the tests withdraws and runs nothing: its real reports are tested with the real one.
             withdrawn = Answer(1, 0, None, Failure("cancelled", stage="queue"), Times())
             for observer in (app.state.service.metrics.decoding, app.state.service.metrics.scoring):
@@ -77,7 +78,7 @@ def test_every_documented_metric_moves(vocabulary: Vocabulary, monkeypatch: pyte
                 observer.count_lost_process(hung=True)
             monkeypatch.setattr(loader.engine, "running_rows", lambda: 2)
             loader.engine.refusal = QueueFullError("full", 1.0)
-            await client.post("/translate", json=GOOD)
+            await client.post("/translate", json={**GOOD, "q": "We like coffee."})
             page.append((await client.get("/metrics")).text)
             return page
 
