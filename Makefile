@@ -15,6 +15,8 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 PACKAGES_cpu = --no-deps --requirement requirements.lock
 PACKAGES_gpu = --editable ".[gpu]"
 export ORT_DISABLE_TELEMETRY = 1
+# Packages are installed without bytecode; where it may not be written, every process of the tests compiles PyTorch anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test lint train-demo study bench bench-gpu bench-serve bench-memory stress chaos fuzz lock
