@@ -105,7 +105,7 @@ def test_one_busy_bundle_does_not_starve_another() -> None:
             busy, other = pool("table-1"), pool("table-2")
             await asyncio.gather(busy.start(), other.start())
             crowd = asyncio.create_task(busy.run([LONG] * 3000))
-            while not busy.running_rows():
+            while not busy.running_rows() and not crowd.done():
                 await asyncio.sleep(0.001)
             for _ in range(3):
                 await other.run([JOB])
@@ -126,7 +126,7 @@ def test_a_process_killed_while_it_opens_a_bundle_costs_no_request(tmp_path: Pat
             while not (tmp_path / "slow").exists():
                 await asyncio.sleep(0.001)
             under_way = asyncio.create_task(good.run([LONG] * 200))
-            while not good.running_rows():
+            while not good.running_rows() and not under_way.done():
                 await asyncio.sleep(0.001)
             os.kill(shared.pids()[0], signal.SIGKILL)
             assert len(await under_way) == 200
