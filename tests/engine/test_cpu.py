@@ -10,6 +10,7 @@ import pytest
 from model.bundle import VOCABULARY_FILE
 from model.vocabulary import Vocabulary
 from service.engine.decoder import runtime
+from service.engine.decoder.columns import ShortlistColumns
 from service.engine.decoder.cpu import int8_saturates
 from service.engine.decoder.opening import open_engine
 from service.engine.loading import run_here
@@ -43,8 +44,7 @@ def test_where_sums_saturate_the_shortlists_columns_have_seven_bits(
     for saturates in (False, True):
         monkeypatch.setattr(runtime, "int8_saturates", lambda saturates=saturates: saturates)
         loaded = runtime.load_runtime(SHIPPED_BUNDLE, device="cpu", threads=1)
-        opened = loaded.open_columns(1)
-        assert opened is not None
+        opened = ShortlistColumns(loaded._columns_of, loaded.spec.vocabulary_size, beam_size=1)
         opened.join(np.arange(300, 340)[None])
         opened.settle()
         inputs = opened.inputs(1)

@@ -13,6 +13,7 @@ from model.vocabulary import BOS_ID, EOS_ID, PAD_ID, Vocabulary
 from service.explain.details import Side
 from service.text.case import in_sentence_case
 from service.text.reading import Reader
+from service.text.tags import STAND_INS
 from service.text.words import word_spans
 from tests.bundles import PRETRAINED
 
@@ -26,7 +27,7 @@ ANY_TEXT = st.one_of(AWKWARD, st.text(st.characters(exclude_categories=["Cs"])))
 
 
 def visible(text: str) -> list[int]:
-    return [place for place, character in enumerate(text) if not character.isspace()]
+    return [place for place, character in enumerate(text) if not character.isspace() and not STAND_INS.match(character)]
 
 
 def covered(spans: Sequence[tuple[int, int]]) -> set[int]:

@@ -33,7 +33,7 @@ def translated(address: str, text: str) -> str:
 def test_the_page_asks_for_a_key_keeps_it_and_shows_long_texts_as_they_come(guarded: str, browser: Browser) -> None:
     page = browser.new_page()
     asked: list[Request] = []
-    page.on("request", asked.append)
+    page.on("request", lambda request: asked.append(request))
     page.goto(f"{guarded}/#source=fr&target=en&look=closed&text=")
     page.fill("#source-text", LONG)
     expect(page.locator("#notice")).to_contain_text("This service asks for a key.")
