@@ -38,6 +38,8 @@ export class Notice {
     const text = known.problem === "too_long" ? t("error.too_long.server") : t(`error.${known.problem}`);
     const parts = [make("span", {}, text)];
     if (known.problem === "key") {
+      // Where one was given already, why it is not enough.
+      if (keptKey()) parts.push(make("span", { class: "detail", lang: "en" }, known.message));
       this.#show([...parts, this.#keyForm(again)]);
       return;
     }
