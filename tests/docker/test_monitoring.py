@@ -189,14 +189,15 @@ def happened(samples: Samples) -> set[str]:
     return {value for labels, number in samples.items() if number > 0 for _, value in labels}
 
 
-REPETITIONS = "Repetitions A"
+LONG = {"Repetitions A", "Length limits A"}
+"""What is counted when a sentence of many steps, or of several attempts, has come to its end."""
 EXPECTED: dict[str, set[str]] = {
     "Requests by outcome A": {"ok", "server_error", "refused", "deadline", "cancelled"},
     "Refusals by reason A": {"too_many_requests"},
     "Cancellations by stage A": set(get_args(Stage)),
     "Sentences by how they ended A": set(get_args(Outcome)),
     "Length limits A": {"source", "target"},
-    REPETITIONS: {"kept"},
+    "Repetitions A": {"kept"},
 }
 
 
@@ -235,7 +236,7 @@ async def is_down(prometheus: Prometheus) -> bool:
 async def follows(prometheus: Prometheus, rest: dict[str, Samples], calm: asyncio.Event) -> None:
     """Wait until every panel has moved and everything that can happen has happened.
 
-    `calm` is set when only what takes several attempts is missing, which on a slow machine never ends among failures.
+    `calm` is set when only what takes many steps is missing, which on a slow machine never ends among failures.
 
     Raises:
         AssertionError: it has not within `PATIENCE` seconds.
@@ -248,7 +249,7 @@ async def follows(prometheus: Prometheus, rest: dict[str, Samples], calm: asynci
         waiting.intersection_update(still(rest, now))
         for name, values in missing.items():
             values -= happened(now[name])
-        if waiting | {name for name, values in missing.items() if values} <= {REPETITIONS}:
+        if waiting | {name for name, values in missing.items() if values} <= LONG:
             calm.set()
         return not waiting and not any(missing.values())
 
