@@ -22,8 +22,7 @@ _UNSPACED = re.compile(
 
 
 def word_spans(text: str, piece_spans: Sequence[Span]) -> list[Span]:
-    """Spans of the words: in order, without overlap, together every character that is neither
-    whitespace nor stands for a tag.
+    """Spans of the words: in order, without overlap, together all that is neither whitespace nor stands for a tag.
 
     A word is what stands between spaces, without the punctuation at its ends, each mark of which is a word of its own.
     Where a script has no spaces the pieces of `piece_spans` are the words; they are in order and leave out nothing but
