@@ -182,3 +182,17 @@ def test_encoder_and_decoder_depth_are_separate() -> None:
     assert (len(model.encoder), len(model.decoder)) == (3, 1)
     source_ids, mask, target_ids = inputs()
     assert model(source_ids, mask, target_ids).shape == (3, 5, 30)
+
+
+def test_states_have_the_precision_that_products_are_computed_in() -> None:
+    """Were they fp32, every layer would convert them, and convert their gradients back."""
+    model = tiny_model(norm="pre")
+    source, mask, target = inputs()
+    exact = model(source, mask, target)
+    with torch.autocast("cpu", torch.bfloat16):
+        memory = model.encode(source, mask)
+        assert memory.dtype == torch.bfloat16
+        states = model.decode(target, memory, mask)
+        assert states.dtype == torch.bfloat16
+        logits = model.project(states)
+    assert (logits.float() - exact).abs().max() < 0.05 * exact.abs().max()
