@@ -65,7 +65,12 @@ REASONS: Mapping[str, tuple[str, ...]] = {
         "input '...' must have one element",
         "input 'text' is missing",
     ),
-    "404": ("no such model; there is ...", "no such file, or no longer: ...", "...: no such endpoint; ..."),
+    "404": (
+        "no such model; there is ...",
+        "no such file, or no longer: ...",
+        "no file is being translated with this id, or not yet, or no longer",
+        "...: no such endpoint; ...",
+    ),
     "422": (
         "unknown field '...'; the fields are ...",
         "min_output_tokens must not be larger than max_output_tokens",

@@ -2,7 +2,7 @@
 
 Each engine is a process with a queue and a batch of its own; a sentence's result does not depend on where it runs. One
 future stands for a request. Deadlines are kept here, whatever an engine does. A process that dies or hangs is started
-again, and its jobs are given to another engine once.
+again, and its jobs are given to another engine once. While no engine runs requests wait for the next one.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class Pool:
             QueueFullError: too many tokens wait already.
             DeadlineError: the deadline has passed, or the queue is too long (then `retry_after_seconds` > 0).
             EngineClosedError: the engines were closed.
-            EngineLostError: no engine runs, or two that worked on it died.
+            EngineLostError: the engines cannot be started again, or two that worked on it died.
             RuntimeError: a job failed.
         """
         if not jobs:
@@ -208,8 +208,8 @@ class Pool:
         lane = lane_of(tokens, self._bounds)
         if self._is_closing:
             raise EngineClosedError("the engine takes no more jobs")
-        if not self.is_ready():
-            raise EngineLostError(self.failure or "the engines are being started again")
+        if self.failure is not None:
+            raise EngineLostError(self.failure)
         if not is_further:
             self._check_bounds(lane, tokens, deadline, now)
         if now >= deadline:

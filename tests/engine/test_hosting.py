@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,22 @@ LONG = Job((1, 4, 5), SearchOptions(beam_size=1, max_output_tokens=7, min_output
 
 class TableHost(HostLink):
     program = "tests.engine.table_host"
+
+
+class Killer:
+    """Kills a process when the first answer of a request has come."""
+
+    def __init__(self, pid: int) -> None:
+        self.answers = 0
+        self._pid = pid
+
+    def note_answer(self, place: int, answer: Answer) -> None:
+        self.answers += 1
+        if self.answers == 1:
+            os.kill(self._pid, signal.SIGKILL)
+
+    def note_partial(self, place: int, target_ids: Sequence[int]) -> None:
+        pass
 
 
 @contextlib.asynccontextmanager
@@ -125,11 +141,11 @@ def test_a_process_killed_while_it_opens_a_bundle_costs_no_request(tmp_path: Pat
             opening = asyncio.create_task(slow.start())
             while not (tmp_path / "slow").exists():
                 await asyncio.sleep(0.001)
-            under_way = asyncio.create_task(good.run([LONG] * 200))
-            while not good.running_rows() and not under_way.done():
-                await asyncio.sleep(0.001)
-            os.kill(shared.pids()[0], signal.SIGKILL)
-            assert len(await under_way) == 200
+            [doomed] = shared.pids()
+            killer = Killer(doomed)
+            assert len(await good.run([LONG] * 200, watcher=killer)) == 200
+            assert killer.answers == 200
+            assert doomed not in shared.pids()
             await opening
             assert best(await good.run([JOB])) == before
             assert len(await slow.run([JOB])) == 1

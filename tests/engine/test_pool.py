@@ -518,22 +518,24 @@ def test_a_request_that_brings_two_processes_down_is_not_tried_a_third_time() ->
     play(scenario)
 
 
-def test_without_any_engine_new_requests_are_refused_and_those_accepted_wait_for_the_next() -> None:
+def test_without_any_engine_requests_wait_for_the_next_whenever_they_came() -> None:
     async def scenario(bench: Bench) -> None:
-        asking = bench.ask(job())
+        asking = [bench.ask(job())]
         await settle()
         bench.links[0].end("SIGKILL")
         assert not bench.pool.is_ready()
-        with pytest.raises(EngineLostError, match="started again"):
-            await bench.pool.run([job()])
-        assert bench.pool.waiting_tokens() == 4
+        asking += [bench.ask(job()), bench.ask(job(), job(), is_further=True)]
+        await settle()
+        assert bench.pool.waiting_tokens() == 16
+        with pytest.raises(QueueFullError):
+            await bench.pool.run([job(32)])
         bench.pool.processes.check(0.5)
         await settle()
         assert bench.pool.is_ready()
         bench.links[1].answer(*bench.links[1].requests)
-        assert result_of((await asking)[0]) == FOUND
+        assert [result_of(answer) for answers in await asyncio.gather(*asking) for answer in answers] == [FOUND] * 4
 
-    play(scenario, 1)
+    play(scenario, 1, waiting_tokens=20)
 
 
 def test_a_deadline_is_kept_while_there_is_no_engine() -> None:

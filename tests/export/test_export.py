@@ -21,13 +21,7 @@ from export.verify import verify_bundle
 from model.bundle import Limits, Manifest, check_files, read_manifest
 from model.checkpoint import load_checkpoint
 from model.errors import BundleError
-
-
-def exact_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    """One whose 8-bit sums do not saturate on any processor, as in the service."""
-    options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.x64quantprecision", "1")
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+from tests.export.sessions import exact_session
 
 
 @pytest.fixture(scope="session", params=["fp32", "int8", "fp16"])

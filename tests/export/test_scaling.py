@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from export.quantize import quantize
 from export.scaling import HEADROOM, Scaling, balancing_factors, choose, product_error
+from tests.export.sessions import exact_session
 
 Array = np.ndarray
 
@@ -59,7 +60,7 @@ def session_for(matrix: Array, scaling: Scaling, *, rectified: bool) -> onnxrunt
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
     quantize(model, {"w": scaling})
     onnx.checker.check_model(onnx.shape_inference.infer_shapes(model))
-    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return exact_session(model)
 
 
 @pytest.mark.parametrize("rectified", [False, True])

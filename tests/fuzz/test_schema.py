@@ -6,9 +6,11 @@ shapes, and what fits its schema is refused for a documented reason only.
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from schemathesis.checks import CHECKS
 from service.api.openapi import REASONS
 from tests.processes import serving_process
 
+ROOT = Path(__file__).parents[2]
 CASES = int(os.environ.get("FUZZ_CASES", "500"))
 NAMES = (
     "status_code_conformance", "content_type_conformance", "response_headers_conformance",
@@ -58,6 +61,23 @@ def cases(operation: Any, mode: GenerationMode, count: int) -> Iterator[tuple[Ca
 
     send()
     yield from answered
+
+
+def test_every_404_that_a_reader_may_meet_is_told() -> None:
+    """Those of endpoints which the description names; operators' endpoints, which it does not, are left out."""
+    sources = [path for path in (ROOT / "service").rglob("*.py") if path.name not in {"registry.py", "guard.py"}]
+    said = {message for path in sources for message in messages_of("NotFoundError", path)}
+    assert said
+    for message in said:
+        assert any(pattern.fullmatch(message) for pattern in PATTERNS["404"]), message
+
+
+def messages_of(error: str, path: Path) -> Iterator[str]:
+    """What the code there says with such an error, with `x` for each part that is filled in."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == error:
+            parts = node.args[0].values if isinstance(node.args[0], ast.JoinedStr) else [node.args[0]]
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in parts)
 
 
 def is_documented(response: Any) -> bool:

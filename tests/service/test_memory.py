@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from model.vocabulary import Vocabulary
+from service.logs import configure_logging
 from tests.service.fakes import FakeLoader, make_app, running, scope_of
 
 REQUESTS = 1500
@@ -51,6 +52,8 @@ async def ask(app: FastAPI, count: int, chance: random.Random) -> set[int]:
 
 
 def test_requests_leave_no_objects_behind(vocabulary: Vocabulary) -> None:
+    configure_logging("info", "json")  # every request has its line, and none goes to pytest, which would keep it
+
     async def scenario() -> tuple[set[int], int, int]:
         loader, chance = FakeLoader(vocabulary), random.Random(1)
         app = make_app(loader)
