@@ -208,7 +208,7 @@ class Translator:
         if ready.required:
             room = search.max_output_tokens - len(prefix) - len(silent) - 1
             search = dataclasses.replace(search, required=ready.required[:room], stops=ready.stops)
-        forbidden = readings.reader.carriers.forbidden(ready.read.text, ready.required)
+        forbidden = readings.reader.carriers.forbidden(ready.read.text, ready.required, is_begun=bool(prefix))
         if forbidden:
             search = dataclasses.replace(search, forbidden=forbidden)
         return Part(place, ready, Job(ready.source_ids, search))
