@@ -28,7 +28,6 @@ from tests.service.conftest import SENTENCES
 from tests.service.test_details import Post, serving
 from tests.service.test_fidelity import VERBATIM, with_spans
 
-
 WHOLE, LISTED = "whole vocabulary", "shortlist"
 
 
