@@ -131,11 +131,10 @@ class Document:
             has_tags: see `service.text.lines.spans_of`.
         """
         if terms is NO_TERMS and not has_tags and is_plain(source, language):
-            plain, sentences = Edited(source), [((0, len(source)), _plain_sentence(source))]
-        else:
-            plain = in_plain_characters(source)
-            sentences = _sentences(plain, language, terms, has_tags=has_tags)
-        return cls._of(plain, sentences, count_tokens, limit)
+            whole = ((0, len(source)), _plain_sentence(source))
+            return cls._of(Edited(source), (whole,), count_tokens, limit)
+        plain = in_plain_characters(source)
+        return cls._of(plain, _sentences(plain, language, terms, has_tags=has_tags), count_tokens, limit)
 
     @classmethod
     def _of(
