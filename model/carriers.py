@@ -12,9 +12,7 @@ import re
 from collections.abc import Sequence
 
 from model.spans import FoundSpan, find_spans
-
-CARRIERS = tuple(chr(0x100000 + index) for index in range(16))
-"""Of the last private-use plane, whose characters hardly any text has."""
+from model.vocabulary import CARRIERS
 
 
 def put_carriers(text: str, spans: Sequence[FoundSpan], rng: random.Random) -> tuple[str, dict[str, str]]:

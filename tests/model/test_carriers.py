@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.carriers import CARRIERS, put_carriers, put_carriers_on_both, restore
+from model.carriers import put_carriers, put_carriers_on_both, restore
 from model.spans import find_spans
-from model.vocabulary import Vocabulary
+from model.vocabulary import CARRIERS, Vocabulary
 
 PIECES = st.sampled_from(
     ["Open", " ", "notes.txt", "https://example.org/a?b=1", "a.b@example.org", "318,640", "2031-04-09", "%s",

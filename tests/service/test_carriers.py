@@ -12,12 +12,11 @@ import torch
 
 from export.__main__ import main as export_main
 from model.bundle import read_manifest
-from model.carriers import CARRIERS
 from model.checkpoint import save_checkpoint
 from model.config import ModelConfig
 from model.shortlist import SHORTLIST_FILE, build_lexicon, save_lexicons
 from model.transformer import Transformer
-from model.vocabulary import Vocabulary, train_vocabulary
+from model.vocabulary import CARRIERS, Vocabulary, train_vocabulary
 from service.engine.bundle import Bundle
 from service.text.carrying import carriers_of
 from service.text.document import Document

@@ -43,7 +43,7 @@ SENTENCES = [
     (
         "en-fr",
         "he read the book and then he washed the car and after that his brother cooked rice and fish for the children",
-        "il a lu le livre puis il a lavé la voiture et après cela son frère a cuit du riz et du poisson pour les enfants",
+        "il a lu le livre puis il a lavé la voiture et après cela son frère a cuit du riz et du poisson aux enfants",
         "il a lu le livre puis il a lavé la voiture",
     ),
 ]
