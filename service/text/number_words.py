@@ -13,7 +13,7 @@ SCALES = _table(
     "千 3 百 2 万 4 萬 4 亿 8 億 8 兆 12 百万 6 千万 7 十万 5 万亿 12 십 1 thousand 3 million 6 millions 6 billion 9 "
     "billions 9 trillion 12 trillions 12 bn 9 m 6 k 3 mille 3 milliers 3 millier 3 milliard 9 milliards 9 tausend 3 "
     "millionen 6 milliarde 9 milliarden 9 mil 3 millón 6 millones 6 hundred 2 cent 2 cents 2 thousands 3 "
-    "hundreds 2 md 9 mds 9 mrd 9 mio 6"
+    "hundreds 2 md 9 mds 9 mrd 9 mio 6 tn 12 成 1"
 )
 """Zeros of a word that stands behind a number."""
 

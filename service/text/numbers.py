@@ -17,9 +17,10 @@ _SPACES = "\u0020\u00a0\u2009\u202f"
 _DIGITS = re.compile(f"[0-9]{{1,3}}(?:[{_SPACES}][0-9]{{3}})+(?![0-9])(?:[.,][0-9]+)?|[0-9]+(?:[.,'’٫٬][0-9]+)*")
 _DIGIT = re.compile("[0-9]")
 _GROUPING = re.compile("[^0-9]")
-# Kilograms and kilometres are no thousands.
-_SCALE_WORDS = "|".join(sorted(SCALES, key=len, reverse=True)).replace("|千|", "|千(?![克米瓦赫卡帕伏焦字位升])|")
-_SCALE = re.compile(f"[{_SPACES}-]?({_SCALE_WORDS})(?![a-zà-ÿ])(?:多|余|几|来)?", re.IGNORECASE)
+# Kilograms and kilometres are no thousands, and members no tenths.
+_NOT_BEFORE = {"千": "(?![克米瓦赫卡帕伏焦字位升])", "成": "(?![员功为立就本份分])"}
+_SCALE_WORDS = "|".join(word + _NOT_BEFORE.get(word, "") for word in sorted(SCALES, key=len, reverse=True))
+_SCALE = re.compile(f"[{_SPACES}-]?[多余几]?({_SCALE_WORDS})(?![a-zà-ÿ])(?:多|余|几|来)?", re.IGNORECASE)
 _MONEY = frozenset({"cent", "cents"})
 _FULL_HOUR = re.compile(f"[{_SPACES}]?[:：hH][{_SPACES}]?00(?![0-9])")
 _HALVES = {
@@ -27,12 +28,14 @@ _HALVES = {
     ".75": re.compile(rf"[{_SPACES}]?\w{{0,9}}[{_SPACES}]?(?:et )?trois quarts"),
 }
 # The first of "600-700万", which are as many 万.
-_RANGE = re.compile(f"[{_SPACES}]?(?:[-–—~～至到]|to|à)[{_SPACES}]?[0-9]+(?:[.,][0-9]+)?")
+_RANGE = re.compile(f"[{_SPACES}]?(?:[-–—~～至到和]|to|à|et|and|ou|or)[{_SPACES}]?[0-9]+(?:[.,][0-9]+)?")
 _AND_A_HALF = re.compile(r"(?<![0-9.,])([0-9]+) and (?:a|1) half\b")
+# "9.30 pm" is a time, in which the hour may be another.
+_POINTED_TIME = re.compile(rf"(?<![0-9.,])([0-9]{{1,2}})[.]([0-9]{{2}})(?=[{_SPACES}]?[ap]\.?m)", re.IGNORECASE)
 _DECADE = re.compile(f"([0-9]{{1,2}})[{_SPACES}]?世纪[{_SPACES}]?([0-9]0)[{_SPACES}]?年代")
 _DOZENS = re.compile(rf"([0-9]+) ({'|'.join(DOZENS)})\b")
 _CLOCK = re.compile(
-    rf"[{_SPACES}]?(?:[:：.hH时時点點][{_SPACES}]?[0-9]{{0,2}}|Uhr|heures?|o'clock|[ap]\.?[{_SPACES}]?m\b)",
+    rf"[{_SPACES}]?(?:[:：hH时時点點][{_SPACES}]?[0-9]{{0,2}}|Uhr|heures?|o'clock|[ap]\.?[{_SPACES}]?m\b)",
     re.IGNORECASE,
 )
 _ROMAN = re.compile(
@@ -62,6 +65,7 @@ def numbers_differ(source: str, target: str, languages: tuple[str, str]) -> bool
 
 def numerals(text: str) -> Iterator[Numeral]:
     """Its numbers in digits, each in all of its readings, without leading zeros."""
+    text = _POINTED_TIME.sub(r"\1:\2", text)
     if "世纪" in text:
         text = _DECADE.sub(lambda match: f"{int(match[1]) - 1}{match[2]}年代", text)
     for match in _DIGITS.finditer(text):
@@ -86,6 +90,8 @@ def _readings(number: str, text: str, start: int, end: int) -> Numeral:
         zeros = SCALES[scale[1].lower()]
         second = _SCALE.match(text, scale.end())
         scaled = {_scaled(value, zeros) for value in found}
+        if scale[1].lower() in ("billion", "billions"):  # in French, and once in English, a million millions
+            scaled |= {_scaled(value, 12) for value in found}
         if second:
             scaled |= {_scaled(value, zeros + SCALES[second[1].lower()]) for value in found}
         # "3 m" may be metres, "3 cents" money.
