@@ -258,6 +258,11 @@ class Manifest(_Part):
                     yield pair
 
     @property
+    def has_shortlist(self) -> bool:
+        """Whether an output is chosen among the tokens that its source lets expect, and not among all."""
+        return "columns" in self.graphs
+
+    @property
     def directions(self) -> tuple[str, ...]:
         """The pairs as `fr-en`."""
         return tuple(f"{source}-{target}" for source, target in self.pairs())

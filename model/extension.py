@@ -8,8 +8,7 @@ from pathlib import Path
 
 from sentencepiece import sentencepiece_model_pb2
 
-from model.carriers import CARRIERS
-from model.vocabulary import Vocabulary, language_tag
+from model.vocabulary import CARRIERS, Vocabulary, language_tag
 
 
 def extend_vocabulary(earlier: Path, path: Path, languages: Sequence[str]) -> Vocabulary:

@@ -101,6 +101,7 @@ _NAME = "|".join((
     rf"{_NOT_AFTER}[A-Za-z_][A-Za-z0-9_]{{0,60}}+(?:(?:::|->)[A-Za-z_][A-Za-z0-9_]{{0,60}}+){{1,9}}{_NOT_BEFORE}",
     rf"{_NOT_AFTER}[A-Za-z0-9]{{1,60}}+(?:_[A-Za-z0-9]{{1,60}}+){{1,20}}(?:\.[A-Za-z0-9]{{1,60}}+){{0,9}}{_NOT_BEFORE}",
     rf"{_NOT_AFTER}(?:\.?[\w-]{{1,99}}+)(?:\.[\w-]{{1,60}}+){{0,4}}?\.(?:{_SUFFIXES}){_NOT_BEFORE}(?!\.[\w])",
+    rf"{_NOT_AFTER}[a-z0-9_-]{{3,60}}+\.[ch](?![{_WORD}.'’])",
     rf"{_NOT_AFTER}(?:[A-Za-z_][A-Za-z0-9_-]{{1,60}}+\.){{2,9}}[A-Za-z_][A-Za-z0-9_-]{{1,60}}+{_NOT_BEFORE}",
     rf"{_NOT_AFTER}[a-z]{{1,30}}[A-Z][A-Za-z0-9]{{1,40}}+{_NOT_BEFORE}|{_NOT_AFTER}[A-Z][a-z0-9]{{1,30}}[A-Z][A-Za-z0-9]{{0,40}}+{_NOT_BEFORE}",
     rf"{_NOT_AFTER}[A-Z][+#]{{1,2}}(?![\w+#])|(?<![\w.])\.NET{_NOT_BEFORE}",
@@ -179,7 +180,7 @@ _UNSPACED = _pattern(_ALNUM)
 # Every match has one of these in it: most sentences need no more than the search for it.
 _HINT = re.compile(
     f"[0-9@#&%$<{{\\[\\\\/_`+†‡\u00b2\u00b3\u00b9\u2070-\u2079⌘⌥⇧⌃\u20e3\ufe0f{_PICTURES}{_CURRENCY}]|[.:][\\w*(]|--|[a-z][A-Z]"
-    "|[\ue000-\uf8ff\U000f0000-\U0010ffff]|->|Ctrl|Alt|Shift"
+    f"|[\ue000-\uf8ff\U000f0000-\U0010ffff]|->| -[A-Za-z]|(?:{_KEY})-[A-Z]"
 )
 _KINDS: dict[str | None, Kind] = {
     "private": "private", "code": "code", "tag": "tag", "note": "note", "placeholder": "placeholder",
@@ -227,7 +228,9 @@ def _foreign_runs(scripts: tuple[str, ...]) -> regex.Pattern[str]:
     """Runs of letters of other scripts, with what stands between them; with Latin ones beside them in one word."""
     known = "".join(f"\\p{{Script={script}}}" for script in (*scripts, "Common", "Inherited"))
     letter = f"[\\p{{L}}--[{known}]]"
-    inside = f"(?:[{letter}\\p{{M}}'’]|[\\s\\d\\p{{P}}\\p{{M}}]{{1,4}}(?={letter}))*+"
+    # In Chinese, marks of its own and brackets belong to the sentence around the run.
+    between = "[\\s\\d\\p{P}\\p{M}" + ("--[()\\[\\]{}\u3001-\u303f\uff01-\uff65]]" if "Hani" in scripts else "]")
+    inside = f"(?:[{letter}\\p{{M}}'’]|{between}{{1,4}}(?={letter}))*+"
     if "Hani" in scripts:
         return regex.compile(f"(?V1){letter}{inside}")
     return regex.compile(f"(?V1)(?:[[\\p{{L}}]--{letter}]{{1,30}}+(?={letter}))?{letter}{inside}[\\p{{L}}\\p{{M}}]*+")

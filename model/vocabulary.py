@@ -7,7 +7,7 @@ own mark of a space, comes back as a space, and half a surrogate pair, which UTF
 A direction is chosen by one tag, the target language, in front of the source: `<2en> ▁Je ▁suis ▁étudiant . </s>`. Text
 cannot contain a tag: "<2en>" in a text is five characters like any others.
 
-The carriers of `model.carriers` are pieces of their own, with no space added or lost beside them.
+Carriers, see `model.carriers`, are pieces of their own, with no space added or lost beside them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from pathlib import Path
 
 import sentencepiece
 
-from model.carriers import CARRIERS
 from model.errors import VocabularyError
 
+CARRIERS = tuple(chr(0x100000 + index) for index in range(16))
+"""Of the last private-use plane, whose characters hardly any text has."""
 PAD_ID = 0
 UNK_ID = 1
 BOS_ID = 2

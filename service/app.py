@@ -90,7 +90,7 @@ def make_translator(
         pool=loaded.pool,
         vocabulary=loaded.vocabulary,
         directions=directions,
-        readers=readers_of(directions, loaded.vocabulary, manifest.tokenizer),
+        readers=readers_of(directions, loaded.vocabulary, manifest.tokenizer, has_shortlist=manifest.has_shortlist),
         limits=manifest.limits,
         metrics=counts,
         max_tokens=settings.max_tokens,

@@ -8,7 +8,7 @@ import functools
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -24,6 +24,7 @@ from service.text.tags import Words
 from service.text_work import TextWork
 from service.translation.assemble import Assembler, Plan, refuse_cut
 from service.translation.attempts import Part, Trials, first_attempt, flat
+from service.translation.judging import Judge
 from service.translation.options import TranslationOptions
 from service.translation.progress import Progress
 from service.translation.results import Timing, TranslatedTexts, Translation
@@ -141,12 +142,14 @@ class Translator:
         trials = [each for plan in plans for each in plan.trials]
         async with running(len(trials)):
             with engine_errors("translated"):
+                pair, at_once = reader.pair(target), characters if listener is None else 0
+                judge = Judge(self.vocabulary, self.inspector, pair, deadline, self.text_work, at_once)
                 if listener is None:
-                    answers = await self._decode(trials, deadline, characters, options, is_further)
+                    answers = await self._decode(trials, judge, options, is_further)
                 else:
-                    answers = await self._stream(plans, (source, target), deadline, options, listener)
+                    answers = await self._stream(plans, (source, target), judge, options, listener)
         with engine_errors("translated"):
-            words = await self._words(plans, reader.pair(target), deadline)
+            words = await self._words(plans, pair, deadline)
             finish = functools.partial(self._finish, plans, words, source, target, options)
             translations = await self.text_work.run(characters, finish)
         timing = _timing(tokenize, answers)
@@ -208,16 +211,16 @@ class Translator:
         if ready.required:
             room = search.max_output_tokens - len(prefix) - len(silent) - 1
             search = dataclasses.replace(search, required=ready.required[:room], stops=ready.stops)
-        forbidden = readings.reader.carriers.forbidden(ready.read.text, ready.required)
+        forbidden = readings.reader.carriers.forbidden(ready.read.text, ready.required, is_begun=bool(prefix))
         if forbidden:
             search = dataclasses.replace(search, forbidden=forbidden)
         return Part(place, ready, Job(ready.source_ids, search))
 
     async def _decode(
-        self, trials: Sequence[Trials], deadline: float, characters: int, options: TranslationOptions, is_further: bool
+        self, trials: Sequence[Trials], judge: Judge, options: TranslationOptions, is_further: bool
     ) -> list[Answer]:
         """Attempt each sentence until nothing is wrong with it, or nothing is left to try. Returns all answers."""
-        run = functools.partial(self._run, deadline=deadline, fail_fast=not options.text_by_text)
+        run = functools.partial(self._run, deadline=judge.deadline, fail_fast=not options.text_by_text)
         answers: list[Answer] = []
         tried = list(trials)
         while tried:
@@ -226,46 +229,33 @@ class Translator:
             jobs = [part.job for part in parts if part.job is not None]
             new = await run(jobs, is_further=is_further or bool(answers))
             answers += new
-            tried = await self.text_work.run(characters, functools.partial(self._judge, tried, iter(new)))
+            tried = await judge.further(tried, iter(new))
         return answers
 
     async def _stream(
         self,
         plans: Sequence[Plan],
         languages: tuple[str, str],
-        deadline: float,
+        judge: Judge,
         options: TranslationOptions,
         listener: Listener,
     ) -> list[Answer]:
         """The same as `_decode`, sentence by sentence, each told when it is final."""
-        pair = self.readers[languages[0]].pair(languages[1])
         progress = [Progress(place, plan, self.vocabulary, languages, listener) for place, plan in enumerate(plans)]
         places = [(place, number) for place, plan in enumerate(plans) for number in range(len(plan.trials))]
 
         async def finish(index: int, trials: Trials) -> None:
             place, number = places[index]
-            words = await self._words([Plan(plans[place].document, (trials,))], pair, deadline)
+            words = await self._words([Plan(plans[place].document, (trials,))], judge.pair, judge.deadline)
             progress[place].note_done(number, trials, words)
 
         return await Streaming(
             [trials for plan in plans for trials in plan.trials],
             [(progress[place], number) for place, number in places],
-            functools.partial(self._run, deadline=deadline, fail_fast=not options.text_by_text),
-            self._judge,
+            functools.partial(self._run, deadline=judge.deadline, fail_fast=not options.text_by_text),
+            judge.further,
             finish,
         ).answers()
-
-    def _judge(self, tried: Sequence[Trials], answers: Iterator[Answer]) -> list[Trials]:
-        """See what is wrong with the newest attempts; those sentences of which another is to be made."""
-        again = []
-        for trials in tried:
-            trials.attempts[-1] = trials.attempts[-1].answered(answers, self.vocabulary)
-            trials.judge()
-            further = trials.next()
-            if further is not None:
-                trials.attempts.append(further)
-                again.append(trials)
-        return again
 
     async def _words(self, plans: Sequence[Plan], pair: tuple[str, str], deadline: float) -> dict[int, Words]:
         """The words of parts of which something was set aside and of their translations, by `id` of the part."""

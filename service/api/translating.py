@@ -176,9 +176,9 @@ class TextNote(BaseModel):
         description="`truncated`: cut at its length limit. `repetition`: goes round in circles. `repetition_removed`: "
         "did so at first; this is a further attempt, which did not. `numbers_differ`: a number of the source is "
         "missing, or there is another. `placeholder_lost`: something that should have been copied is missing, or is "
-        "there twice. `incomplete`: so short that something was probably left out. `already_in_target`: came "
-        "back as it was, for it surely is in the target language. `language_not_available`: came back as it was, for "
-        "it is in a language that is not translated into the target."
+        "there twice. `incomplete`: something was probably left out, for it is very short or nothing of it comes from "
+        "the end of the source. `already_in_target`: came back as it was, for it surely is in the target language. "
+        "`language_not_available`: came back as it was, for it is in a language that is not translated into the target."
     )
 
 

@@ -34,7 +34,7 @@ class Bundle:
 
     def shortlist(self) -> Shortlist | None:
         """Which tokens a sentence's output may have; None: all of the vocabulary."""
-        if "columns" not in self.manifest.graphs:
+        if not self.manifest.has_shortlist:
             return None
         return load_shortlist(self.directory / SHORTLIST_FILE, self._own_vocabulary("a shortlist"))
 

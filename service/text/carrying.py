@@ -35,10 +35,17 @@ class Carriers:
     """All of them, if digits carry."""
     stops: tuple[int, ...] = ()
     """Pieces that end a sentence."""
+    are_shortlisted: bool = False
+    """Whether the model is offered only those that it reads (`model.shortlist`), so that none need be forbidden."""
 
-    def forbidden(self, read: str, required: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    def forbidden(self, read: str, required: Sequence[tuple[int, ...]], *, is_begun: bool = False) -> tuple[int, ...]:
         """Pieces that no translation of what was read may have: carriers that it was not given; if digits carry
-        something, digits that it has not."""
+        something, digits that it has not.
+
+        `is_begun`: a caller wrote its beginning, and what stands there is offered too.
+        """
+        if self.are_trained and self.are_shortlisted and not is_begun:
+            return ()
         if self.are_trained:
             others = [carrier for carrier in self.all if carrier.ids not in required]
         else:
@@ -53,12 +60,12 @@ class Carriers:
 NO_CARRIERS = Carriers((), are_trained=False)
 
 
-def carriers_of(vocabulary: Tokenizer, trained_ids: Sequence[int] = ()) -> Carriers:
+def carriers_of(vocabulary: Tokenizer, trained_ids: Sequence[int] = (), *, are_shortlisted: bool = False) -> Carriers:
     """Those that the model was trained on, by their pieces; else digits that are pieces by themselves."""
     stops = tuple({vocabulary.encode_target(f"a{stop}")[-1]: True for stop in ".!?。！？…"})
     if trained_ids:
         trained = tuple(Carrier(vocabulary.decode([piece]).strip(), (piece,)) for piece in trained_ids)
-        return Carriers(trained, are_trained=True, stops=stops)
+        return Carriers(trained, are_trained=True, stops=stops, are_shortlisted=are_shortlisted)
     digits = tuple(Carrier(digit, ids) for digit in "0123456789" if (ids := _ids_of(digit, vocabulary)))
     stand_ins = tuple(digit for digit in digits if digit.text in STAND_INS)
     return Carriers(stand_ins, are_trained=False, digits=digits, stops=stops)

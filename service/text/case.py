@@ -18,7 +18,8 @@ FEWEST_TITLE_WORDS = 3
 """Of a title in which even words that may be names are read in small letters."""
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
-_HAS_CAPITAL_INSIDE = re.compile(r"(?<=[^\W\d_])[A-ZÀ-ÖØ-Þ]")
+# The capital first: there are few, and what stands before is looked at only there.
+_HAS_CAPITAL_INSIDE = re.compile(r"[A-ZÀ-ÖØ-Þ](?<=[^\W\d_].)")
 _SMALL = frozenset(
     (
         "a", "an", "and", "as", "at", "but", "by", "for", "from", "in", "into", "of", "on", "or", "per",
@@ -31,11 +32,16 @@ _SMALL = frozenset(
 
 def case_of(text: str) -> Case:
     """How the letters of a sentence are written."""
-    words = _WORD.findall(text)
     if text.isupper():
-        letters = sum(map(str.isupper, text))
+        letters, words = sum(map(str.isupper, text)), _WORD.findall(text)
         return "capitals" if letters >= FEWEST_CAPITALS and len(words) > 1 else _case_of_one(words)
-    if len(words) < 2 or not all(word[0].isupper() or word in _SMALL for word in words):
+    words = []
+    for match in _WORD.finditer(text):
+        word = match.group()
+        if not word[0].isupper() and word not in _SMALL:
+            return "sentence"  # as most are, so that the rest need not be read
+        words.append(word)
+    if len(words) < 2:
         return "sentence"
     capitals = [word for word in words if word[0].isupper() and len(word) > 1]
     return "title" if len(capitals) > 1 and words[-1][0].isupper() else "sentence"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from model.spans import SET_ASIDE, FoundSpan
 from service.text.characters import in_plain_characters
+from service.text.edits import Edited
 from service.text.languages import separates_sentences_with_spaces
 from service.text.lines import blocks, cells, inside, is_plain, masked, spans_between, spans_of
 from service.text.marks import tail
@@ -19,7 +20,7 @@ from service.text.terms import NO_TERMS
 
 if TYPE_CHECKING:
     from model.spans import Kind
-    from service.text.edits import Edited, Span
+    from service.text.edits import Span
     from service.text.terms import Terms
 
 # Everything str.splitlines() breaks at.
@@ -129,10 +130,19 @@ class Document:
             terms: what the caller wants copied or replaced.
             has_tags: see `service.text.lines.spans_of`.
         """
+        if terms is NO_TERMS and not has_tags and is_plain(source, language):
+            whole = ((0, len(source)), _plain_sentence(source))
+            return cls._of(Edited(source), (whole,), count_tokens, limit)
         plain = in_plain_characters(source)
+        return cls._of(plain, _sentences(plain, language, terms, has_tags=has_tags), count_tokens, limit)
+
+    @classmethod
+    def _of(
+        cls, plain: Edited, sentences: Iterable[tuple[Span, Sentence | None]], count_tokens: CountTokens, limit: int
+    ) -> Document:
         segments: list[Segment] = []
         split = 0
-        for place, sentence in _sentences(plain, language, terms, has_tags=has_tags):
+        for place, sentence in sentences:
             parts = [place] if sentence is None else list(_parts(sentence, place, count_tokens, limit))
             split += len(parts) > 1
             for part in parts:
@@ -230,8 +240,7 @@ def _sentences(plain: Edited, language: str, terms: Terms, *, has_tags: bool) ->
     """Where each sentence stands in the plain text, and what it is, None for one without words to translate."""
     for line_start, line in _lines(plain.text, blocks(plain.text)):
         if terms is NO_TERMS and not has_tags and is_plain(line, language):
-            body = len(line) - len(tail(line))
-            yield (line_start, line_start + len(line)), Sentence(line[:body], stop=line[body:])
+            yield (line_start, line_start + len(line)), _plain_sentence(line)
             continue
         spans = spans_of(line, language, terms, has_tags=has_tags)
         mask = masked(line, spans) if spans else line
@@ -240,6 +249,11 @@ def _sentences(plain: Edited, language: str, terms: Terms, *, has_tags: bool) ->
                 found = [_copied(span, start, line_start, plain, terms) for span in spans_between(spans, start, end)]
                 sentence = _sentence(line[start:end], tail(mask[start:end]), found)
                 yield (line_start + start, line_start + end), sentence if _has_words(sentence) else None
+
+
+def _plain_sentence(line: str) -> Sentence:
+    body = len(line) - len(tail(line))
+    return Sentence(line[:body], stop=line[body:])
 
 
 def _lines(text: str, whole: Sequence[Span]) -> Iterator[tuple[int, str]]:

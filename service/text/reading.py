@@ -69,10 +69,14 @@ class Reader:
 
 
 def readers_of(
-    directions: Directions, vocabulary: Tokenizer, tokenizer: TokenizerSpec = DEFAULT_TOKENIZER
+    directions: Directions,
+    vocabulary: Tokenizer,
+    tokenizer: TokenizerSpec = DEFAULT_TOKENIZER,
+    *,
+    has_shortlist: bool = False,
 ) -> dict[str, Reader]:
-    """A reader for every language that callers may name as the source."""
-    carriers = carriers_of(vocabulary, tokenizer.carriers)
+    """A reader for every language that callers may name as the source; `has_shortlist` as the manifest says."""
+    carriers = carriers_of(vocabulary, tokenizer.carriers, are_shortlisted=has_shortlist)
     return {code: _reader(code, directions.language(code), vocabulary, carriers) for code in directions.sources}
 
 

@@ -50,6 +50,8 @@ class Part:
     best: Finished | None = None
     """What the best hypothesis says, without what was set aside; None without one."""
     copy: str | None = None
+    omits: bool | None = None
+    """Whether the end of its source is left out; None: nobody looked."""
 
     @property
     def hypotheses(self) -> tuple[Hypothesis, ...]:
@@ -112,6 +114,10 @@ class Attempt:
         )
         return Attempt(self.way, parts)
 
+    def replaced(self, part: Part, by: Part) -> Attempt:
+        """The same with `by` in place of `part`."""
+        return Attempt(self.way, tuple(by if each is part else each for each in self.parts))
+
     def problems(self) -> Problems:
         """Those of all its parts."""
         each = [problems_of(part) for part in self.parts if part.prepared is not None]
@@ -140,7 +146,7 @@ def problems_of(part: Part) -> Problems:
         lost=done.lost,
         loops=is_loop(best.target_ids, part.job.source_ids),
         cut=best.finish_reason == "length",
-        short=tokens >= FEWEST_TOKENS and len(best.target_ids) < LEAST_RATIO * tokens,
+        short=bool(part.omits) or (tokens >= FEWEST_TOKENS and len(best.target_ids) < LEAST_RATIO * tokens),
         numbers=done.numbers_differ and not done.lost,
         doubtful=tokens >= DOUBTFUL_TOKENS and mean < DOUBTFUL_SCORE,
         score=mean,

@@ -37,7 +37,8 @@ class SentenceWarning:
     """truncated: cut at its length limit. repetition: goes round in circles, and further attempts did too or were not
     made. repetition_removed: a further attempt was better, and is what was returned. numbers_differ: a number of the
     source is missing, or there is one that the source has not. placeholder_lost: something that should have been copied
-    is missing. incomplete: so short that something was probably left out."""
+    is missing. incomplete: something was probably left out, for it is very short or nothing of it
+    comes from the end of the source."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

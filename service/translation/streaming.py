@@ -25,7 +25,7 @@ class Run(Protocol):
         """See `Pool.run`."""
 
 
-Judge = Callable[[Sequence["Trials"], Iterator["Answer"]], list["Trials"]]
+Judge = Callable[[Sequence["Trials"], Iterator["Answer"]], Awaitable[list["Trials"]]]
 """Takes answers of the newest attempts; returns the sentences of which another is to be made."""
 Finish = Callable[[int, "Trials"], Awaitable[None]]
 """Is called once with the number of each sentence that nothing is left to try of."""
@@ -87,10 +87,10 @@ class Streaming:
         """Further attempts at one sentence; returns their answers."""
         trials = self._trials[place.sentence]
         answers: list[Answer] = []
-        again = self._judge([trials], iter(place.answers))
+        again = await self._judge([trials], iter(place.answers))
         while again:
             new = await self._run([part.job for part in flat(again) if part.job is not None], is_further=True)
             answers += new
-            again = self._judge(again, iter(new))
+            again = await self._judge(again, iter(new))
         await self._finish(place.sentence, trials)
         return answers

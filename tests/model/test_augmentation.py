@@ -20,7 +20,7 @@ from model.augmentation import (
     with_typo,
     without_final_mark,
 )
-from model.carriers import CARRIERS
+from model.vocabulary import CARRIERS
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 import sentencepiece
 
-from model.carriers import CARRIERS
 from model.corpus import Pair
 from model.errors import VocabularyError
 from model.extension import extend_vocabulary
-from model.vocabulary import Vocabulary, language_tag
+from model.vocabulary import CARRIERS, Vocabulary, language_tag
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import httpx
 from fastapi import FastAPI
 
 from model.bundle import FORMAT, DecoderSpec, Limits, Manifest, SpecialIds, language_groups
+from model.lexical import LexicalTable
 from model.vocabulary import Vocabulary
 from service.app import create_app
 from service.engine.jobs import Watcher
@@ -220,6 +221,8 @@ class FakeLoader:
     """Loading waits for it."""
     open_graph: Callable[[], Graph] = _no_graph
     """What the scorer asks for when it is first asked."""
+    lexical: Mapping[str, LexicalTable] = dataclasses.field(default_factory=dict)
+    """What it aligns with, by direction."""
     engine: FakePool = dataclasses.field(init=False)
     scorer: Pool = dataclasses.field(init=False)
     on_failure: Callable[[], None] = dataclasses.field(init=False)
@@ -234,7 +237,7 @@ class FakeLoader:
         self.on_failure = on_failure
         self.engine = FakePool(observers.pool, self.answer, self.delay)
         setup = Setup(EngineKind.SCORE, config, 0)
-        start = in_thread(lambda _: ScoringEngine(self.open_graph))
+        start = in_thread(lambda _: ScoringEngine(self.open_graph, lexical=self.lexical))
         self.scorer = Pool(setup, 1, SCORING_BOUNDS, observers.scorer, start)
         pool = cast(Pool, self.engine)
         return LoadedEngine(self.manifest, self.vocabulary, pool, self.scorer, Ready(self.provider, self.fallback))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.vocabulary import Vocabulary
-from service.text.case import in_case, in_sentence_case
+from service.text.case import _HAS_CAPITAL_INSIDE, _SMALL, _WORD, case_of, in_case, in_sentence_case
 from tests.bundles import PRETRAINED
 
 VOCABULARY = Vocabulary.load(PRETRAINED / "vocabulary.spm")
@@ -38,6 +40,25 @@ def count(word: str) -> int:
 )
 def test_what_is_read(text: str, language: str, read: str, case: str) -> None:
     assert in_sentence_case(text, language, count) == (read, case)
+
+
+SPELT = st.lists(
+    st.sampled_from(["The", "the", "of", "Cat", "cat", "CAT", "McDonald", "l'Été", "L'", "x", "3", "-", "ÉTÉ", "ß"]),
+    max_size=6,
+).map(" ".join)  # fmt: skip
+
+
+@settings(max_examples=1000)
+@given(st.text() | SPELT)
+def test_most_sentences_are_told_by_their_first_word_in_small_letters(text: str) -> None:
+    """The short way says what all the words say."""
+    words = [match.group() for match in _WORD.finditer(text)]
+    others = [word for word in words if not word[0].isupper() and word not in _SMALL]
+    if not text.isupper() and (others or len(words) < 2):
+        assert case_of(text) == "sentence"
+    # And a capital inside a word is found wherever one stands behind a letter.
+    inside = re.search(r"(?<=[^\W\d_])[A-ZÀ-ÖØ-Þ]", text)
+    assert bool(_HAS_CAPITAL_INSIDE.search(text)) == bool(inside)
 
 
 @given(st.text(), st.sampled_from(["en", "fr", "tr"]))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.text.characters import in_known_characters, in_plain_characters
+from service.text.characters import _SPACED_TABLE, _UNSPACED_TABLE, in_known_characters, in_plain_characters
 
 
 @given(st.text(), st.sampled_from(["zh", "fr", "en", "ja", "tr"]))
@@ -19,6 +19,13 @@ def test_every_character_stays_where_it_is(text: str, language: str) -> None:
     for old, new in zip(text, read, strict=True):
         assert old.isspace() >= new.isspace()
         assert old.isalnum() == new.isalnum()
+
+
+@pytest.mark.parametrize(("language", "table"), [("en", _SPACED_TABLE), ("zh", _UNSPACED_TABLE)])
+def test_no_character_is_passed_over(language: str, table: dict[int, str | int]) -> None:
+    for code in range(0x110000):
+        character = chr(code)
+        assert in_known_characters(character, language) == character.translate(table)
 
 
 @pytest.mark.parametrize(

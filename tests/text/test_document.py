@@ -274,19 +274,16 @@ LINES = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
-@given(line=LINES, language=st.sampled_from(["en", "fr", "zh", "ru"]))
-def test_a_plain_line_is_what_the_long_way_makes_of_it(line: str, language: str) -> None:
-    def parsed(knows_plain: bool) -> list[object]:
-        with pytest.MonkeyPatch.context() as patch:
-            if not knows_plain:
-                patch.setattr(document, "is_plain", lambda line, language: False)
-            return [
-                (each.start, each.end, each.sentence)
-                for each in Document.parse(line, language, count_bytes, 90).segments
-            ]
+PLAIN_TEXTS = st.one_of(LINES, st.lists(LINES, min_size=2, max_size=3).map("\n".join), AWKWARD)
 
-    assert parsed(True) == parsed(False)
+
+@settings(max_examples=2000, deadline=None)
+@given(text=PLAIN_TEXTS, language=st.sampled_from(["en", "fr", "zh", "ru"]), limit=st.sampled_from([12, 90, 1000]))
+def test_a_plain_text_is_what_the_long_way_makes_of_it(text: str, language: str, limit: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        short = parse(text, language, limit)
+        patch.setattr(document, "is_plain", lambda line, language: False)
+        assert short == parse(text, language, limit)
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,9 @@ def test_in_chinese_an_address_ends_where_chinese_begins(text: str, expected: li
         ]),
         ("[00:04.000 --> 00:06.500] Come in.", ["[00:04.000 --> 00:06.500]"]),
         ("My friend 小明 says Доброе утро, Tom", ["小明", "Доброе утро"]),
+        ("The -p and --quiet options, Win-R, Ctrl-C, stat.h; c'est fini.c'est", [
+            "-p", "--quiet", "Win-R", "Ctrl-C", "stat.h",
+        ]),
         ("A C\u0430t with a Cyrillic letter", ["C\u0430t"]),
         ("The 21st of 5 kg, 10am, 50% off, and/or, 3rd, 1 to 9, it's e.g. J.-C. c'est-à-dire.", []),
         ("a < b and c > d; 2 + 3 = 5; x - y", []),
@@ -112,6 +115,7 @@ def test_what_is_copied(text: str, expected: list[str]) -> None:
         ("zh", "我用iPhone打Tom的电话。", ["iPhone", "Tom"]),
         ("zh", "有318万人，3万只，第2章", ["318万", "3万"]),
         ("zh", "안녕하세요", ["안녕하세요"]),
+        ("zh", "全局锁（GIL），CPU、GPU type(x)，Name: value 行", ["GIL", "CPU", "GPU type", "x", "Name: value"]),
         ("ru", "Открой Windows сейчас", ["Windows"]),
         ("fr", "Il a 318 640 habitants, 12,5 % et 7,40 € à 18h42.", ["318 640", "12,5 %", "7,40 €", "18h42"]),
         ("ja", "これはテストです", []),
@@ -146,8 +150,15 @@ def test_it_is_found_whatever_stands_around(
     assert part in found(f"{before} {around[0]}{part}{around[1]} {after}", language)
 
 
-@settings(deadline=None)
-@given(st.text(), st.sampled_from(["en", "zh"]))
+# Signs of which every pattern has one or more, and what stands around them.
+SIGNS = st.lists(
+    st.sampled_from([*"aA9 .-_:/\\@#$%&{}[]()<>`+*'\"\n", *"éh我\u00b2€", "Ctrl", "Win", "-p", "www", "->"]),
+    max_size=12,
+).map("".join)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.text() | SIGNS, st.sampled_from(["en", "zh"]))
 def test_the_hint_hides_nothing(text: str, language: str) -> None:
     pattern = spans._SPACED if language == "en" else spans._UNSPACED
     found = {span for span in find_spans(text, language) if span.kind != "script"}

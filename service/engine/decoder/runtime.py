@@ -69,7 +69,7 @@ class Runtime:
         if self.provider == CUDA or state_on_device:
             graphs = cuda_graphs and self.provider == CUDA
             self._on_device = self._open_device_graphs(directory, options, graphs=graphs)
-        self._columns = _open(directory, manifest, "columns", options, [CPU]) if "columns" in manifest.graphs else None
+        self._columns = _open(directory, manifest, "columns", options, [CPU]) if manifest.has_shortlist else None
         if self._has_seven_bits:
             _log.warning("this processor has no VNNI: int8 runs slower, and its output projection with 7 bits")
         self._packs = "sentences" in {tensor.name for tensor in manifest.graphs["encoder"].inputs}
