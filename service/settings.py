@@ -103,7 +103,9 @@ class Settings(BaseSettings):
         64 * 1024 * 1024, ge=1024, description="Size of all parts of a packed file (docx, epub, ...), unpacked."
     )
     glossaries: Path | None = Field(
-        None, description="Directory of glossaries: NAME.tsv, in each line a term, a tab, and its translation."
+        None,
+        description="Directory of glossaries: NAME.tsv, in each line a term, a tab, and its translation; "
+        "NAME.tsv.sha256, if there is one, is compared with it.",
     )
     files: Path | None = Field(None, description="Directory for translated files; else they are kept in memory.")
     max_files_bytes: int = Field(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 import re
 import socket
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -22,6 +23,7 @@ from tests.service.fakes import FakeLoader, make_app
 from tests.service.listening import WAIT, converse, listening, until
 from tests.service.test_server import Gated
 
+CASES = int(os.environ.get("FUZZ_CASES", "600"))
 BODY = json.dumps({"q": "好！", "source": "zh", "target": "en"}).encode()
 LAST = b"GET /health/live HTTP/1.1\r\nHost: attend\r\nConnection: close\r\n\r\n"
 """After everything: whether it is answered tells whether a server reads on."""
@@ -198,7 +200,7 @@ def test_good_requests_are_answered_in_order_however_they_are_cut(
     impatient(scenario)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=CASES // 10, deadline=None)
 @given(data=st.data())
 def test_damaged_requests_leave_the_service_as_it_was(impatient: Serve, data: st.DataObject) -> None:
     """Bytes changed, taken out or put in: whatever comes back is HTTP, and others are answered."""
