@@ -12,8 +12,10 @@ ENV PATH=/opt/attend/bin:$PATH \
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python", "-c", "\
-import os, urllib.request; \
-urllib.request.urlopen('http://127.0.0.1:' + os.environ.get('ATTEND_PORT', '8000') + '/health/ready', timeout=4)"]
+import os, ssl, urllib.request; \
+context = ssl._create_unverified_context() if os.environ.get('ATTEND_TLS_CERTIFICATE') else None; \
+start = 'https://127.0.0.1:' if context else 'http://127.0.0.1:'; \
+urllib.request.urlopen(start + os.environ.get('ATTEND_PORT', '8000') + '/health/ready', timeout=4, context=context)"]
 CMD ["python", "-m", "service"]
 
 FROM python:3.11-slim AS installer

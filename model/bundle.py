@@ -288,8 +288,25 @@ def sha256(path: Path) -> str:
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
-    """Write `manifest` into `directory`."""
-    (directory / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    """Write `manifest` into `directory`, with a checksum of what it says."""
+    values = manifest.model_dump(mode="json")
+    text = json.dumps({**values, _CHECKSUM: _checksum_of(values)}, indent=2, ensure_ascii=False)
+    (directory / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+_CHECKSUM = "checksum"
+
+
+def _checksum_of(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _check_content(path: Path, values: dict[str, Any]) -> None:
+    """Takes the checksum out, and raises `BundleError` if it is another's; formerly there was none."""
+    expected = values.pop(_CHECKSUM, None)
+    if expected is not None and expected != _checksum_of(values):
+        hint = f"who changes it by hand takes `{_CHECKSUM}` out"
+        raise BundleError(f"{path}: damaged: its checksum is not that of its content ({hint})")
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -303,12 +320,16 @@ def read_manifest(directory: Path) -> Manifest:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BundleError(f"{path}: no such file; make a bundle with: python -m export CHECKPOINT BUNDLE") from None
-    except ValueError as error:
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{path}: not a manifest of format {FORMAT}: {error}") from error
     found = values.get("format") if isinstance(values, dict) else None
     if isinstance(found, int) and found not in (_OLD_FORMAT, FORMAT):
         formats = f"formats {_OLD_FORMAT} and {FORMAT}"
         raise BundleError(f"{path}: format {found}, this version reads {formats}; export it again")
+    if isinstance(values, dict):
+        _check_content(path, values)
     try:
         return Manifest.model_validate(_renewed(values) if found == _OLD_FORMAT else values)
     except (ValidationError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -346,13 +367,14 @@ def read_alignment(path: Path) -> dict[str, AlignmentMethod]:
         raise BundleError(f"{path}: not what align-eval wrote: {error}") from error
 
 
-def check_files(directory: Path, manifest: Manifest) -> None:
-    """Compare every file with its hash.
+def check_files(directory: Path, manifest: Manifest, only: str = "") -> None:
+    """Compare every file with its hash, or those whose names end as `only`.
 
     Raises:
         BundleError: a file is missing or differs; the message names it.
     """
-    for name, expected in manifest.files.items():
+    files = {name: expected for name, expected in manifest.files.items() if name.endswith(only)}
+    for name, expected in files.items():
         path = directory / name
         if not path.is_file():
             raise BundleError(f"{path}: the manifest names this file, but it is missing")

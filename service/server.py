@@ -1,11 +1,9 @@
-"""uvicorn with two additions: it finishes what it accepted before it stops, and waits for no client for ever."""
+"""uvicorn, which finishes what it accepted before it stops; its connections are those of `service.connection`."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import json
 import logging
 import signal
 import socket
@@ -13,28 +11,28 @@ import sys
 import time
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any, cast
+from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.api.admin import create_admin
-from service.api.boundary import ARRIVED
+from service.api.security import SECURITY_HEADERS
+from service.connection import connection_factory
 from service.settings import Settings
 from service.state import ServiceState
+from service.tls import Certificate
 
 _log = logging.getLogger("attend")
 
 _LAST_REPLIES_SECONDS = 2.0
 """After the time for requests under way is over: to tell those that are left."""
+_TICKS_PER_SECOND = 10
 LOOPBACK = "127.0.0.1"
 BOTH = "::"
 """The address that is every one of IPv4 and of IPv6."""
 UNIX = "unix:"
 """What an address begins with that is the path of a Unix socket."""
-_MOST_HEAD_BYTES = 16_384
-"""Of a request line and headers that do not end, beside what came first; the parser has no limit of its own."""
 
 
 class Server(uvicorn.Server):
@@ -46,7 +44,11 @@ class Server(uvicorn.Server):
     """
 
     def __init__(self, app: ASGIApp, state: ServiceState, settings: Settings) -> None:
-        super().__init__(_config(app, settings))
+        """Raises `SettingsError` if there are files for TLS that cannot be used."""
+        self._certificate = (
+            Certificate(settings.tls_certificate, settings.tls_key) if settings.tls_certificate is not None else None
+        )
+        super().__init__(_config(app, settings, self._certificate))
         self._state = state
         self._private = None if settings.private_port is None else (settings.private_host, settings.private_port)
         self._shutdown_seconds = settings.shutdown_timeout_ms / 1000
@@ -55,7 +57,7 @@ class Server(uvicorn.Server):
         self._aborted = False
         self._reload_wanted = False
         self._reloading: asyncio.Task[None] | None = None
-        self._admin = AdminServer(state, settings.admin_port) if settings.admin_port else None
+        self._admin = AdminServer(state, settings) if settings.admin_port else None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -120,6 +122,8 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: whether to stop now."""
+        if self._certificate is not None and counter % _TICKS_PER_SECOND == 0:
+            self._certificate.renew()
         if self._stopping and not self.should_exit:
             self._drain(time.monotonic())
         if self._reload_wanted and self._state.is_started and (self._reloading is None or self._reloading.done()):
@@ -143,12 +147,16 @@ class Server(uvicorn.Server):
 class AdminServer(uvicorn.Server):
     """The port for operators, on this machine's own address."""
 
-    def __init__(self, state: ServiceState, port: int) -> None:
+    def __init__(self, state: ServiceState, settings: Settings) -> None:
         super().__init__(
             uvicorn.Config(
                 create_admin(state),
                 host=LOOPBACK,
-                port=port,
+                port=settings.admin_port,
+                http=cast(type[asyncio.Protocol], connection_factory(settings)),
+                ws="none",
+                headers=[(name.decode(), value.decode()) for name, value in SECURITY_HEADERS],
+                server_header=False,
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -173,21 +181,17 @@ class AdminServer(uvicorn.Server):
             await self._running
 
 
-def _config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
-    connection = functools.partial(
-        Connection,
-        header_seconds=settings.header_timeout_ms / 1000,
-        write_seconds=settings.write_timeout_ms / 1000,
-        idle_seconds=settings.keep_alive_ms / 1000,
-    )
+def _config(app: ASGIApp, settings: Settings, certificate: Certificate | None) -> uvicorn.Config:
     is_path = settings.host.startswith(UNIX)
     return uvicorn.Config(
         app,
         host="" if is_path else settings.host,
         port=settings.port,
         uds=settings.host.removeprefix(UNIX) if is_path else None,
-        http=cast(type[asyncio.Protocol], connection),
+        http=cast(type[asyncio.Protocol], connection_factory(settings)),
         ws="none",
+        ssl_context_factory=None if certificate is None else lambda config, default: certificate.context,
+        server_header=False,
         lifespan="on",
         log_config=None,
         log_level=settings.log_level,
@@ -197,124 +201,3 @@ def _config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         # Connections that are still open when all is answered: they have clients that do not read.
         timeout_graceful_shutdown=int(_LAST_REPLIES_SECONDS),
     )
-
-
-_NEVER_SECONDS = 10**9
-
-
-class Connection(HttpToolsProtocol):
-    """uvicorn's connection, closed when a client takes too long with its headers or with the answer, or asks nothing
-    for a while.
-
-    Bodies have their time limit where they are read.
-    """
-
-    def __init__(
-        self, *arguments: Any, header_seconds: float, write_seconds: float, idle_seconds: float, **named: Any
-    ) -> None:
-        super().__init__(*arguments, **named)
-        # There are timers of our own for what uvicorn's would be for.
-        self.timeout_keep_alive = _NEVER_SECONDS
-        self._idle_seconds = idle_seconds
-        self._header_seconds = header_seconds
-        self._write_seconds = write_seconds
-        self._header_timer: asyncio.TimerHandle | None = None
-        self._write_timer: asyncio.TimerHandle | None = None
-        self._in_head = False
-        self._head_bytes = 0
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """The first request is expected."""
-        super().connection_made(transport)
-        self._expect_request()
-
-    def data_received(self, data: bytes) -> None:
-        """No matter how often something comes: until the headers are complete, time runs."""
-        arrived = time.monotonic()
-        began_before = self._in_head
-        super().data_received(data)
-        if self.cycle is not None and not self.cycle.response_complete:
-            # Its task has not run yet: under load much lies between the two.
-            cast(dict[str, Any], self.cycle.scope).setdefault(ARRIVED, arrived)
-            _cancel(self._header_timer)
-        if began_before and self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > _MOST_HEAD_BYTES and not self.transport.is_closing():
-                self.send_400_response(f"request line and headers must not be longer than {_MOST_HEAD_BYTES} bytes")
-
-    def on_message_begin(self) -> None:
-        """The parser sees the first byte of a request: from now on its headers have their time."""
-        self._in_head, self._head_bytes = True, 0
-        self._expect_headers()
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        """A body follows, or the next request."""
-        self._in_head = False
-        super().on_headers_complete()
-
-    def on_response_complete(self) -> None:
-        """The answer should be taken, and the next request may come."""
-        super().on_response_complete()
-        _cancel(self._header_timer)
-        if self.transport.get_write_buffer_size() and not self.flow.write_paused:
-            self._expect_reading()
-        if self._in_head:
-            self._expect_headers()
-        elif self.cycle.response_complete:  # not if the next request was there already
-            self._expect_request()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing to wait for."""
-        _cancel(self._header_timer)
-        _cancel(self._write_timer)
-        super().connection_lost(exc)
-
-    def send_400_response(self, msg: str) -> None:
-        """What is no HTTP is answered in the shape of every other error, unless an answer has been begun already.
-
-        After a whole request it spoils no answer: that is still given, and then the connection ends.
-        """
-        if self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body:
-            self.cycle.keep_alive = False
-            self.flow.pause_reading()
-            return
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-            body = json.dumps({"error": msg}).encode()
-            lines = ("HTTP/1.1 400 Bad Request", "content-type: application/json", f"content-length: {len(body)}",
-                     "connection: close", "", "")  # fmt: skip
-            self.transport.write("\r\n".join(lines).encode() + body)
-        self.transport.close()
-
-    def _expect_request(self) -> None:
-        self._expect(self._idle_seconds)
-
-    def _expect_headers(self) -> None:
-        self._expect(self._header_seconds)
-
-    def _expect(self, seconds: float) -> None:
-        _cancel(self._header_timer)
-        self._header_timer = self.loop.call_later(seconds, self.transport.abort)
-
-    def pause_writing(self) -> None:
-        """The client does not take what there is; whatever it sends meanwhile, time runs until it does."""
-        super().pause_writing()
-        self._expect_reading()
-
-    def resume_writing(self) -> None:
-        """The client has taken most of it."""
-        _cancel(self._write_timer)
-        super().resume_writing()
-
-    def _expect_reading(self) -> None:
-        _cancel(self._write_timer)
-        self._write_timer = self.loop.call_later(self._write_seconds, self._give_up_writing)
-
-    def _give_up_writing(self) -> None:
-        if self.transport.get_write_buffer_size():
-            self.transport.abort()
-
-
-def _cancel(timer: asyncio.TimerHandle | None) -> None:
-    if timer is not None:
-        timer.cancel()

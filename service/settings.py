@@ -61,6 +61,12 @@ class Settings(BaseSettings):
         description="Address to listen on; `::`: every one of IPv4 and of IPv6; `unix:` and a path: a Unix socket.",
     )
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 lets the system choose.")
+    tls_certificate: Path | None = Field(
+        None, description="File with the certificate (PEM, with those between it and the root): HTTPS and no HTTP."
+    )
+    tls_key: Path | None = Field(
+        None, description="File with its private key, without a passphrase; none: it is in the same file."
+    )
     device: Device = Field("auto", description="Where the model runs; auto: CUDA if it works.")
     sessions: int = Field(
         0, ge=0, le=64, description="Engines, each with a process and rows of its own; 0: one a core, at most 8."
@@ -97,7 +103,9 @@ class Settings(BaseSettings):
         64 * 1024 * 1024, ge=1024, description="Size of all parts of a packed file (docx, epub, ...), unpacked."
     )
     glossaries: Path | None = Field(
-        None, description="Directory of glossaries: NAME.tsv, in each line a term, a tab, and its translation."
+        None,
+        description="Directory of glossaries: NAME.tsv, in each line a term, a tab, and its translation; "
+        "NAME.tsv.sha256, if there is one, is compared with it.",
     )
     files: Path | None = Field(None, description="Directory for translated files; else they are kept in memory.")
     max_files_bytes: int = Field(
@@ -235,6 +243,8 @@ class Settings(BaseSettings):
             chosen = least in self.model_fields_set or least != "beam_size"
             if chosen and getattr(self, least) > getattr(self, most):
                 raise ValueError(f"{variable(least)} must not be larger than {variable(most)}")
+        if self.tls_key is not None and self.tls_certificate is None:
+            raise ValueError(f"{variable('tls_certificate')} must name the certificate of {variable('tls_key')}")
         if self.max_alternatives >= self.max_beam_size:
             raise ValueError(f"{variable('max_alternatives')} must be smaller than {variable('max_beam_size')}")
         if self.quota_characters is not None and not (self.redis or self.usage_file):

@@ -21,7 +21,7 @@ ONLY_IN = {
         "export/verify.py",
     ),
     "fastapi": ("service/app.py", "service/api/"),
-    "uvicorn": ("service/server.py",),
+    "uvicorn": ("service/server.py", "service/connection.py"),
     "redis": ("service/access/replicas.py",),
     "limits": ("service/access/",),
     "opentelemetry": ("service/tracing.py",),

@@ -17,11 +17,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.access.guard import Guard, Visit
 from service.api.cors import Cors, HeaderPairs
 from service.api.requests import declared_length
+from service.api.security import security_headers
 from service.api.visits import set_visit
 from service.errors import (
     BodyTooLargeError,
     ClientGoneError,
     DeadlineExceededError,
+    InvalidRequestError,
     UnavailableError,
 )
 from service.logs import request_id, trace_id
@@ -33,6 +35,9 @@ _log = logging.getLogger("attend.requests")
 
 ARRIVED = "attend.arrived"
 """Where a scope says when the request's headers came, in seconds of `time.monotonic`; a server need not say it."""
+
+REFUSED = "attend.refused"
+"""Where a scope says that the request is no HTTP behind its headers, and what is wrong with it."""
 
 SMALLEST_PACKED = 1024
 """Bytes of a reply from which on it is compressed for who takes that."""
@@ -141,6 +146,8 @@ class Boundary:
     async def _answer(self, scope: Scope, receive: Receive, reply: "_Reply") -> None:
         inner = scope
         try:
+            if REFUSED in scope:
+                raise InvalidRequestError(scope[REFUSED], {"Connection": "close"})
             if scope["method"] == "OPTIONS":
                 await Response(status_code=HTTPStatus.NO_CONTENT)(scope, receive, reply)
                 return
@@ -217,8 +224,10 @@ class _Reply:
             self.status = message["status"]
             rates = self.visit.headers if self.visit else {}
             # Plain pairs: starlette's headers look for each name among all the others.
+            given = list(message.get("headers", ()))
             message["headers"] = [
-                *message.get("headers", ()),
+                *given,
+                *security_headers(given),
                 *self._cors,
                 *((name.lower().encode(), value.encode()) for name, value in rates.items()),
                 (b"x-request-id", request_id.get().encode()),

@@ -50,8 +50,7 @@ def _page(name: str, policy: str) -> FileResponse:
         headers={
             "Content-Security-Policy": policy,
             "Cache-Control": "no-cache",
-            "Referrer-Policy": "no-referrer",
-            "X-Content-Type-Options": "nosniff",
+            "Cross-Origin-Opener-Policy": "same-origin",
         },
     )
 
@@ -71,5 +70,4 @@ class PageFiles(StaticFiles):
         response = await super().get_response(path, scope)
         vendored = Path(path).parts[:1] == ("vendor",)
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if vendored else "no-cache"
-        response.headers["X-Content-Type-Options"] = "nosniff"
         return response

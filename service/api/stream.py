@@ -111,6 +111,17 @@ class EventStream(Response):
             self._work.cancel()
 
 
+_EVENT = {
+    "type": "object",
+    "description": "Each event.",
+    "properties": {
+        "event": {"enum": ["sentence", "partial", "end", "error"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["event", "data"],
+}
+
+
 @router.post(
     "/translate/stream",
     response_class=Response,
@@ -120,7 +131,7 @@ class EventStream(Response):
             "and final; the `text` of all of them in a row is the translation. `partial` `{index, sentence, text}`, if "
             "asked for: the whole of what is certain of that sentence, in place of what was said of it before. `end`: "
             "what /translate answers. `error` `{error}` instead: what it would have answered, after a beginning.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"schema": _EVENT}},
         },
         **problems(400, 408, 413, 415, 422, 500, 503, 504),
     },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from model.bundle import Manifest, read_manifest
+from model.bundle import Manifest, check_files, read_manifest
 from model.errors import BundleError
 from model.lexical import LEXICAL_FILE, LexicalTable, lexical_tables
 from model.shortlist import SHORTLIST_FILE, Shortlist, load_shortlist
@@ -30,6 +30,8 @@ class Bundle:
             VocabularyError: its vocabulary is.
         """
         manifest = read_manifest(directory)
+        # The others are compared by the engines; a damaged vocabulary is not even tried to be read.
+        check_files(directory, manifest, ".spm")
         return cls(directory, manifest, load_tokenizer(directory, manifest))
 
     def shortlist(self) -> Shortlist | None:

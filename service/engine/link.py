@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, cast
 
+from service.engine.output import Output
 from service.engine.types import Message, Ready, Setup, Update
 
 _log = logging.getLogger(__name__)
@@ -68,17 +69,22 @@ class ProcessLink(asyncio.Protocol):
         self._received = bytearray()
         self._unsent: list[bytes] | None = [_framed(setup)]
         ours, theirs = socket.socketpair()
+        self._output = Output()
         with theirs:
             path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
             try:
                 self._process: subprocess.Popen[bytes] = subprocess.Popen(
                     [sys.executable, "-m", self.program],
                     stdin=theirs.fileno(),
+                    stdout=self._output.writing,
+                    stderr=self._output.writing,
                     env={**os.environ, "PYTHONPATH": path},
                 )
             except BaseException:
                 ours.close()
+                self._output.discard()
                 raise
+        self._output.started(self.pid)
         loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._connecting = loop.create_task(loop.create_unix_connection(lambda: self, sock=ours))
@@ -131,6 +137,7 @@ class ProcessLink(asyncio.Protocol):
                 status = await asyncio.to_thread(self._process.wait, _END_SECONDS)
             except subprocess.TimeoutExpired:
                 _log.error("process %d cannot be killed", self.pid)
+        await self._output.end()
         self._on_end(_end_of(status))
 
     def kill(self) -> None:

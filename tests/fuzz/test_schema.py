@@ -1,7 +1,7 @@
 """Requests made from the description of the API, and damaged ones: only documented statuses come back, in documented
 shapes, and what fits its schema is refused for a documented reason only.
 
-500 cases in all; `make fuzz` sends 5,000 (FUZZ_CASES).
+1,000 cases in all; `make fuzz` sends 20,000 (FUZZ_CASES).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -23,7 +24,7 @@ from service.api.openapi import REASONS
 from tests.processes import serving_process
 
 ROOT = Path(__file__).parents[2]
-CASES = int(os.environ.get("FUZZ_CASES", "500"))
+CASES = int(os.environ.get("FUZZ_CASES", "1000"))
 NAMES = (
     "status_code_conformance", "content_type_conformance", "response_headers_conformance",
     "response_schema_conformance",
@@ -42,6 +43,11 @@ def operations() -> Iterator[list[Any]]:
     with serving_process() as address:
         schema = schemathesis.openapi.from_url(f"{address}/openapi.json")
         yield [found.ok() for found in schema.get_all_operations()]
+        # Whatever came, its processes are those that were started.
+        assert httpx.get(f"{address}/health/ready").status_code == 200
+        assert set(re.findall(r"^attend_processes_lost_total.* (.+)$", httpx.get(f"{address}/metrics").text, re.M)) == {
+            "0.0"
+        }
 
 
 def cases(operation: Any, mode: GenerationMode, count: int) -> Iterator[tuple[Case, Any]]:

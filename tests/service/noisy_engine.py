@@ -45,7 +45,10 @@ def open_noisily(setup: Setup) -> tuple[Steppable, Ready]:
     runtime.Slots = FailingSlots  # type: ignore[misc]
     _wait_for_the_other()
     for number in range(LINES):
+        # As a native library does, past all of Python; and a line that is longer than any.
+        os.write(2, b"%s native %d\n" % (b"y" * 3000, number))
         logging.getLogger("noise").warning("%s end %d", "x" * LENGTH, number)
+    os.write(1, b"z" * LENGTH)
     return _open(setup)
 
 

@@ -47,7 +47,7 @@ async def conversation(folder: Path) -> tuple[Reply, Reply, list[str], int]:
     settings["NOISY_FOLDER"] = str(folder)
     reading, writing = narrow_pipe()
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", SERVICE, cwd=ROOT, env={**os.environ, **settings}, stdout=writing
+        sys.executable, "-c", SERVICE, cwd=ROOT, env={**os.environ, **settings}, stdout=writing, stderr=writing
     )
     os.close(writing)
     log = asyncio.create_task(asyncio.to_thread(all_of, reading))
@@ -75,6 +75,10 @@ def test_every_line_is_whole_and_the_cause_of_a_failure_is_under_its_id(tmp_path
     noise = [line["message"] for line in lines if line["logger"] == "noise"]
     ends = collections.Counter(re.fullmatch(rf"x{{{LENGTH}}} end (\d+)", message)[1] for message in noise)  # type: ignore[index]
     assert ends == dict.fromkeys(map(str, range(LINES)), 2)
+    native = [line["message"] for line in lines if line["logger"] == "service.engine.output"]
+    short = collections.Counter(found[1] for line in native if (found := re.search(r": y{3000} native (\d+)$", line)))
+    assert short == dict.fromkeys(map(str, range(LINES)), 2)
+    assert sum(line.count("z") for line in native) == 2 * LENGTH
     (error,) = (line for line in lines if line["level"] == "error")
     assert error["request_id"] == "mine-1"
     # Not only where it was told of here, but where it happened.

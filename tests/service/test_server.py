@@ -21,8 +21,9 @@ import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from model.vocabulary import Vocabulary
+from service.connection import Connection
 from service.engine.types import Hypothesis, Job
-from service.server import Connection, Server
+from service.server import Server
 from service.settings import Settings
 from tests.bundles import PRETRAINED, ROOT
 from tests.service.fakes import FakeLoader, echo, make_app, samples
@@ -292,14 +293,14 @@ def test_what_is_no_http_is_400_in_our_shape(loader: FakeLoader, junk: bytes) ->
     assert json.loads(body) == {"error": "Invalid HTTP request received."}
 
 
-def test_headers_without_end_are_400_long_before_their_time_is_over(loader: FakeLoader) -> None:
+def test_headers_without_end_are_431_long_before_their_time_is_over(loader: FakeLoader) -> None:
     async def scenario() -> bytes:
         async with serving(loader) as (_, port, _):
-            return await converse(port, b"GET /health HTTP/1.1\r\nX: ", *[b"y" * 4096] * 5, pause=0.02)
+            return await converse(port, b"GET /health HTTP/1.1\r\nX: ", *[b"y" * 16384] * 5, pause=0.02)
 
     status, *_, body = asyncio.run(scenario()).decode().split("\r\n")
-    assert status == "HTTP/1.1 400 Bad Request"
-    assert json.loads(body) == {"error": "request line and headers must not be longer than 16384 bytes"}
+    assert status == "HTTP/1.1 431 Request Header Fields Too Large"
+    assert json.loads(body) == {"error": "request line and headers must not be longer than 65536 bytes"}
 
 
 def test_a_body_nobody_reads_is_not_taken_for_headers(loader: FakeLoader) -> None:

@@ -1,0 +1,127 @@
+"""Files with one bit flipped: a bundle, glossaries, keys. None is taken for good, and none is a traceback.
+
+A sample of the bits; `make fuzz` flips all of them (FUZZ_CASES at least 20,000).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from model.bundle import check_files, read_manifest, sha256, write_manifest
+from model.errors import ModelError
+from service.__main__ import EXIT_BAD_INPUT, EXIT_FAILED, main
+from service.engine.bundle import Bundle
+from service.glossaries import GlossaryError, read_glossaries
+from tests.bundles import ROOT
+from tests.processes import free_port
+
+SEED_BUNDLE = ROOT / "tests" / "data" / "bundle-format-2"
+FLIPS_ALL = int(os.environ.get("FUZZ_CASES", "1000")) >= 20_000
+SAMPLE = 400
+"""Bits of one file."""
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """A tiny one, as it would be written today."""
+    directory = shutil.copytree(SEED_BUNDLE, tmp_path / "bundle")
+    write_manifest(directory, read_manifest(directory))
+    return directory
+
+
+def flipped(path: Path, sample: int = SAMPLE) -> Iterator[tuple[int, int]]:
+    """The file with each of its bits, or so many of them, flipped; then as it was."""
+    good = path.read_bytes()
+    bits = range(8 * len(good))
+    chosen = bits if FLIPS_ALL else sorted(random.Random(path.name).sample(bits, min(sample, len(bits))))
+    try:
+        for bit in chosen:
+            place = bit // 8
+            path.write_bytes(good[:place] + bytes([good[place] ^ 1 << bit % 8]) + good[place + 1 :])
+            yield place, bit % 8
+    finally:
+        path.write_bytes(good)
+
+
+def test_no_flipped_bit_of_a_manifest_is_believed(bundle: Path) -> None:
+    good = read_manifest(bundle)
+    for where in flipped(bundle / "manifest.json", 2 * SAMPLE):
+        try:
+            found = read_manifest(bundle)
+        except ModelError:
+            continue
+        assert found == good, where  # white space alone
+
+
+def test_no_flipped_bit_of_another_file_of_a_bundle_is_believed(bundle: Path) -> None:
+    """As the service reads it, and then as its engines do."""
+    for path in sorted(bundle.iterdir()):
+        if path.name == "manifest.json":
+            continue
+        for _ in flipped(path, SAMPLE // 4):
+            with pytest.raises(ModelError, match=f"{path.name}: damaged"):
+                read_and_check(bundle)
+
+
+def read_and_check(bundle: Path) -> None:
+    check_files(bundle, Bundle.read(bundle).manifest)
+
+
+@pytest.mark.parametrize("name", ["weights.bin", "vocabulary.spm", "decoder.onnx", "manifest.json"])
+def test_the_service_says_what_is_damaged_and_ends(bundle: Path, name: str) -> None:
+    if not FLIPS_ALL and name != "weights.bin":
+        pytest.skip("one is enough outside of `make fuzz`")
+    path = bundle / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    ours = {variable: value for variable, value in os.environ.items() if not variable.startswith("ATTEND_")}
+    settings = {"ATTEND_BUNDLE": str(bundle), "ATTEND_PORT": str(free_port()), "ATTEND_LOG_FORMAT": "text"}
+    done = subprocess.run(
+        [sys.executable, "-m", "service"],
+        cwd=ROOT,
+        env={**ours, **settings},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == (EXIT_BAD_INPUT if name == "manifest.json" else EXIT_FAILED)
+    said = done.stdout + done.stderr
+    assert f"{name}: damaged" in said or f"{name}: not a manifest" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("has_checksum", [True, False])
+def test_flipped_glossaries(tmp_path: Path, has_checksum: bool) -> None:
+    """One with a checksum beside it is never taken for another; one without is a glossary or a sentence."""
+    path = tmp_path / "shop.tsv"
+    path.write_text("# our words\nbig house\tmanoir\n\ncoffee\tcafé\n数据库\tbase de données\n", encoding="utf-8")
+    beside = tmp_path / "shop.tsv.sha256"
+    good = read_glossaries(tmp_path)
+    if has_checksum:
+        beside.write_text(f"{sha256(path)}  shop.tsv\n")
+    for damaged in (path, beside) if has_checksum else (path,):
+        for where in flipped(damaged):
+            try:
+                found = read_glossaries(tmp_path)
+            except GlossaryError:
+                continue
+            assert not has_checksum or found == good, where
+
+
+def test_a_damaged_glossary_ends_the_start_with_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "shop.tsv").write_bytes(b"big house\tmano\xfar\n")
+    monkeypatch.setenv("ATTEND_GLOSSARIES", str(tmp_path))
+    assert main([]) == EXIT_BAD_INPUT
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{tmp_path / 'shop.tsv'}: ")
