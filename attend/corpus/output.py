@@ -64,14 +64,14 @@ class Output:
             if self.place == Place() and path.exists() and not overwrite:
                 raise RequestError(f"{path} exists; --overwrite replaces it")
             self._errors_file = self._cut_to(self.place)
+            self._writer = PackedWriter(self._file, packing_of(path))
+            if self.place == Place():
+                self.commit(self.place)
         except BaseException:
             if self._is_untouched():
                 self._partial_path.unlink(missing_ok=True)
             self._file.close()
             raise
-        self._writer = PackedWriter(self._file, packing_of(path))
-        if self.place == Place():
-            self.commit(self.place)
 
     def _locked(self) -> BinaryIO:
         descriptor = os.open(self._partial_path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -145,6 +145,8 @@ class Output:
     def finish(self) -> None:
         """All is written: the file gets its name."""
         if not self.place.is_complete:
+            if not self.place.output:
+                self.write(b"")  # a packed file of nothing is not an empty file
             self.commit(dataclasses.replace(self.place, is_complete=True))
         size = os.fstat(self._file.fileno()).st_size
         was_renamed = size < self.place.output or (not size and self._path.exists() and not self._path.stat().st_size)

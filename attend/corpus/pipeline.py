@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import dataclasses
 import threading
@@ -153,7 +154,7 @@ async def _read_chunks(reader: LineReader, most_lines: int) -> AsyncIterator[tup
     queue: asyncio.Queue[tuple[Sequence[Line], str | None]] = asyncio.Queue(1)
 
     def pump() -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has ended
+        with contextlib.suppress(RuntimeError, concurrent.futures.CancelledError):  # the loop has ended
             lines: Sequence[Line] = [Line(b"", b"", 0, 0)]
             while lines:
                 lines = reader.read(most_lines)

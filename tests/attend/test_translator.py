@@ -26,7 +26,13 @@ from attend.options import Options
 from tests.bundles import ROOT, SHIPPED_BUNDLE
 from tests.processes import free_port, serving_process
 
-TEXTS = ["Je suis étudiant.", "", "Il pleut.\n\nOn reste à la maison ? Oui, 12 fois !", "…", "The weather is nice today."]
+TEXTS = [
+    "Je suis étudiant.",
+    "",
+    "Il pleut.\n\nOn reste à la maison ? Oui, 12 fois !",
+    "…",
+    "The weather is nice.",
+]
 
 
 @pytest.fixture(scope="module")
