@@ -27,7 +27,7 @@ from model.leaks import trained_held_out_sentences, without_leaks
 from model.recipe import load_recipe, read_pairs, split_direction
 from service.engine.loading import BlockingEngine
 from service.engine.types import EngineConfig, SearchOptions
-from service.evaluate import translate_lines
+from tools.evaluate import translate_lines
 from service.text.reading import reader_for
 
 TEST_SETS = ("tatoeba-test", "flores200-devtest", "msdynamics-test", "newstest2014", "newstest2019")

@@ -22,7 +22,7 @@ from model.corpus import read_aligned, read_lines, read_tsv
 from model.evaluation import Scores, score
 from service.engine.loading import BlockingEngine
 from service.engine.types import EngineConfig, SearchOptions
-from service.evaluate import translate_lines
+from tools.evaluate import translate_lines
 from service.text.chinese import simplifier
 from service.text.reading import Reader, reader_for
 

@@ -21,12 +21,12 @@ _SOURCE_TOKENS, _TARGET_TOKENS = 256, 512
 _MOST_SENTENCES = 2000
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 2 if the input is to blame."""
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m export") -> int:
+    """Run one command; 2 if the input is to blame. `prog` is what its help calls it."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and given[0] not in (*_COMMANDS, "-h", "--help"):
         given.insert(0, "checkpoint")
-    options = _parser().parse_args(given)
+    options = parser_for(prog).parse_args(given)
     try:
         options.run(options)
     except (ModelError, OSError) as error:
@@ -44,9 +44,10 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or "can't allocate memory" in str(error) or "bad allocation" in str(error)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser_for(prog: str) -> argparse.ArgumentParser:
+    """The parser of all commands."""
     parser = argparse.ArgumentParser(
-        prog="python -m export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     checkpoint = commands.add_parser("checkpoint", help="a checkpoint of our own, as training writes it")

@@ -27,11 +27,12 @@ Learned = TypeVar("Learned")
 _ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 36), "MALLOC_TOP_PAD_": str(1 << 28)}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; errors a person can mend are one line on stderr and exit status 2."""
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m model") -> int:
+    """Run one command; errors a person can mend are one line on stderr and exit status 2. `prog` is what its help calls
+    it."""
     from model.errors import ModelError
 
-    options = _parser().parse_args(arguments)
+    options = parser_for(prog).parse_args(arguments)
     try:
         options.run_command(options)
     except ModelError as error:
@@ -40,8 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m model", description=__doc__)
+def parser_for(prog: str) -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     vocabulary = commands.add_parser("vocabulary", help="train the SentencePiece vocabulary of a recipe")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import importlib
 import logging
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from service.access.addresses import is_public
 from service.access.keys import UnusableKeysError
 from service.access.usage import UsageError
 from service.app import create_app
+from service.engine.loading import check_runtime
 from service.engine.types import DeviceError, EngineLostError
 from service.heap import keep_one_heap
 from service.logs import configure_logging
@@ -24,13 +26,20 @@ from service.tracing import TracingError
 
 _log = logging.getLogger("attend")
 
+TOOLS = {
+    "evaluate": ("tools.evaluate", "score a bundle on line-aligned files"),
+    "align-eval": ("tools.align_eval", "measure and choose alignments against gold links"),
+    "keys": ("tools.keys", "who may use the service: add, list or revoke keys"),
+    "attention": ("tools.attention", "draw where the model looks as it translates a sentence"),
+}
+"""Module and help of each command beside serving."""
 EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT = 0, 1, 2
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run one command; returns the exit status."""
+def main(arguments: Sequence[str], prog: str = "python -m service") -> int:
+    """Run one command; returns the exit status. `prog` is what its help calls it."""
     try:
-        options = _parser(arguments).parse_args(arguments)
+        options = parser_for(arguments, prog).parse_args(arguments)
         options.run_command(options)
     except (ModelError, SettingsError, DeviceError, UnusableKeysError, UsageError, TracingError) as error:
         print(error, file=sys.stderr)
@@ -44,8 +53,9 @@ def main(arguments: Sequence[str]) -> int:
     return EXIT_OK
 
 
-def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m service", description="Translate over REST.")
+def parser_for(arguments: Sequence[str], prog: str) -> argparse.ArgumentParser:
+    """The parser, with all of the command that the arguments begin with."""
+    parser = argparse.ArgumentParser(prog=prog, description="Translate over REST.")
     parser.set_defaults(run_command=_serve)
     commands = parser.add_subparsers(title="commands")
     serve = commands.add_parser("serve", help="serve a bundle (default); every setting is an ATTEND_* variable")
@@ -61,31 +71,16 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
 def _add_tools(commands: argparse._SubParsersAction[argparse.ArgumentParser], called: Sequence[str]) -> None:
     """The commands beside serving. Only the one that is called is imported: they need packages that serving does
     not."""
-    if called == ["evaluate"]:
-        from service.evaluate import add_evaluate_command
-
-        add_evaluate_command(commands)
-    elif called == ["align-eval"]:
-        from service.explain.align_eval import add_align_eval_command
-
-        add_align_eval_command(commands)
-    elif called == ["keys"]:
-        from service.access.command import add_keys_command
-
-        add_keys_command(commands)
-    elif called == ["attention"]:
-        from service.explain.picture import add_attention_command
-
-        add_attention_command(commands)
-    else:
-        commands.add_parser("evaluate", help="score a bundle on line-aligned files")
-        commands.add_parser("align-eval", help="measure and choose alignments against gold links")
-        commands.add_parser("keys", help="who may use the service: add, list or revoke keys")
-        commands.add_parser("attention", help="draw where the model looks as it translates a sentence")
+    for name, (module, says) in TOOLS.items():
+        if called == [name]:
+            importlib.import_module(module).add_command(commands)
+        else:
+            commands.add_parser(name, help=says)
 
 
 def _serve(options: argparse.Namespace) -> None:
     settings = load_settings()
+    check_runtime()
     # A wrong path is worth a sentence now; what only loading can find is logged when it is found.
     if settings.models is None:
         read_manifest(settings.bundle)

@@ -24,10 +24,15 @@ def read_glossaries(directory: Path) -> dict[str, Mapping[str, str]]:
     """
     if not directory.is_dir():
         raise GlossaryError(f"ATTEND_GLOSSARIES: {directory} is no directory")
-    return {path.stem: _terms(path) for path in sorted(directory.glob("*.tsv"))}
+    return {path.stem: read_terms(path) for path in sorted(directory.glob("*.tsv"))}
 
 
-def _terms(path: Path) -> dict[str, str]:
+def read_terms(path: Path) -> dict[str, str]:
+    """The terms of one file with their translations.
+
+    Raises:
+        GlossaryError: it cannot be read, or a line is no term with its translation.
+    """
     terms = {}
     try:
         content = path.read_bytes()

@@ -17,6 +17,7 @@ from service.engine.types import Device, EngineConfig
 from service.errors import SettingsError as SettingsError
 from service.logs import LogFormat
 from service.model_names import parse_canaries
+from service.shipped import shipped_bundle
 
 PREFIX = "ATTEND_"
 # A request that is allowed must find room, and what goes for those that name nothing must be allowed.
@@ -33,7 +34,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
-    bundle: Path = Field(Path("bundles/attend-zh-fr-en-int8"), description="Directory of the model to serve.")
+    bundle: Path = Field(default_factory=shipped_bundle, description="Directory of the model to serve.")
     models: Path | None = Field(
         None, description="Directory of bundles that are served together, one in each directory, in place of one."
     )
@@ -312,7 +313,8 @@ def settings_table() -> str:
     lines = ["| variable | default | values | |", "| --- | --- | --- | --- |"]
     schema = Settings.model_json_schema()["properties"]
     for name, field in Settings.model_fields.items():
-        lines.append(f"| `{variable(name)}` | `{field.default}` | {_range(schema[name])} | {field.description} |")
+        default = "the shipped one" if field.default_factory is not None else f"`{field.default}`"
+        lines.append(f"| `{variable(name)}` | {default} | {_range(schema[name])} | {field.description} |")
     return "\n".join(lines) + "\n"
 
 

@@ -29,7 +29,8 @@ ONLY_IN = {
     "torch": ("model/", "export/"),
     "sentencepiece": ("model/vocabulary.py", "model/extension.py", "model/tokenizers.py"),
     "sacrebleu": ("model/evaluation.py",),
-    "matplotlib": ("model/curves.py", "service/explain/picture.py"),
+    "click": ("attend/cli/",),
+    "matplotlib": ("model/curves.py", "tools/attention.py"),
 }
 """Package -> the only places that import it: an exchange of the package then is a change of these alone."""
 
@@ -40,8 +41,11 @@ SHARED_WITH_SERVICE = {
 """Modules of `model` that `service` may import."""
 
 
+ROOMS = ("model", "export", "service", "tools", "attend")
+
+
 def sources() -> list[Path]:
-    return sorted(path for room in ("model", "export", "service") for path in (ROOT / room).rglob("*.py"))
+    return sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 
 
 def imports(path: Path) -> Iterator[str]:

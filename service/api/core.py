@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import math
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -123,7 +124,7 @@ async def answered(
     deadline = began + (wish.timeout_ms or settings.max_timeout_ms) / 1000
     translator = model.translator.only(wish.model)
     return await _charged(
-        request, settings, wish, lambda running: _answered(translator, wish, deadline, running, telling)
+        request, settings, wish, lambda running: answers_to(translator, wish, deadline, running, telling)
     )
 
 
@@ -158,12 +159,19 @@ async def document_answered(
     check_texts(["".join(wish.texts)] if any(wish.texts) else ["."], settings)
     deadline = began + settings.max_timeout_ms / 1000
     translator = model.translator.only(wish.model)
-    return await _charged(request, settings, wish, lambda running: _document(translator, wish, deadline, note, running))
+    return await _charged(
+        request, settings, wish, lambda running: answers_to_document(translator, wish, deadline, note, running)
+    )
 
 
-async def _document(
-    translator: Router, wish: Wish, deadline: float, note: Callable[[int], None], running: Running
+async def answers_to_document(
+    translator: Router,
+    wish: Wish,
+    deadline: float = math.inf,
+    note: Callable[[int], None] = lambda _: None,
+    running: Running = lambda _: contextlib.nullcontext(),
 ) -> Answers:
+    """The same for the texts of one document, in parts that are all asked for at once; see `document_answered`."""
     directions = translator.directions
     target, source = _languages(wish, directions)
     if source is None:
@@ -173,7 +181,7 @@ async def _document(
 
     async def part(texts: Sequence[str]) -> Answers:
         nonlocal done
-        answers = await _answered(translator, dataclasses.replace(wish, texts=texts, source=source), deadline, running)
+        answers = await answers_to(translator, dataclasses.replace(wish, texts=texts, source=source), deadline, running)
         done += sum(map(len, texts))
         note(done)
         return answers
@@ -193,9 +201,18 @@ def _parts_of(texts: Sequence[str]) -> Iterator[Sequence[str]]:
             start, length = index, 0
 
 
-async def _answered(
-    translator: Router, wish: Wish, deadline: float, running: Running, telling: Telling | None = None
+async def answers_to(
+    translator: Router,
+    wish: Wish,
+    deadline: float = math.inf,
+    running: Running = lambda _: contextlib.nullcontext(),
+    telling: Telling | None = None,
 ) -> Answers:
+    """The texts translated, whoever wants them; `deadline` is in seconds of `time.monotonic`.
+
+    Raises:
+        ServiceError: what is wrong with the wish, or with all of its texts.
+    """
     directions = translator.directions
     target, source = _languages(wish, directions)
     characters, text_work = sum(map(len, wish.texts)), translator.text_work

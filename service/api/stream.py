@@ -20,7 +20,8 @@ from service.api.fields import read_fields
 from service.api.problems import problems
 from service.api.shapes import plain
 from service.api.telling import Telling
-from service.api.translating import TranslateRequest, asked_of, reply_to
+from service.api.translating import asked_of, reply_to
+from service.api.wishes import TranslateRequest
 from service.errors import ClientGoneError, InternalError, ServiceError
 from service.logs import request_id
 from service.metrics import Metrics

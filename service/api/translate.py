@@ -11,7 +11,8 @@ from service.api.core import admitted, answered
 from service.api.dependencies import State
 from service.api.fields import read_fields
 from service.api.problems import problems
-from service.api.translating import TranslateReply, TranslateRequest, asked_of, reply_to
+from service.api.translating import TranslateReply, asked_of, reply_to
+from service.api.wishes import TranslateRequest
 
 router = APIRouter(tags=["translation"])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import importlib.util
 import logging
 import math
 import os
@@ -22,6 +23,7 @@ from service.engine.pool import Pool
 from service.engine.scheduler import Bounds
 from service.engine.types import (
     Answer,
+    DeviceError,
     EngineConfig,
     EngineKind,
     Lane,
@@ -70,6 +72,19 @@ class LoadedEngine:
     async def close(self) -> None:
         """Finish what was accepted and end the processes."""
         await asyncio.gather(self.pool.close(), self.scorer.close())
+
+
+def check_runtime() -> None:
+    """Find ONNX Runtime without loading it.
+
+    Raises:
+        DeviceError: it is not installed, for it belongs to no package's own dependencies: there are two builds of it.
+    """
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise DeviceError(
+            "ONNX Runtime is not installed: `pip install '.[cpu]'` in the source tree, or `pip install onnxruntime`; "
+            "for NVIDIA GPUs `.[gpu]`, or `onnxruntime-gpu[cuda,cudnn]`"
+        )
 
 
 async def load_engine(

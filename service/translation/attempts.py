@@ -178,6 +178,11 @@ class Trials:
             self.found.append(attempt.problems())
 
     @property
+    def open_parts(self) -> list[Part]:
+        """The parts of the newest attempt that need an answer."""
+        return self.attempts[-1].open_parts
+
+    @property
     def best(self) -> Attempt:
         """The attempt with the least that is wrong, the earliest of equals."""
         if len(self.found) == 1:
@@ -287,4 +292,4 @@ def first_attempt(sentence: Sentence, make: PartOf) -> Attempt:
 
 def flat(trials: Sequence[Trials]) -> list[Part]:
     """The parts of the newest attempts that need an answer."""
-    return [part for each in trials for part in each.attempts[-1].open_parts]
+    return [part for each in trials for part in each.open_parts]

@@ -7,8 +7,6 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from service.translation.attempts import flat
-
 if TYPE_CHECKING:
     from service.engine.jobs import Watcher
     from service.engine.types import Answer, Job
@@ -53,8 +51,8 @@ class Streaming:
         self._run = run
         self._judge = judge
         self._finish = finish
-        self._parts = [(number, part) for number, each in enumerate(trials) for part in flat([each])]
-        self._places = [_Place(number, len(flat([each])), []) for number, each in enumerate(trials)]
+        self._parts = [(number, part) for number, each in enumerate(trials) for part in each.open_parts]
+        self._places = [_Place(number, len(each.open_parts), []) for number, each in enumerate(trials)]
         self._tasks: list[asyncio.Task[list[Answer]]] = []
 
     async def answers(self) -> list[Answer]:
@@ -89,7 +87,8 @@ class Streaming:
         answers: list[Answer] = []
         again = await self._judge([trials], iter(place.answers))
         while again:
-            new = await self._run([part.job for part in flat(again) if part.job is not None], is_further=True)
+            jobs = [part.job for each in again for part in each.open_parts if part.job is not None]
+            new = await self._run(jobs, is_further=True)
             answers += new
             again = await self._judge(again, iter(new))
         await self._finish(place.sentence, trials)

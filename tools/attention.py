@@ -1,4 +1,4 @@
-"""python -m service attention: where the model looks as it translates a sentence, as a picture."""
+"""attend attention: where the model looks as it translates a sentence, as a picture."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from service.engine.scores import KINDS
 from service.engine.types import EngineConfig, Job, SearchOptions
 from service.explain.attention import AttentionSelection, select
 from service.explain.details import UNMEASURED, DetailOptions, Side, inspect
-from service.settings import Settings
+from service.shipped import shipped_bundle
 from service.text.reading import reader_for
 
 if TYPE_CHECKING:
@@ -53,14 +53,14 @@ class Map:
     columns: Sequence[str]
 
 
-def add_attention_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command's arguments."""
     parser = subparsers.add_parser("attention", help="draw where the model looks as it translates a sentence")
     parser.add_argument("text", help="one sentence")
     parser.add_argument("--source", required=True, help="its language, e.g. fr")
     parser.add_argument("--target", required=True, help="language to translate into, e.g. en")
     parser.add_argument("--png", type=Path, required=True, help="picture to write")
-    parser.add_argument("--bundle", type=Path, default=Settings.model_fields["bundle"].default)
+    parser.add_argument("--bundle", type=Path, default=shipped_bundle())
     parser.add_argument(
         "--kind",
         choices=(*KINDS, "erasure"),

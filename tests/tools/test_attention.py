@@ -10,7 +10,7 @@ import pytest
 
 from model.errors import DataError
 from service.__main__ import EXIT_BAD_INPUT, main
-from service.explain.picture import Map, draw, font_for
+from tools.attention import Map, draw, font_for
 from tests.bundles import SHIPPED_BUNDLE
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -51,7 +51,7 @@ def test_what_cannot_be_drawn_is_said(
 def test_without_matplotlib_the_command_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delitem(sys.modules, "service.explain.picture")
+    monkeypatch.delitem(sys.modules, "tools.attention")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main(command(tmp_path / "out.png")) == EXIT_BAD_INPUT
     assert "matplotlib, which serving does not install" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`python -m service keys add|list|revoke`: the file of keys, which a running service reads again when it changes."""
+"""attend keys add|list|revoke: the file of keys, which a running service reads again when it changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from service.access.rights import RIGHTS, Right, parse_rights
 _FILE = "ATTEND_KEYS_FILE"
 
 
-def add_keys_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """`keys` with its three words."""
     keys = commands.add_parser("keys", help="who may use the service: add, list or revoke keys")
     words = keys.add_subparsers(title="commands", required=True)

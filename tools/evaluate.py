@@ -1,4 +1,4 @@
-"""python -m service evaluate: the BLEU and chrF of a bundle, through the engine that serves it."""
+"""attend evaluate: the BLEU and chrF of a bundle, through the engine that serves it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from service.engine.types import EngineConfig, Hypothesis, Job, SearchOptions
 from service.text.reading import Reader, reader_for
 
 
-def add_evaluate_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command's arguments."""
     parser = subparsers.add_parser("evaluate", help="score a bundle on line-aligned files")
     parser.add_argument("bundle", type=Path)

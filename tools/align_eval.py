@@ -1,4 +1,4 @@
-"""python -m service align-eval: how far a bundle's alignments are from those people made, and which way is best.
+"""attend align-eval: how far a bundle's alignments are from those people made, and which way is best.
 
 The way is chosen on the first half of the sentences and reported on the second.
 Shapes: L decoder layers, H heads, I source words, J target words.
@@ -307,7 +307,7 @@ def refinements(trials: Trials, trial: Trial, backward: Sequence[Evidence] | Non
         yield trials.run(trial.label + suffix, trial.method.model_copy(update=changes), other)
 
 
-def add_align_eval_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command's arguments."""
     parser = subparsers.add_parser("align-eval", help="measure and choose alignments against gold links")
     parser.add_argument("bundle", type=Path)

@@ -11,7 +11,7 @@ import pytest
 from model.bundle import AlignmentMethod, read_alignment, read_manifest
 from model.errors import BundleError, DataError
 from service.__main__ import EXIT_BAD_INPUT, main
-from service.explain.align_eval import (
+from tools.align_eval import (
     Evidence,
     GoldSet,
     Trials,

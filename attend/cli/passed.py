@@ -1,0 +1,148 @@
+"""Words whose arguments other rooms read: `attend train ...` is `python -m model train ...`, and so on.
+
+Each has one parser, its own; here is only said whose it is, and what a shell may complete.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import click
+from click.shell_completion import CompletionItem
+
+Run = Callable[[Sequence[str]], int]
+ParserOf = Callable[[Sequence[str]], argparse.ArgumentParser]
+
+
+class _Room(NamedTuple):
+    """A package with commands of its own; both functions import what they need."""
+
+    run: Run
+    parser: ParserOf
+    missing: str
+    """The extra that a package belongs to which cannot be imported."""
+
+
+class PassedCommand(click.Command):
+    """A command whose arguments, `--help` too, go to the parser of its room."""
+
+    def __init__(self, word: str, says: str, room: _Room, own_word: str | None = None) -> None:
+        """`own_word`: what the room calls it, if not the same."""
+        super().__init__(
+            word,
+            help=says,
+            add_help_option=False,
+            context_settings={
+                "ignore_unknown_options": True,
+                "allow_extra_args": True,
+                "allow_interspersed_args": False,
+            },
+        )
+        self._room, self._own = room, own_word or word
+
+    def invoke(self, ctx: click.Context) -> int:
+        """Run the room's command."""
+        try:
+            return self._room.run([self._own, *ctx.args])
+        except SystemExit as error:  # argparse has told what is wrong, or helped
+            return error.code if isinstance(error.code, int) else 1
+        except ModuleNotFoundError as error:
+            raise click.UsageError(
+                f"this needs {error.name}, which is installed with the extra '{self._room.missing}': "
+                f"pip install '.[{self._room.missing}]' in the source tree"
+            ) from error
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Its options and the words below it; else files."""
+        parser = _inner(self._room.parser([self._own]), self._own)
+        for given in ctx.args:
+            parser = _inner(parser, given) or parser if parser else None
+        names = _names(parser) if parser else []
+        found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        return found if found and incomplete.startswith("-") else [*found, CompletionItem(incomplete, type="file")]
+
+
+def _inner(parser: argparse.ArgumentParser, word: str) -> argparse.ArgumentParser | None:
+    """The parser below a parser for this word."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found: argparse.ArgumentParser | None = action.choices.get(word)
+            return found
+    return None
+
+
+def _names(parser: argparse.ArgumentParser) -> list[str]:
+    """The options of a parser and the words below it."""
+    words = [
+        word for action in parser._actions if isinstance(action, argparse._SubParsersAction) for word in action.choices
+    ]
+    return words + [name for action in parser._actions for name in action.option_strings]
+
+
+def _service(arguments: Sequence[str]) -> int:
+    from service.__main__ import main
+
+    return main(arguments, prog="attend")
+
+
+def _service_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    from service.__main__ import parser_for
+
+    return parser_for(arguments, "attend")
+
+
+def _export(arguments: Sequence[str]) -> int:
+    from export.__main__ import main
+
+    return main(arguments, prog="attend")
+
+
+def _export_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    from export.__main__ import parser_for
+
+    return parser_for("attend")
+
+
+def _model(arguments: Sequence[str]) -> int:
+    """Training starts other processes and needs settings of the allocator, so it takes the place of this process."""
+    from model.__main__ import main
+
+    if arguments[0] == "train" and not {"-h", "--help"} & set(arguments):
+        import torch  # noqa: F401 - to say in one sentence that it is missing
+
+        # -P: a folder named `model` in the current directory is none of ours.
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "model", *arguments])
+    return main(arguments, prog="attend")
+
+
+def _model_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    from model.__main__ import parser_for
+
+    return parser_for("attend")
+
+
+_SERVICE = _Room(_service, _service_parser, "train")
+_EXPORT = _Room(_export, _export_parser, "train")
+_MODEL = _Room(_model, _model_parser, "train")
+
+commands = {
+    "settings": PassedCommand("settings", "Print every setting, as docs/settings.md has them.", _SERVICE),
+    "metrics": PassedCommand("metrics", "Print every metric, as docs/metrics.md has them.", _SERVICE),
+    "keys": PassedCommand("keys", "Who may use the service: add, list or revoke keys.", _SERVICE),
+    "import": PassedCommand(
+        "import", "Make a bundle of another system's network: OPUS-MT, NLLB, Marian, Argos.", _EXPORT
+    ),
+    "export": PassedCommand("export", "Make a verified bundle of a checkpoint of your own.", _EXPORT, "checkpoint"),
+    "inspect": PassedCommand(
+        "inspect", "Say what a folder or file holds, and whether it can be served or imported.", _EXPORT
+    ),
+    "evaluate": PassedCommand("evaluate", "Score a bundle on line-aligned files: BLEU and chrF.", _SERVICE),
+    "align-eval": PassedCommand("align-eval", "Measure and choose alignments against gold links.", _SERVICE),
+    "attention": PassedCommand("attention", "Draw where the model looks as it translates a sentence.", _SERVICE),
+    "vocabulary": PassedCommand("vocabulary", "Train the vocabulary of a recipe, before its model.", _MODEL),
+    "train": PassedCommand("train", "Train the model of a recipe, or go on with it.", _MODEL),
+}

@@ -1,0 +1,241 @@
+"""The command `attend`, as it is typed: in processes of its own, from a directory that has nothing to do with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from attend.cli import WORDS
+from tests.bundles import ROOT, SHIPPED_BUNDLE
+from tests.processes import PATIENCE_SECONDS, serving_process
+
+QUICK = ("--sessions", "1", "--beam-size", "1")
+
+
+def environment() -> dict[str, str]:
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("ATTEND_")}
+    return {**ours, "PYTHONPATH": str(ROOT)}
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "attend", *map(str, arguments)]
+
+
+def attend(*arguments: object, cwd: Path, given: bytes = b"", **variables: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        command(*arguments),
+        cwd=cwd,
+        env=environment() | variables,
+        input=given,
+        capture_output=True,
+        timeout=PATIENCE_SECONDS * 3,
+        check=False,
+    )
+
+
+def said(done: subprocess.CompletedProcess[bytes]) -> str:
+    """What it says on standard error, which holds no traceback."""
+    text = done.stderr.decode()
+    assert "Traceback" not in text
+    return text
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Some hundred sentences, each another one."""
+    path = tmp_path_factory.mktemp("corpus") / "in.txt"
+    path.write_text("".join(f"Il a {number} ans et il habite à Paris.\n" for number in range(240)), encoding="utf-8")
+    return path
+
+
+def test_lines_and_texts(tmp_path: Path) -> None:
+    done = attend("translate", "-s", "fr", "-t", "en", *QUICK, cwd=tmp_path, given=b"Bonjour.\n\nIl pleut.")
+    assert (done.returncode, done.stdout.count(b"\n")) == (0, 2)
+    assert "3 lines in" in said(done)
+    hello, _, rain = done.stdout.decode().split("\n")
+    done = attend("translate", "Il pleut.", "Bonjour.", "-s", "fr", "-t", "en", *QUICK, cwd=tmp_path)
+    assert done.stdout.decode() == f"{rain}\n{hello}\n"
+
+
+def test_killed_at_any_moment_it_loses_and_repeats_nothing(corpus: Path, tmp_path: Path) -> None:
+    """The whole process, with `kill -9`, whenever it has written another random number of bytes."""
+    wish = ("-s", "fr", "-t", "en", *QUICK, "--chunk", "8", "--commit-every", "0", "-q")
+    whole = tmp_path / "whole.txt"
+    done = attend("translate", corpus, "-o", whole, *wish, cwd=tmp_path)
+    assert (done.returncode, said(done)) == (0, "")
+    lines = whole.read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 240
+    assert all(str(number) in line for number, line in enumerate(lines))
+    seed = random.randrange(10**6)
+    chance = random.Random(seed)
+    output = tmp_path / "out.txt"
+    partial = tmp_path / "out.txt.partial"
+    kills = 0
+    for _ in range(3):
+        process = subprocess.Popen(command("translate", corpus, "-o", output, *wish), cwd=tmp_path, env=environment())
+        before = partial.stat().st_size if partial.exists() else 0
+        enough = before + chance.randrange(1, whole.stat().st_size // 4)
+        while process.poll() is None and (partial.stat().st_size if partial.exists() else 0) < enough:
+            time.sleep(chance.random() * 0.01)
+        if process.poll() is None:
+            process.kill()
+            kills += 1
+        process.wait()
+    assert kills >= 2, "it was done before it could be killed"
+    done = attend("translate", corpus, "-o", output, *wish, cwd=tmp_path)
+    assert (done.returncode, said(done)) == (0, "")
+    assert output.read_bytes() == whole.read_bytes(), f"seed {seed}"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.txt", "whole.txt"]
+
+
+def test_stopped_it_says_so_and_goes_on(corpus: Path, tmp_path: Path) -> None:
+    output, wish = tmp_path / "out.txt.gz", ("-s", "fr", "-t", "en", *QUICK, "--chunk", "8", "--commit-every", "0")
+    partial = tmp_path / "out.txt.gz.partial"
+    statuses = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        process = subprocess.Popen(
+            command("translate", corpus, "-o", output, *wish), cwd=tmp_path, env=environment(), stderr=subprocess.PIPE
+        )
+        before = partial.stat().st_size if partial.exists() else 0
+        while process.poll() is None and (partial.stat().st_size if partial.exists() else 0) <= before:
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, told = process.communicate(timeout=PATIENCE_SECONDS)
+        assert b"Traceback" not in told
+        statuses.append(process.returncode)
+    assert statuses == [143, 130]
+    done = attend("translate", corpus, "-o", output, *wish, cwd=tmp_path)
+    assert done.returncode == 0
+    assert "goes on behind" in said(done)
+    done = attend("translate", output, "-s", "en", "-t", "en", *QUICK, cwd=tmp_path)
+    assert done.stdout.count(b"\n") == 240
+
+
+def test_folders_and_documents(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "a.txt").write_text("Bonjour.\nIl pleut.\n", encoding="utf-8")
+    (folder / "deep" / "b.md").write_text("# Bonjour\n\nIl *pleut*.\n", encoding="utf-8")
+    (folder / "c.bin").write_bytes(b"\0")
+    (folder / "d.docx").write_bytes(b"no archive")
+    wish = ("-s", "fr", "-t", "en", *QUICK)
+    done = attend("translate", "in", "-o", "out", *wish, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "d.docx: Invalid request: the file is damaged" in said(done)
+    assert "1 files of unknown kinds" in said(done)
+    written = sorted(
+        str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()
+    )
+    assert written == ["a.txt", "deep/b.md"]
+    assert (tmp_path / "out/deep/b.md").read_text(encoding="utf-8").startswith("# ")
+    done = attend("translate", "in", "-o", "out", *wish, cwd=tmp_path)
+    assert "out/a.txt exists" in said(done)
+    done = attend("translate", "in/deep/b.md", "-o", "b.en.md", *wish, cwd=tmp_path)
+    assert (done.returncode, (tmp_path / "b.en.md").read_bytes()) == (0, (tmp_path / "out/deep/b.md").read_bytes())
+
+
+def test_a_service_may_do_the_work(corpus: Path, tmp_path: Path) -> None:
+    whole, output = tmp_path / "whole.txt", tmp_path / "out.txt"
+    wish = ("-s", "fr", "-t", "en", "--beam-size", "1", "-q", "--chunk", "50")
+    with serving_process() as address:
+        done = attend("translate", corpus, "-o", output, *wish, "--service", address, cwd=tmp_path)
+        assert (done.returncode, said(done)) == (0, "")
+    attend("translate", corpus, "-o", whole, *wish, "--sessions", "1", cwd=tmp_path)
+    assert output.read_bytes() == whole.read_bytes()
+    done = attend("translate", corpus, "-o", "x", *wish, "--service", address, cwd=tmp_path)
+    assert (done.returncode, "no answer from" in said(done)) == (1, True)
+    assert not list(tmp_path.glob("x*"))
+
+
+WRONG = [
+    (("translate", "x y"), "Missing option '-t'"),
+    (("translate", "nothing.txt", "-t", "en"), "there is no file nothing.txt"),
+    (("translate", "Bonjour.", "-t", "xx"), "xx is not supported"),
+    (("translate", "Bonjour.", "-t", "en", "--bundle", "."), "manifest.json"),
+    (("translate", "here.txt", "-t", "en", "--shard", "3/2"), "is no shard"),
+    (("translate", "here.txt", "-t", "en", "-o", "here.txt"), "written over itself"),
+    (("translate", "here.txt", "here.txt", "-t", "en"), "several files need a folder"),
+    (("translate", "here.txt", "-t", "en", "--as", "tsv"), "which column"),
+    (("translate", "here.txt", "-t", "en", "--as", "tsv", "--column", "z"), "there is no column 'z'"),
+    (("translate", "here.txt", "-s", "fr", "-t", "en", "-o", "no/" + "x" * 300), "File name too long"),
+    (("serve", "nowhere"), "does not exist"),
+    (("serve", "."), "manifest.json"),
+    (("inspect", "nowhere"), "no such file or folder"),
+    (("import", "nowhere", "x"), "no such file or folder"),
+    (("keys", "list"), "which file?"),
+    (("evaluate", "nowhere", "--source", "a", "--reference", "b", "--direction", "fr-en"), "a: "),
+    (("train", "nowhere", "--vocabulary", "a", "--out", "b"), "nowhere"),
+    (("fly",), "No such command 'fly'"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "why"), WRONG, ids=lambda value: value if isinstance(value, str) else "-")
+def test_what_a_person_can_mend_is_a_sentence(arguments: tuple[str, ...], why: str, tmp_path: Path) -> None:
+    (tmp_path / "here.txt").write_text("a\tb\n", encoding="utf-8")
+    done = attend(*arguments, cwd=tmp_path)
+    assert why in said(done)
+    assert done.returncode == 2
+
+
+def test_every_word_helps(tmp_path: Path) -> None:
+    done = attend("--help", cwd=tmp_path)
+    assert all(word in done.stdout.decode() for word in WORDS)
+    for word in ("translate", "import", "keys", "train"):
+        done = attend(word, "--help", cwd=tmp_path)
+        assert (done.returncode, done.stdout.decode().lower().startswith("usage: attend ")) == (0, True)
+    assert attend("settings", cwd=tmp_path).stdout.count(b"ATTEND_") > 50
+
+
+def test_the_doctor_tells_what_is_wrong(tmp_path: Path) -> None:
+    done = attend("doctor", "--json", cwd=tmp_path, ATTEND_SESSIONS="1")
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, found
+    assert {each["subject"] for each in found} >= {"attend", "machine", "runtime", "settings", "bundle", "trial"}
+    assert any("a second" in each["says"] for each in found)
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    for file in SHIPPED_BUNDLE.iterdir():
+        (damaged / file.name).write_bytes(file.read_bytes()[: 1000 if file.name == "weights.bin" else None])
+    done = attend("doctor", "damaged", cwd=tmp_path, ATTEND_PORT="many")
+    assert done.returncode == 1
+    assert done.stdout.count(b"PROBLEM") == 2
+    assert b"weights.bin" in done.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete(shell: str, tmp_path: Path) -> None:
+    assert b"_ATTEND_COMPLETE" in attend("completion", shell, cwd=tmp_path).stdout
+
+
+def test_options_of_every_room_are_completed(tmp_path: Path) -> None:
+    def completed(line: str) -> Iterator[str]:
+        words = line.split(" ")
+        variables = {"_ATTEND_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+        done = attend(cwd=tmp_path, **variables)
+        return (each.partition(",")[2] for each in done.stdout.decode().splitlines())
+
+    assert "translate" in completed("attend tr")
+    assert "--glossary" in completed("attend translate --gl")
+    assert "--precision" in completed("attend import x --pre")
+    assert "revoke" in completed("attend keys re")
+
+
+def test_packages_of_others_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "__init__.py").write_text("", encoding="utf-8")
+    done = attend("settings", cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"the package 'model' in {tmp_path} stands before Attend's own in {ROOT}" in said(done)
+    done = subprocess.run(
+        [sys.executable, "-c", "from attend import Translator"], cwd=tmp_path, env=environment(), capture_output=True
+    )
+    assert b"stands before Attend's own" in done.stderr
