@@ -24,9 +24,10 @@ unexport PYTHONDONTWRITEBYTECODE
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
+# The image serves no /internals unless it is told to; on the machine of whoever looks at this there is no reason not to.
 serve: $(SERVE_STAMP)  ## serve the shipped model; HOST=127.0.0.1 PORT=8000
 	@echo "ONNX Runtime: $(RUNTIME) build; listening on http://$(HOST):$(PORT)"
-	@ATTEND_HOST=$(HOST) ATTEND_PORT=$(PORT) exec $(BIN)/python -m service
+	@ATTEND_INTERNALS=$${ATTEND_INTERNALS:-true} ATTEND_HOST=$(HOST) ATTEND_PORT=$(PORT) exec $(BIN)/python -m service
 
 test: $(TOOLS_STAMP)  ## run the tests; ARGS="tests/model -x" goes to pytest
 	@echo "ONNX Runtime: $(RUNTIME) build"

@@ -6,6 +6,7 @@ Without a word, `python -m export CHECKPOINT BUNDLE` is `python -m export checkp
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -82,6 +83,12 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--version", default="1", help="version of the bundle, shown in metrics and health")
     parser.add_argument("--source-tokens", type=int, help="longest sentence taken in one piece; usually 256")
     parser.add_argument("--target-tokens", type=int, help="longest output of one sentence; usually 512")
+    parser.add_argument(
+        "--internals",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="add the graph that the page /learn looks into a Transformer with; it costs about 100 kB",
+    )
 
 
 def _export_checkpoint(options: argparse.Namespace) -> None:
@@ -95,6 +102,7 @@ def _export_checkpoint(options: argparse.Namespace) -> None:
     network = own_network(
         options.checkpoint, shortlist=not options.whole_vocabulary, quality=quality, alignment=alignment
     )
+    network = dataclasses.replace(network, with_internals=options.internals)
     agreement = write_network(
         network, options.bundle, options.precision, bundle_version=options.version, limits=limits, report=_report
     )
@@ -118,7 +126,7 @@ def _import_network(options: argparse.Namespace) -> None:
             options.target_tokens or min(_TARGET_TOKENS, positions),
         )
         agreement = write_network(
-            network,
+            dataclasses.replace(network, with_internals=options.internals),
             options.bundle,
             options.precision,
             bundle_version=options.version,

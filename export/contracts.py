@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from export.calibrate import PROJECTION
 from export.graphs import DecoderStep, Encoder, PackedEncoder
+from export.internals import ATTENTION_PARTS, Internals
 from export.lstm_graphs import LstmEncoder, LstmScorer, LstmStep
 from export.moves import PutRows, TakeRows
 from export.output import OutputColumns, ShortlistOnly, WholeVocabulary
@@ -38,12 +39,18 @@ class GraphExport:
 
 
 def graph_exports(
-    model: EncoderDecoder, float_type: str, *, with_shortlist: bool, scalings: Mapping[str, Scaling] | None = None
+    model: EncoderDecoder,
+    float_type: str,
+    *,
+    with_shortlist: bool,
+    with_internals: bool = False,
+    scalings: Mapping[str, Scaling] | None = None,
 ) -> tuple[GraphExport, ...]:
     """The graphs of a model whose weights are `float_type` (`float32` or `float16`).
 
     fp16 graphs compute in fp16 from the embedding to the logits; log-softmax, all scores and all attention weights that
     leave a graph are fp32. Masks are bool, ids int64, lengths int32, state has the type of the weights.
+    `with_internals`: for models that `has_internals` of.
     `scalings` (`export.calibrate`) make those that take a part of the weights as an input take int8.
     """
     states = state_specs(model.config, float_type)
@@ -55,11 +62,13 @@ def graph_exports(
     if not is_for_cpu:
         kinds = dict.fromkeys(state.kind for state in states)
         whole += [move for kind in kinds for move in _state_moves(states, kind)]
+    # The last: the weights that the others need lie in the same places with it and without.
+    last = (_internals_export(_transformer(model)),) if with_internals else ()
     if not with_shortlist:
-        return *whole, _decoder_export(model, WholeVocabulary(model), states, ())
+        return *whole, _decoder_export(model, WholeVocabulary(model), states, ()), *last
     columns = _columns_export(model, float_type, is_quantized=scalings is not None)
     output = ShortlistOnly(scalings[PROJECTION].peak if scalings is not None else None)
-    return *whole, _decoder_export(model, output, states, _shortlist_inputs(columns, float_type)), columns
+    return *whole, _decoder_export(model, output, states, _shortlist_inputs(columns, float_type)), columns, *last
 
 
 def named_scalings(scalings: Mapping[str, Scaling]) -> dict[str, Scaling]:
@@ -236,6 +245,28 @@ def _scorer_export(model: EncoderDecoder) -> GraphExport:
     example = (torch.full((2, 5), 7), mask, torch.full((2, 4), 7), torch.full((2, 4), 7), allowed)
     module = LstmScorer(model) if isinstance(model, LstmEncoderDecoder) else Scorer(model)
     return GraphExport("scorer", module, example, _dynamic(inputs), inputs, outputs)
+
+
+def _internals_export(model: Transformer) -> GraphExport:
+    config = model.config
+    inputs = (
+        TensorSpec(name="source_ids", dtype="int64", shape=(1, "S")),
+        TensorSpec(name="target_ids", dtype="int64", shape=(1, "T")),
+    )
+    axes = {"encoder": ("S", "S"), "decoder": ("T", "T"), "cross": ("T", "S")}
+    outputs = [TensorSpec(name="log_probs", dtype="float32", shape=("T", config.output_size))]
+    for side, axis in (("source", "S"), ("target", "T")):
+        for part in ("tokens", "positions"):
+            outputs.append(TensorSpec(name=f"{side}_{part}", dtype="float32", shape=(axis, config.d_model)))
+    for kind, (layers, heads) in config.attention_stacks.items():
+        queries, keys = axes[kind]
+        of_part = {"query": (queries, config.d_model // heads)}
+        of_part |= dict.fromkeys(("key", "value"), (keys, config.d_model // heads))
+        for part in ATTENTION_PARTS:
+            shape = (layers, heads, *of_part.get(part, (queries, keys)))
+            outputs.append(TensorSpec(name=f"{kind}_{part}", dtype="float32", shape=shape))
+    example = (torch.full((1, 5), 7), torch.full((1, 4), 7))
+    return GraphExport("internals", Internals(model), example, _dynamic(inputs), inputs, tuple(outputs))
 
 
 def _example(spec: TensorSpec, **sizes: int) -> Tensor:

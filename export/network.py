@@ -38,6 +38,8 @@ class Network:
     quality: tuple[dict[str, Any], ...] = ()
     alignment: Mapping[str, AlignmentMethod] = dataclasses.field(default_factory=dict)
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    with_internals: bool = False
+    """Whether its bundle gets the graph `internals`, if the network is one that can be looked into so."""
 
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """The first pairs of source and target that it translates, at most `_MOST_PAIRS`."""

@@ -20,10 +20,12 @@ import onnxruntime
 
 from export.output import excluded_ids, suppressed_ids
 from export.scorer import stacked
+from export.verify_internals import internals_faults
 from model.bundle import GraphSpec, Limits, Precision
 from model.config import ModelConfig
 from model.errors import BundleError
 from model.network import EncoderDecoder
+from model.transformer import Transformer
 from model.vocabulary import PAD_ID
 
 Array = npt.NDArray[Any]
@@ -93,6 +95,8 @@ def verify_bundle(
     rows = tuple(_compare(sessions, model, shape, seed) for seed, shape in enumerate(shapes))
     agreement = Agreement(precision, rows)
     faults = _value_faults(agreement)
+    if "internals" in sessions and isinstance(model, Transformer):
+        faults += internals_faults(sessions["internals"], sessions["scorer"], model, precision)
     if faults:
         raise BundleError("exported graphs do not agree with PyTorch: " + "; ".join(faults) + "\n" + agreement.table())
     return agreement

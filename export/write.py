@@ -23,6 +23,7 @@ from onnx.external_data_helper import set_external_data
 
 from export.calibrate import Calibration, made_up_calibration, text_calibration
 from export.contracts import GraphExport, graph_exports, named_scalings
+from export.internals import has_internals
 from export.network import Network, own_network
 from export.quantize import quantize
 from export.self_test import self_tests
@@ -90,7 +91,7 @@ def write_network(
         files = {name: file for name, file in network.files.items() if (name, precision) != (SHORTLIST_FILE, "fp16")}
         scales = None if precision != "int8" else _calibrated(network, calibration, report)
         with_shortlist = SHORTLIST_FILE in files
-        graphs = _write_graphs(network.model, scratch, precision, report, scales, with_shortlist=with_shortlist)
+        graphs = _write_graphs(network, scratch, precision, report, scales, with_shortlist=with_shortlist)
         for name, file in files.items():
             _put(scratch / name, file)
         report("verifying against PyTorch")
@@ -164,7 +165,7 @@ def check_limits(limits: Limits, positions: int) -> None:
 
 
 def _write_graphs(
-    whole: EncoderDecoder,
+    network: Network,
     directory: Path,
     precision: Precision,
     report: Callable[[str], None],
@@ -172,12 +173,19 @@ def _write_graphs(
     *,
     with_shortlist: bool,
 ) -> dict[str, GraphSpec]:
-    model = _half(whole) if precision == "fp16" else whole
+    model = _half(network.model) if precision == "fp16" else network.model
     scalings = None if scales is None else scales.scalings
     specs: dict[str, GraphSpec] = {}
+    exports = graph_exports(
+        model,
+        _float_type(precision),
+        with_shortlist=with_shortlist,
+        with_internals=network.with_internals and has_internals(network.model),
+        scalings=scalings,
+    )
     with (directory / bundle.WEIGHTS_FILE).open("wb") as weights:
         store = _SharedWeights(weights)
-        for graph in graph_exports(model, _float_type(precision), with_shortlist=with_shortlist, scalings=scalings):
+        for graph in exports:
             report(f"exporting {graph.name}")
             proto, arrays = _trace(graph)
             if scalings is not None and graph.name not in _exact_graphs(model):

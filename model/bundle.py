@@ -32,10 +32,11 @@ MODEL_CARD_FILE = "MODEL_CARD.md"
 Precision = Literal["fp32", "int8", "fp16"]
 GraphName = Literal[
     "encoder", "decoder", "scorer", "columns", "take_memory", "put_memory", "take_past", "put_past", "take_replaced",
-    "put_replaced",
+    "put_replaced", "internals",
 ]  # fmt: skip
 """columns: of the output projection, for shortlists. take_, put_: move state where arrays cannot be indexed, on a
-device, see `MOVES`; an int8 bundle has none."""
+device, see `MOVES`; an int8 bundle has none. internals: the numbers inside the network for one sentence, for the page
+`/learn`; a bundle need not have it."""
 StateKind = Literal["per_source", "growing", "replaced"]
 """per_source: made by the encoder once a sentence, never changed, shared by its beams [N, ...].
 growing: P places a row [R, ..., P, ...]; a step fills each row's next place where it lies; follows its beam.

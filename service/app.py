@@ -21,6 +21,7 @@ from service.api import (
     frontend,
     google,
     health,
+    internals,
     languages,
     metrics,
     open_inference,
@@ -71,7 +72,9 @@ def create_app(
     app.state.service = state
     app.state.file_progress = {}
     app.state.files = FileStore(settings.files, settings.max_files_bytes, settings.files_timeout_ms / 1000)
-    contracts = (translate, detect, languages, files, frontend, score, deepl, open_inference, google, extensions)
+    contracts = (
+        translate, detect, languages, files, frontend, score, internals, deepl, open_inference, google, extensions
+    )  # fmt: skip
     for module in (*contracts, stream, health, metrics, pages):
         app.include_router(module.router)
     app.mount("/web", pages.PageFiles())

@@ -25,8 +25,8 @@ from service.errors import Rejection
 from service.model_metrics import ModelMetrics
 
 Endpoint = Literal[
-    "translate", "detect", "score", "file", "deepl", "infer", "google", "extension", "languages", "health", "metrics",
-    "docs", "page", "other",
+    "translate", "detect", "score", "internals", "file", "deepl", "infer", "google", "extension", "languages", "health",
+    "metrics", "docs", "page", "other",
 ]  # fmt: skip
 Outcome = Literal["ok", "client_error", "server_error", "refused", "deadline", "cancelled"]
 

@@ -115,6 +115,10 @@ class Settings(BaseSettings):
     files_timeout_ms: int = Field(1_800_000, ge=1000, description="Time after which a translated file is deleted.")
     max_json_depth: int = Field(16, ge=2, le=500, description="Arrays and objects inside one another in a body.")
     max_alternatives: int = Field(7, ge=0, le=7, description="Alternatives a request may ask for.")
+    internals: bool = Field(
+        False,
+        description="Serve `/internals`, the numbers inside the network for a sentence, which the page `/learn` shows.",
+    )
     max_beam_size: int = Field(8, ge=1, le=8, description="Beam size a request may ask for.")
     beam_size: int = Field(
         4,

@@ -137,7 +137,7 @@ class Translator:
         began = time.monotonic()
         characters = sum(map(len, texts))
         reader = self.readers[source]
-        plans = await self.text_work.run(characters, lambda: self._plan(texts, reader, target, options, is_further))
+        plans = await self.text_work.run(characters, lambda: self.plan(texts, reader, target, options, is_further))
         tokenize = time.monotonic() - began
         trials = [each for plan in plans for each in plan.trials]
         async with running(len(trials)):
@@ -158,9 +158,10 @@ class Translator:
             timing = dataclasses.replace(timing, score=seconds)
         return TranslatedTexts(translations, timing)
 
-    def _plan(
+    def plan(
         self, texts: Sequence[str], reader: Reader, target: str, options: TranslationOptions, is_further: bool
     ) -> list[Plan]:
+        """The first attempt at each sentence of each text; raises as `translate` does."""
         prefix = self._prefix(options.target_prefix.strip())
         limit = self.limits.source_tokens - sum(map(len, reader.frame(target)))
         readings = _Readings(reader, target)

@@ -17,7 +17,7 @@ _OPEN = (
     "/download_file",
 )  # fmt: skip
 """Paths, and what is below them, that say nothing of anybody's texts, or whose address is a secret itself."""
-_PAGES = ("/status", "/docs", "/web", "/openapi.json", "/spec")
+_PAGES = ("/learn", "/status", "/docs", "/web", "/openapi.json", "/spec")
 _INFER = "/infer"
 
 

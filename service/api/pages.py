@@ -1,4 +1,4 @@
-"""The pages for people, `/`, `/status` and `/docs`, and their files below `/web/`; nothing comes from elsewhere."""
+"""The pages for people, `/`, `/learn`, `/status`, `/docs`, and their files below `/web/`; all of it is served here."""
 
 from pathlib import Path
 
@@ -30,6 +30,12 @@ router = APIRouter()
 async def translate_page() -> FileResponse:
     """Translate, and see how it was translated."""
     return _page("index.html", CONTENT_SECURITY_POLICY)
+
+
+@router.get("/learn", include_in_schema=False)
+async def learn_page() -> FileResponse:
+    """What a Transformer does, on the reader's own sentence."""
+    return _page("learn.html", CONTENT_SECURITY_POLICY)
 
 
 @router.get("/status", include_in_schema=False)

@@ -1,7 +1,8 @@
 """Forced decoding and word alignment: a second kind of engine for the same loop, in a process of its own.
 
-It scores given translations (how likely each token is, and where the model looked) and aligns the words of two
-sentences. A batch takes as long as many decoder steps: therefore the engines that decode know nothing of it.
+It scores given translations (how likely each token is, and where the model looked), aligns the words of two sentences,
+and tells what happens inside the network (`service.engine.internals`). A batch takes as long as many decoder steps:
+therefore the engines that decode know nothing of it.
 
 Shapes: N rows, S source tokens, T target tokens (the end token is the last), Le encoder layers, L decoder layers, H
 heads, V vocabulary, I source pieces, J target pieces. Arrays of a batch are padded, those of a job are not.
@@ -13,7 +14,7 @@ import dataclasses
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -24,8 +25,9 @@ from model.vocabulary import PAD_ID
 from service.arrays import Array, round_up
 from service.engine.hmm import hmm_evidence
 from service.engine.job_queue import Entry, JobQueue
+from service.engine.jobs import PoolJob
 from service.engine.scheduler import bulk_debt, lanes_to_step
-from service.engine.scores import AlignmentJob, AnyScoringJob, AttentionKind, Score, ScoringJob
+from service.engine.scores import AlignmentJob, AttentionKind, Score, ScoringJob
 from service.engine.types import Answer, Failure, Lane, Partial, Report, Request, Waiting
 
 LENGTH_MULTIPLE = 16
@@ -68,14 +70,17 @@ class ScoringEngine:
         shortlist: Shortlist | None = None,
         lexical: Mapping[str, LexicalTable] | None = None,
         special: SpecialIds = OWN_IDS,
+        others: Mapping[type, Callable[[Any], Any]] | None = None,
     ) -> None:
-        """`open_graph` is called by the first job that needs the graph; `lexical` has a table for each direction."""
+        """`open_graph` is called by the first job that needs the graph; `lexical` has a table for each direction;
+        `others` does the jobs of further types, one at a time."""
         self._open_graph = open_graph
         self._graph: Graph | None = None
         self._shortlist = shortlist
         self._lexical = lexical or {}
+        self._others = others or {}
         self._special = special
-        self._queue: JobQueue[AnyScoringJob] = JobQueue()
+        self._queue: JobQueue[PoolJob] = JobQueue()
         self._owed = 0.0
         self._answers: list[Answer] = []
         self._batches: list[float] = []
@@ -122,11 +127,11 @@ class ScoringEngine:
         self._waits, self._batches = [], []
         return done
 
-    def _take_batch(self, lane: Lane) -> list[Entry[AnyScoringJob]]:
+    def _take_batch(self, lane: Lane) -> list[Entry[PoolJob]]:
         """The first job of a lane, and those that can be run with it."""
         entries = self._queue.lane(lane)
         first = entries[0].job
-        if isinstance(first, AlignmentJob):
+        if not isinstance(first, ScoringJob):
             return self._queue.take(lane, 1, time.monotonic())
         shape = _shape(first)
         alike = [entry for entry in entries if isinstance(entry.job, ScoringJob) and _shape(entry.job) == shape]
@@ -140,7 +145,7 @@ class ScoringEngine:
             return 1
         return max(1, BATCH_NUMBERS // self._graph.numbers(shape.source_length, shape.target_length))
 
-    def _run(self, entries: Sequence[Entry[AnyScoringJob]]) -> float:
+    def _run(self, entries: Sequence[Entry[PoolJob]]) -> float:
         """Answer the jobs of a batch; returns the seconds it took."""
         began = time.monotonic()
         for entry in entries:
@@ -151,7 +156,7 @@ class ScoringEngine:
         self._batches.append(seconds)
         return seconds
 
-    def _answer_or_fail(self, entries: Sequence[Entry[AnyScoringJob]]) -> None:
+    def _answer_or_fail(self, entries: Sequence[Entry[PoolJob]]) -> None:
         try:
             results = self._results([entry.job for entry in entries])
         except Exception as error:
@@ -165,10 +170,12 @@ class ScoringEngine:
         now = time.monotonic()
         self._answers += [entry.answer(result, now) for entry, result in zip(entries, results, strict=True)]
 
-    def _results(self, jobs: Sequence[AnyScoringJob]) -> list[Score] | list[Array]:
-        if isinstance(jobs[0], AlignmentJob):
-            job = jobs[0]
+    def _results(self, jobs: Sequence[PoolJob]) -> Sequence[Any]:
+        job = jobs[0]
+        if isinstance(job, AlignmentJob):
             return [hmm_evidence(job.source_ids, job.target_ids, self._lexical[job.direction])]
+        if not isinstance(job, ScoringJob):
+            return [self._others[type(job)](job)]
         return self._score([job for job in jobs if isinstance(job, ScoringJob)])
 
     def _score(self, jobs: Sequence[ScoringJob]) -> list[Score]:

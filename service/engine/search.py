@@ -88,7 +88,7 @@ class StepResult(Generic[Owner]):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Continuations:
+class Continuations:
     """The best continuations of each sentence, best first; equal ones in the order of beams, then of ids."""
 
     log_probs: npt.NDArray[np.float32]  # [N, 2K] of the whole hypothesis
@@ -96,10 +96,10 @@ class _Continuations:
     token_ids: npt.NDArray[np.int64]  # [N, 2K]
     token_log_probs: npt.NDArray[np.float32]  # [N, 2K] of the token by itself, before options changed it
 
-    def at(self, rows: npt.NDArray[np.int64], order: npt.NDArray[np.int64]) -> _Continuations:
+    def at(self, rows: npt.NDArray[np.int64], order: npt.NDArray[np.int64]) -> Continuations:
         """In another order [N, 2K]; rows [N, 1] are their numbers."""
         at = (rows, order)
-        return _Continuations(self.log_probs[at], self.origins[at], self.token_ids[at], self.token_log_probs[at])
+        return Continuations(self.log_probs[at], self.origins[at], self.token_ids[at], self.token_log_probs[at])
 
 
 class BeamGroup(Generic[Owner]):
@@ -200,7 +200,7 @@ class BeamGroup(Generic[Owner]):
             self._state.reorder(beam_indices if kept is None else beam_indices[kept])
         return result
 
-    def _continuations(self) -> _Continuations:
+    def _continuations(self) -> Continuations:
         """Run the decoder and rank what it offers, over all beams of a sentence."""
         count, width = len(self._sentences), self._width
         changed, forced = self._constraints() if self._constrained else ({}, {})
@@ -222,12 +222,12 @@ class BeamGroup(Generic[Owner]):
         totals = (log_probs.reshape(count, width, -1) + self._log_probs[..., None]).reshape(count, -1)
         ids, offered = ids.reshape(count, -1), offered.reshape(count, -1)
         if width == 1 and not changed and not forced:  # ranked already
-            return _Continuations(totals, self._no_origins[:count, : ids.shape[1]], ids, offered)
+            return Continuations(totals, self._no_origins[:count, : ids.shape[1]], ids, offered)
         # Stable, and not a number first: both are what `step` relies on.
         order = np.argsort(np.where(np.isnan(totals), -np.inf, -totals), axis=1, kind="stable")[:, : 2 * width]
         rows = self._row_numbers[:count]
         origins = order // log_probs.shape[-1]
-        return _Continuations(totals[rows, order], origins, ids[rows, order], offered[rows, order])
+        return Continuations(totals[rows, order], origins, ids[rows, order], offered[rows, order])
 
     def _begun(
         self, offered: npt.NDArray[np.float32], log_probs: npt.NDArray[np.float32], ids: npt.NDArray[np.int64]
@@ -280,9 +280,7 @@ class BeamGroup(Generic[Owner]):
                     _require(log_probs[row], ids[row], left, ends, must=places_left <= len(left))
         return log_probs, ids
 
-    def _end_hypotheses(
-        self, best: _Continuations, ends: npt.NDArray[np.bool_], lengths: npt.NDArray[np.int32]
-    ) -> None:
+    def _end_hypotheses(self, best: Continuations, ends: npt.NDArray[np.bool_], lengths: npt.NDArray[np.int32]) -> None:
         for slot, rank in zip(*map(np.ndarray.tolist, ends[:, : self._width].nonzero()), strict=True):
             log_prob, length = float(best.log_probs[slot, rank]), int(lengths[slot])
             # An output has at least one token: an end token in its first place is as good as forbidden.

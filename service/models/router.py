@@ -231,13 +231,26 @@ class Router:
         Raises:
             InvalidFieldError: no model translates the pair by itself.
         """
+        async with self.by_itself(source, target, deadline, "scores") as (translator, hop):
+            yield translator.inspector, translator.readers[hop.source], hop.target
+
+    @contextlib.asynccontextmanager
+    async def by_itself(
+        self, source: str, target: str, deadline: float, does: str
+    ) -> AsyncIterator[tuple[Translator, Hop]]:
+        """The translator of the one model that translates a pair, and its own codes for it; `does` says what it is
+        wanted for.
+
+        Raises:
+            InvalidFieldError: no model translates the pair by itself.
+        """
         route = self.route(source, target)
         if len(route) != 1:
             ways = ", ".join(f"{hop.source} to {hop.target}" for hop in route)
-            raise InvalidFieldError(f"no model scores {source} to {target} by itself; ask for {ways}")
+            raise InvalidFieldError(f"no model {does} {source} to {target} by itself; ask for {ways}")
         hop = route[0]
         async with self._loads.use(self._catalogue.entries[hop.model], deadline) as translator:
-            yield translator.inspector, translator.readers[hop.source], hop.target
+            yield translator, hop
 
 
 def _check_lengths(options: TranslationOptions, entry: Entry) -> None:

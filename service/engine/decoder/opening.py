@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from model.shortlist import Shortlist
 from model.vocabulary import PAD_ID
@@ -11,8 +12,16 @@ from service.arrays import Array, padded
 from service.engine.bundle import Bundle
 from service.engine.core import Engine
 from service.engine.decoder.providers import CPU, CUDA, device_memory
-from service.engine.decoder.runtime import Runtime, ScorerGraph, load_runtime
+from service.engine.decoder.runtime import InternalsGraph, Runtime, ScorerGraph, load_runtime
 from service.engine.decoder.self_test import check_self_tests
+from service.engine.internals import (
+    Internals,
+    InternalsJob,
+    RecordedSearch,
+    SearchJob,
+    SearchRecord,
+    look_inside,
+)
 from service.engine.scheduler import Capacity
 from service.engine.scoring import ScoringEngine
 from service.engine.search import BeamGroup, RunningState
@@ -80,7 +89,41 @@ def open_scoring_engine(config: EngineConfig) -> tuple[ScoringEngine, Ready]:
         ScorerGraph, config.directory, bundle.manifest, device=config.device, threads=config.threads
     )
     special = bundle.manifest.special_ids
-    return ScoringEngine(open_graph, bundle.shortlist(), bundle.lexical_tables(), special), Ready(CPU)
+    others = {
+        InternalsJob: _Later(functools.partial(_open_internals, config, bundle)),
+        SearchJob: _Later(functools.partial(_open_recorder, config, bundle)),
+    }
+    return ScoringEngine(open_graph, bundle.shortlist(), bundle.lexical_tables(), special, others), Ready(CPU)
+
+
+class _Later:
+    """A function that is made when it is first called."""
+
+    def __init__(self, make: Callable[[], Callable[[Any], Any]]) -> None:
+        self._make = make
+        self._made: Callable[[Any], Any] | None = None
+
+    def __call__(self, job: Any) -> Any:
+        self._made = self._made or self._make()
+        return self._made(job)
+
+
+def _open_internals(config: EngineConfig, bundle: Bundle) -> Callable[[InternalsJob], Internals]:
+    graph = InternalsGraph(config.directory, bundle.manifest, device=config.device, threads=config.threads)
+    return functools.partial(look_inside, graph, bundle.manifest.special_ids)
+
+
+def _open_recorder(config: EngineConfig, bundle: Bundle) -> Callable[[SearchJob], SearchRecord]:
+    """A decoder as the engines have it, for searches that are watched: those of others go on undisturbed."""
+    runtime = load_runtime(config.directory, device=config.device, threads=config.threads)
+    decoder = OnnxDecoder(runtime, bundle.shortlist(), config.max_rows)
+
+    def search(job: SearchJob) -> SearchRecord:
+        state = decoder.open_slots(job.options.beam_size)
+        recorded = RecordedSearch(state, job.options, bundle.manifest.special_ids)
+        return recorded.run(decoder.encode([job.source_ids]))
+
+    return search
 
 
 def capacity_for(max_rows: int, encode_tokens: int) -> Capacity:

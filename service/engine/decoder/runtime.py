@@ -268,3 +268,18 @@ class ScorerGraph:
         sizes = {"N": 1, "S": source_length, "T": target_length}
         shapes = [[sizes[size] if isinstance(size, str) else size for size in out.shape] for out in self._spec.outputs]
         return sum(math.prod(shape) for shape in shapes) + target_length * self.vocabulary_size
+
+
+class InternalsGraph:
+    """The graph that tells what happens inside the network, in a session of its own. Not thread-safe."""
+
+    def __init__(self, directory: Path, manifest: Manifest, *, device: Device, threads: int) -> None:
+        wanted = wanted_providers(device, manifest.precision)
+        options = _session_options(manifest, threads)
+        self._session = _open(directory, manifest, "internals", options, wanted.providers)
+        wanted.confirm(self._session.get_providers()[0])
+
+    def outputs(self, names: Sequence[str], source_ids: Sequence[int], target_ids: Sequence[int]) -> dict[str, Array]:
+        """Outputs of these names, see `export.internals`; target_ids has the start first."""
+        inputs = {"source_ids": np.array([source_ids]), "target_ids": np.array([target_ids])}
+        return dict(zip(names, self._session.run(list(names), inputs), strict=True))

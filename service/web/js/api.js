@@ -97,6 +97,18 @@ export class Service {
   }
 
   /**
+   * What happens inside the network, see `learn_types.js`.
+   * @param {"internals" | "internals/search"} path
+   * @param {object} body
+   * @param {AbortSignal} signal
+   * @returns {Promise<any>}
+   */
+  async inside(path, body, signal) {
+    const headers = { "Content-Type": "application/json" };
+    return (await this.#ask(path, { method: "POST", headers, body: JSON.stringify(body), signal })).json();
+  }
+
+  /**
    * @param {File} file
    * @param {{source: string, target: string}} languages
    * @param {string} id by which its progress can be asked for

@@ -251,7 +251,7 @@ export class HeadGrid {
  * @param {number} columns
  * @param {number[][]} ramp
  */
-function thumbnail(values, columns, ramp) {
+export function thumbnail(values, columns, ramp) {
   const canvas = document.createElement("canvas");
   canvas.width = columns;
   canvas.height = values.length / columns;
@@ -275,7 +275,7 @@ function largest(weights) {
 }
 
 /** @param {string} rgb as `getComputedStyle` writes it */
-function channels(rgb) {
+export function channels(rgb) {
   return (rgb.match(/[\d.]+/g) ?? []).slice(0, 3).map(Number);
 }
 

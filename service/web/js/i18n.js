@@ -1,13 +1,28 @@
 /** The language of the interface: which it is, and every text of the page in it. */
 
 import { STRINGS } from "./strings.js";
-/** @import {InterfaceLanguage, Key} from "./strings.js" */
+/** @import {InterfaceLanguage, Key as CommonKey} from "./strings.js" */
+/** @import {LearnKey} from "./learn_strings.js" */
+
+/** @typedef {CommonKey | LearnKey} Key */
+
+/** @type {Record<InterfaceLanguage, Record<string, string>>} */
+const texts = { en: { ...STRINGS.en }, zh: { ...STRINGS.zh } };
 
 /** @type {Record<string, string>} */
 const TAGS = { pb: "pt-BR", zt: "zh-Hant" };
 
 /** @type {InterfaceLanguage} */
 let language = "en";
+
+/**
+ * Sentences that one page has beside those of all.
+ * @param {Record<InterfaceLanguage, Record<string, string>>} more
+ */
+export function addStrings(more) {
+  Object.assign(texts.en, more.en);
+  Object.assign(texts.zh, more.zh);
+}
 
 /** @param {InterfaceLanguage} wanted */
 export function setLanguage(wanted) {
@@ -31,7 +46,7 @@ export function getLanguage() {
  * @param {Record<string, string | number>} [values]
  */
 export function t(name, values = {}) {
-  return STRINGS[language][name].replace(/\{(\w+)\}/g, (_, value) => String(values[value]));
+  return texts[language][name].replace(/\{(\w+)\}/g, (_, value) => String(values[value]));
 }
 
 /**
