@@ -287,12 +287,23 @@ async def follows(prometheus: Prometheus, rest: dict[str, Samples]) -> None:
     assert not any(missing.values()), missing
 
 
+async def rules_of(prometheus: Prometheus) -> list[dict[str, Any]]:
+    return [rule for group in (await prometheus.api("rules"))["groups"] for rule in group["rules"]]
+
+
 async def check_rules(prometheus: Prometheus) -> None:
     """None is in error, each that records has data, and what goes wrong under load becomes pending as an alert."""
-    rules = [rule for group in (await prometheus.api("rules"))["groups"] for rule in group["rules"]]
-    assert [rule["name"] for rule in rules if rule["health"] != "ok"] == []
-    recorded = [rule["name"] for rule in rules if rule["type"] == "recording"]
-    assert [name for name in recorded if not await prometheus(name)] == []
+
+    async def all_evaluated() -> bool:
+        return all(rule["health"] != "unknown" for rule in await rules_of(prometheus))
+
+    async def all_recorded() -> bool:
+        recorded = [rule["name"] for rule in await rules_of(prometheus) if rule["type"] == "recording"]
+        return all([await prometheus(name) for name in recorded])
+
+    await until(all_evaluated)
+    assert [rule["name"] for rule in await rules_of(prometheus) if rule["health"] != "ok"] == []
+    await until(all_recorded)  # evaluated a while after the panels were asked for
 
     async def both_pending() -> bool:
         pending = {alert["labels"]["alertname"] for alert in (await prometheus.api("alerts"))["alerts"]}
