@@ -67,6 +67,7 @@ REASONS: Mapping[str, tuple[str, ...]] = {
     ),
     "404": (
         "no such model; there is ...",
+        "the model ... cannot be looked into: ...",
         "no such file, or no longer: ...",
         "no file is being translated with this id, or not yet, or no longer",
         "...: no such endpoint; ...",

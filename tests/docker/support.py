@@ -17,7 +17,8 @@ import pytest
 from benchmarks.raw_http import exchange, get
 
 ROOT = Path(__file__).parents[2]
-WAIT = 60.0
+WAIT = 600.0
+"""Seconds after which something does not come any more, however slow the machine is."""
 
 
 def program(name: str, package: str) -> str:
