@@ -23,7 +23,8 @@ from model.errors import ModelError
 from service.api.bodies import validate
 from service.api.core import Wish, answers_to, answers_to_document
 from service.api.details import segments_of
-from service.api.wishes import OWN_FIELDS, TranslateRequest, wish_of
+from service.api.translating import wish_of
+from service.api.wishes import OWN_FIELDS, TranslateRequest
 from service.assembly import assembled
 from service.engine.loading import check_runtime
 from service.engine.types import Device, DeviceError, EngineLostError
