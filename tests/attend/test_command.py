@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from attend.cli import WORDS
+from attend.cli import WORDS, main
 from tests.attend.support import said
 from tests.bundles import ROOT, SHIPPED_BUNDLE
 from tests.processes import PATIENCE_SECONDS, serving_process
@@ -170,17 +170,30 @@ WRONG = [
     (("import", "nowhere", "x"), "no such file or folder"),
     (("keys", "list"), "which file?"),
     (("evaluate", "nowhere", "--source", "a", "--reference", "b", "--direction", "fr-en"), "a: "),
-    (("train", "nowhere", "--vocabulary", "a", "--out", "b"), "nowhere"),
     (("fly",), "No such command 'fly'"),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "why"), WRONG, ids=lambda value: value if isinstance(value, str) else "-")
-def test_what_a_person_can_mend_is_a_sentence(arguments: tuple[str, ...], why: str, tmp_path: Path) -> None:
+def test_what_a_person_can_mend_is_a_sentence(
+    arguments: tuple[str, ...],
+    why: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     (tmp_path / "here.txt").write_text("a\tb\n", encoding="utf-8")
-    done = attend(*arguments, cwd=tmp_path)
-    assert why in said(done)
-    assert done.returncode == 2
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("ATTEND_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("ATTEND_BUNDLE", str(SHIPPED_BUNDLE))  # is put back, whatever a command makes of it
+    assert main(list(arguments)) == 2
+    assert why in capsys.readouterr().err
+
+
+def test_training_that_cannot_begin_is_a_sentence(tmp_path: Path) -> None:
+    done = attend("train", "nowhere", "--vocabulary", "a", "--out", "b", cwd=tmp_path)
+    assert (done.returncode, "nowhere" in said(done)) == (2, True)
 
 
 def test_every_word_helps(tmp_path: Path) -> None:
