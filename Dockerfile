@@ -39,6 +39,7 @@ FROM installer AS code
 WORKDIR /app
 COPY model/*.py model/
 COPY service service
+COPY tools tools
 # Compiled now: the running container may not be able to write.
 RUN python -m compileall -q .
 

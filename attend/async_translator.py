@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from pydantic import ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from attend.errors import AttendError, LoadError, RequestError, UnavailableError
 from attend.options import Glossary, Options, check_names
@@ -22,7 +23,8 @@ from model.errors import ModelError
 from service.api.bodies import validate
 from service.api.core import Wish, answers_to, answers_to_document
 from service.api.details import segments_of
-from service.api.wishes import OWN_FIELDS, TranslateRequest, wish_of
+from service.api.translating import wish_of
+from service.api.wishes import OWN_FIELDS, TranslateRequest
 from service.assembly import assembled
 from service.engine.loading import check_runtime
 from service.engine.types import Device, DeviceError, EngineLostError
@@ -66,7 +68,10 @@ class _OwnSettings(Settings):
     """Settings that only the program decides, not the environment."""
 
     @classmethod
-    def settings_customise_sources(cls, settings_cls: Any, init_settings: Any, **others: Any) -> tuple[Any, ...]:
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *others: Any, **named: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what is given by name, and nothing else."""
         return (init_settings,)
 
 
@@ -121,7 +126,7 @@ class AsyncTranslator:
         return self._registry.engines()[0].ready.provider
 
     @overload
-    async def translate(
+    async def translate(  # type: ignore[overload-overlap]
         self, texts: str, *, source: str = ..., target: str, **options: Unpack[Options]
     ) -> Translation: ...
     @overload
@@ -231,10 +236,10 @@ def _settings(directory: Path, machine: Mapping[str, Any]) -> Settings:
         if name not in Machine.__annotations__:
             raise TypeError(f"load() got an unexpected keyword argument '{name}'")
     has_many = not (directory / MANIFEST_FILE).is_file() and any(directory.glob(f"*/{MANIFEST_FILE}"))
-    where = {"models": directory} if has_many else {"bundle": directory}
-    limits = dict.fromkeys(("max_tokens", "max_queue_tokens", "max_bulk_queue_tokens"), _ANY_SIZE)
+    values: dict[str, Any] = {"models" if has_many else "bundle": directory, **machine}
+    values |= dict.fromkeys(("max_tokens", "max_queue_tokens", "max_bulk_queue_tokens"), _ANY_SIZE)
     try:
-        return _OwnSettings(**where, **limits, **machine)
+        return _OwnSettings(**values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise LoadError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}, not {first['input']!r}") from None

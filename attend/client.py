@@ -69,7 +69,9 @@ class Client:
         self._idle: list[http.client.HTTPConnection] = []
 
     @overload
-    def translate(self, texts: str, *, source: str = ..., target: str, **options: Unpack[Options]) -> Translation: ...
+    def translate(  # type: ignore[overload-overlap]
+        self, texts: str, *, source: str = ..., target: str, **options: Unpack[Options]
+    ) -> Translation: ...
     @overload
     def translate(
         self, texts: Sequence[str], *, source: str = ..., target: str, **options: Unpack[Options]
@@ -220,7 +222,7 @@ class AsyncClient:
         self._client.close()
 
     @overload
-    async def translate(
+    async def translate(  # type: ignore[overload-overlap]
         self, texts: str, *, source: str = ..., target: str, **options: Unpack[Options]
     ) -> Translation: ...
     @overload
@@ -231,7 +233,7 @@ class AsyncClient:
         self, texts: str | Sequence[str], *, source: str = "auto", target: str, **options: Unpack[Options]
     ) -> Translation | list[Translation]:
         """See `Client.translate`."""
-        return await asyncio.to_thread(self._client.translate, texts, source=source, target=target, **options)
+        return await asyncio.to_thread(lambda: self._client.translate(texts, source=source, target=target, **options))
 
     async def translate_each(
         self, texts: Sequence[str], *, source: str = "auto", target: str, **options: Unpack[Options]

@@ -64,7 +64,9 @@ class Translator:
         return self._translator.provider
 
     @overload
-    def translate(self, texts: str, *, source: str = ..., target: str, **options: Unpack[Options]) -> Translation: ...
+    def translate(  # type: ignore[overload-overlap]
+        self, texts: str, *, source: str = ..., target: str, **options: Unpack[Options]
+    ) -> Translation: ...
     @overload
     def translate(
         self, texts: Sequence[str], *, source: str = ..., target: str, **options: Unpack[Options]

@@ -41,14 +41,15 @@ def serving_process(bundle: Path = SHIPPED_BUNDLE, **settings: str) -> Iterator[
     )
     try:
         address = f"http://127.0.0.1:{port}"
-        _wait_for(f"{address}/health/ready", process)
+        wait_for(f"{address}/health/ready", process)
         yield address
     finally:
         process.terminate()
         process.wait(PATIENCE_SECONDS)
 
 
-def _wait_for(ready: str, process: subprocess.Popen[bytes]) -> None:
+def wait_for(ready: str, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a service is ready."""
     give_up = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < give_up and process.poll() is None:
         try:

@@ -11,6 +11,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from service import __version__
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LOCKS = {
@@ -69,6 +71,14 @@ def test_a_wheel_holds_every_file_that_is_no_code() -> None:
         if path.is_file() and path.suffix != ".py"
     }
     assert {each for each in data if "__pycache__" not in each} <= taken
+
+
+def test_the_version_is_said_once() -> None:
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "version" in pyproject["project"]["dynamic"]
+    assert pyproject["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "service.__version__"}
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {__version__}\n" in citation, "CITATION.cff is read by programs that run nothing"
 
 
 def test_the_image_needs_no_frontend_from_a_registry_and_no_root() -> None:

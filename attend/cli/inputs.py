@@ -50,7 +50,7 @@ def inputs_of(given: Sequence[str], texts: Sequence[str], output: Path | None, k
     Raises:
         click.UsageError: there is no such file, or it is not said where the results go.
     """
-    paths = [path for each in given if (path := _path(each)) is not None]
+    paths = [found for each in given if (found := _path(each)) is not None]
     texts = [*(each for each in given if each != "-" and not Path(each).exists()), *texts]
     if (texts and (paths or "-" in given)) or ("-" in given and len(given) > 1):
         raise click.UsageError("texts, files and standard input are translated one kind at a time")
@@ -70,16 +70,18 @@ def _many(paths: Sequence[Path], output: Path | None, kind: Kind | None) -> Inpu
         raise click.UsageError("several files need a folder to go to: --output FOLDER")
     files, skipped = [], []
     for path in paths:
+        # A file by its name, those of a folder by theirs from there on.
         found = [(path, Path(path.name))] if path.is_file() else list(_inside(path, output))
         for each, name in found:
             if path.is_dir() and unpacked_name(each).suffix.lower() not in KINDS:
                 skipped.append(each)
             else:
                 files.append(Input(each, _elsewhere(each, output / name), kind or _kind(each)))
-    outputs = [each.output for each in files]
-    for each in outputs:
-        if outputs.count(each) > 1:
-            raise click.UsageError(f"two of the files would become {each}")
+    taken: set[Path | None] = set()
+    for file in files:
+        if file.output in taken:
+            raise click.UsageError(f"two of the files would become {file.output}")
+        taken.add(file.output)
     return Inputs((), files, skipped)
 
 

@@ -6,25 +6,46 @@ Each has one parser, its own; here is only said whose it is, and what a shell ma
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import click
 from click.shell_completion import CompletionItem
 
-Run = Callable[[Sequence[str]], int]
-ParserOf = Callable[[Sequence[str]], argparse.ArgumentParser]
-
 
 class _Room(NamedTuple):
-    """A package with commands of its own; both functions import what they need."""
+    """A package with commands of its own, in a module that is imported when one of them is called."""
 
-    run: Run
-    parser: ParserOf
-    missing: str
-    """The extra that a package belongs to which cannot be imported."""
+    module: str
+    """It has `main` and `parser_for`."""
+    parser_takes_arguments: bool = False
+    """Whether the parser depends on which command is called."""
+
+    def run(self, arguments: Sequence[str]) -> int:
+        """Run a command; returns its exit status."""
+        status: int = importlib.import_module(self.module).main(arguments, prog="attend")
+        return status
+
+    def parser(self, arguments: Sequence[str]) -> argparse.ArgumentParser:
+        """The parser of its commands."""
+        make = importlib.import_module(self.module).parser_for
+        parser: argparse.ArgumentParser = make(arguments, "attend") if self.parser_takes_arguments else make("attend")
+        return parser
+
+
+class _Training(_Room):
+    """Training starts other processes and needs settings of the allocator: it takes the place of this process."""
+
+    def run(self, arguments: Sequence[str]) -> int:
+        """See `_Room`."""
+        if arguments[0] != "train" or {"-h", "--help"} & set(arguments):
+            return super().run(arguments)
+        importlib.import_module("torch")  # to say in one sentence that it is missing
+        # -P: a folder named `model` in the current directory is none of ours.
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "model", *arguments])
 
 
 class PassedCommand(click.Command):
@@ -52,8 +73,7 @@ class PassedCommand(click.Command):
             return error.code if isinstance(error.code, int) else 1
         except ModuleNotFoundError as error:
             raise click.UsageError(
-                f"this needs {error.name}, which is installed with the extra '{self._room.missing}': "
-                f"pip install '.[{self._room.missing}]' in the source tree"
+                f"this needs {error.name}, which serving does not install: pip install '.[train]' in the source tree"
             ) from error
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -83,51 +103,9 @@ def _names(parser: argparse.ArgumentParser) -> list[str]:
     return words + [name for action in parser._actions for name in action.option_strings]
 
 
-def _service(arguments: Sequence[str]) -> int:
-    from service.__main__ import main
-
-    return main(arguments, prog="attend")
-
-
-def _service_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    from service.__main__ import parser_for
-
-    return parser_for(arguments, "attend")
-
-
-def _export(arguments: Sequence[str]) -> int:
-    from export.__main__ import main
-
-    return main(arguments, prog="attend")
-
-
-def _export_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    from export.__main__ import parser_for
-
-    return parser_for("attend")
-
-
-def _model(arguments: Sequence[str]) -> int:
-    """Training starts other processes and needs settings of the allocator, so it takes the place of this process."""
-    from model.__main__ import main
-
-    if arguments[0] == "train" and not {"-h", "--help"} & set(arguments):
-        import torch  # noqa: F401 - to say in one sentence that it is missing
-
-        # -P: a folder named `model` in the current directory is none of ours.
-        os.execv(sys.executable, [sys.executable, "-P", "-m", "model", *arguments])
-    return main(arguments, prog="attend")
-
-
-def _model_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    from model.__main__ import parser_for
-
-    return parser_for("attend")
-
-
-_SERVICE = _Room(_service, _service_parser, "train")
-_EXPORT = _Room(_export, _export_parser, "train")
-_MODEL = _Room(_model, _model_parser, "train")
+_SERVICE = _Room("service.__main__", parser_takes_arguments=True)
+_EXPORT = _Room("export.__main__")
+_MODEL = _Training("model.__main__")
 
 commands = {
     "settings": PassedCommand("settings", "Print every setting, as docs/settings.md has them.", _SERVICE),

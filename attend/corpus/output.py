@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -59,6 +60,7 @@ class Output:
         self._journal = path.with_name(f"{path.name}.journal")
         self._wish = json.loads(json.dumps(dict(wish)))
         self._file = self._locked()
+        self._errors_file: BinaryIO = io.BytesIO()
         try:
             self.place = Place() if overwrite else self._found()
             if self.place == Place() and path.exists() and not overwrite:
@@ -70,7 +72,7 @@ class Output:
         except BaseException:
             if self._is_untouched():
                 self._partial_path.unlink(missing_ok=True)
-            self._file.close()
+            self._close()
             raise
 
     def _locked(self) -> BinaryIO:
@@ -103,15 +105,15 @@ class Output:
             raise RequestError(
                 f"{self._path} was begun with another {' and another '.join(different)}; --overwrite begins it anew"
             )
-        if place.is_complete and not os.fstat(self._file.fileno()).st_size and self._path.exists():
-            return place  # interrupted between the last two steps
+        if place.is_complete and self._path.exists() and self._path.stat().st_size == place.output:
+            return place  # perhaps interrupted when it had its name already
         if os.fstat(self._file.fileno()).st_size < place.output:
             raise RequestError(f"{self._partial_path} is shorter than it was; --overwrite begins {self._path} anew")
         return place
 
     def _cut_to(self, place: Place) -> BinaryIO:
         """Cut off what was written behind the place; returns the file of errors."""
-        if not place.is_complete:
+        if os.fstat(self._file.fileno()).st_size > place.output:
             self._file.truncate(place.output)
         self._file.seek(0, os.SEEK_END)
         errors = self._errors_path.open("r+b" if self._errors_path.exists() else "w+b")

@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from attend.corpus.lines import MOST_LINE_BYTES, Line, LineReader
@@ -114,7 +114,9 @@ def _written(target: Target, place: Place, chunk: _Chunk) -> Place:
     return dataclasses.replace(place, lines=lines, failed=failed, input=chunk.lines[-1].end, digest=chunk.digest)
 
 
-async def _under_way(reader: LineReader, format: Format, translate: Translate, pace: Pace) -> AsyncIterator[_Chunk]:
+async def _under_way(
+    reader: LineReader, format: Format, translate: Translate, pace: Pace
+) -> AsyncGenerator[_Chunk, None]:
     """Chunks in order, each when it is done, while the next ones are read and translated."""
     queue: asyncio.Queue[_Chunk | None] = asyncio.Queue(pace.ahead)
     tasks: set[asyncio.Task[Any]] = set()

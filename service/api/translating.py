@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Literal, TypeVar
 
 from fastapi import Request
@@ -25,12 +25,14 @@ from service.api.texts import unusable_items
 from service.api.units import NoteKind
 from service.api.unknown import UnknownField, unknown_fields
 from service.api.visits import visit_of
-from service.api.wishes import OWN_FIELDS, TranslateRequest, wish_of
+from service.api.wishes import OWN_FIELDS, TranslateRequest, check_limits, format_of, options_of
 from service.errors import ServiceError
+from service.models.router import Router
 from service.settings import Settings
 from service.state import Model, ServiceState
 from service.text.detection import Guess
 from service.text.languages import AUTO
+from service.text.markup.formats import FormatOptions
 from service.translation.results import Translation
 
 _Value = TypeVar("_Value")
@@ -118,6 +120,26 @@ async def asked_of(
     body = validate(schema, values, OWN_FIELDS)
     wish = wish_of(body, state.settings, model.translator, state.glossary)
     return Asked(body, dataclasses.replace(wish, unusable=unusable), unknown)
+
+
+def wish_of(
+    body: TranslateRequest, settings: Settings, translator: Router, glossary: Callable[[str], Mapping[str, str]]
+) -> Wish:
+    """What the fields of a body ask of this translator; `glossary` has the terms of one by its name.
+
+    Raises:
+        ServiceError: it is more than the settings or the model allow.
+    """
+    check_limits(body, settings)
+    return Wish(
+        texts=body.texts,
+        source=body.source,
+        target=body.target,
+        options=options_of(body, settings, translator, glossary),
+        timeout_ms=body.timeout_ms,
+        format=FormatOptions(name=format_of(body), attributes=bool(body.html_attributes)),
+        model=body.model,
+    )
 
 
 async def reply_to(asked: Asked[TranslateRequest], done: Answers) -> JSONResponse:

@@ -6,12 +6,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from service.api.bodies import MODEL_FIELD, WHOLE, ModelField, PairRequest, Text, TimeoutMs
-from service.api.core import Wish
 from service.api.details import WANTED_FIELDS, AlignmentFlag, AttentionField, wanted
 from service.errors import InvalidFieldError, InvalidRequestError, UnsupportedFormatError
 from service.models.router import Router
 from service.settings import Settings
-from service.text.markup.formats import FORMATS, Format, FormatOptions
+from service.text.markup.formats import FORMATS, Format
 from service.text.terms import NO_TERMS, Terms
 from service.translation.options import TranslationOptions
 
@@ -137,27 +136,8 @@ class TranslateRequest(PairRequest):
     attention: AttentionField = None
 
 
-def wish_of(
-    body: TranslateRequest, settings: Settings, translator: Router, glossary: Callable[[str], Mapping[str, str]]
-) -> Wish:
-    """What the fields of a body ask of this translator; `glossary` has the terms of one by its name.
-
-    Raises:
-        ServiceError: it is more than the settings or the model allow.
-    """
-    _check_limits(body, settings)
-    return Wish(
-        texts=body.texts,
-        source=body.source,
-        target=body.target,
-        options=_options(body, settings, translator, glossary),
-        timeout_ms=body.timeout_ms,
-        format=FormatOptions(name=_format(body), attributes=bool(body.html_attributes)),
-        model=body.model,
-    )
-
-
-def _check_limits(body: TranslateRequest, settings: Settings) -> None:
+def check_limits(body: TranslateRequest, settings: Settings) -> None:
+    """Refuse more than the settings allow; raises `ServiceError`."""
     if body.format not in (None, "", *FORMATS):
         raise UnsupportedFormatError(body.format)
     if body.alternatives > settings.max_alternatives:
@@ -166,13 +146,19 @@ def _check_limits(body: TranslateRequest, settings: Settings) -> None:
         raise InvalidFieldError(f"beam_size must be at most {settings.max_beam_size}, the limit of this service")
 
 
-def _format(body: TranslateRequest) -> Format:
+def format_of(body: TranslateRequest) -> Format:
+    """The format of the texts."""
     return next((each for each in FORMATS if each == body.format), "text")
 
 
-def _options(
+def options_of(
     body: TranslateRequest, settings: Settings, translator: Router, glossary: Callable[[str], Mapping[str, str]]
 ) -> TranslationOptions:
+    """How the fields ask for texts to be translated.
+
+    Raises:
+        InvalidFieldError: it is more than the model allows, or there is no such glossary.
+    """
     _check_lengths(body, translator.only(body.model).limits.target_tokens)
     alternatives = max(body.alternatives, 0)
     return TranslationOptions(

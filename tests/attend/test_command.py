@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import random
@@ -14,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from attend.cli import WORDS
+from attend.cli import WORDS, main
+from tests.attend.support import said
 from tests.bundles import ROOT, SHIPPED_BUNDLE
 from tests.processes import PATIENCE_SECONDS, serving_process
 
@@ -42,11 +44,13 @@ def attend(*arguments: object, cwd: Path, given: bytes = b"", **variables: str) 
     )
 
 
-def said(done: subprocess.CompletedProcess[bytes]) -> str:
-    """What it says on standard error, which holds no traceback."""
-    text = done.stderr.decode()
-    assert "Traceback" not in text
-    return text
+@pytest.fixture(scope="module")
+def whole(corpus: Path) -> Path:
+    """The same in English, translated without an interruption."""
+    path = corpus.with_name("whole.txt")
+    done = attend("translate", corpus, "-o", path, "-s", "fr", "-t", "en", *QUICK, "-q", cwd=corpus.parent)
+    assert (done.returncode, said(done)) == (0, "")
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +70,9 @@ def test_lines_and_texts(tmp_path: Path) -> None:
     assert done.stdout.decode() == f"{rain}\n{hello}\n"
 
 
-def test_killed_at_any_moment_it_loses_and_repeats_nothing(corpus: Path, tmp_path: Path) -> None:
+def test_killed_at_any_moment_it_loses_and_repeats_nothing(corpus: Path, whole: Path, tmp_path: Path) -> None:
     """The whole process, with `kill -9`, whenever it has written another random number of bytes."""
     wish = ("-s", "fr", "-t", "en", *QUICK, "--chunk", "8", "--commit-every", "0", "-q")
-    whole = tmp_path / "whole.txt"
-    done = attend("translate", corpus, "-o", whole, *wish, cwd=tmp_path)
-    assert (done.returncode, said(done)) == (0, "")
     lines = whole.read_text(encoding="utf-8").splitlines()
     assert len(lines) == 240
     assert all(str(number) in line for number, line in enumerate(lines))
@@ -94,10 +95,10 @@ def test_killed_at_any_moment_it_loses_and_repeats_nothing(corpus: Path, tmp_pat
     done = attend("translate", corpus, "-o", output, *wish, cwd=tmp_path)
     assert (done.returncode, said(done)) == (0, "")
     assert output.read_bytes() == whole.read_bytes(), f"seed {seed}"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.txt", "whole.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.txt"]
 
 
-def test_stopped_it_says_so_and_goes_on(corpus: Path, tmp_path: Path) -> None:
+def test_stopped_it_says_so_and_goes_on(corpus: Path, whole: Path, tmp_path: Path) -> None:
     output, wish = tmp_path / "out.txt.gz", ("-s", "fr", "-t", "en", *QUICK, "--chunk", "8", "--commit-every", "0")
     partial = tmp_path / "out.txt.gz.partial"
     statuses = []
@@ -116,8 +117,7 @@ def test_stopped_it_says_so_and_goes_on(corpus: Path, tmp_path: Path) -> None:
     done = attend("translate", corpus, "-o", output, *wish, cwd=tmp_path)
     assert done.returncode == 0
     assert "goes on behind" in said(done)
-    done = attend("translate", output, "-s", "en", "-t", "en", *QUICK, cwd=tmp_path)
-    assert done.stdout.count(b"\n") == 240
+    assert gzip.decompress(output.read_bytes()) == whole.read_bytes()
 
 
 def test_folders_and_documents(tmp_path: Path) -> None:
@@ -132,10 +132,8 @@ def test_folders_and_documents(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "d.docx: Invalid request: the file is damaged" in said(done)
     assert "1 files of unknown kinds" in said(done)
-    written = sorted(
-        str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()
-    )
-    assert written == ["a.txt", "deep/b.md"]
+    out = tmp_path / "out"
+    assert sorted(str(path.relative_to(out)) for path in out.rglob("*.*")) == ["a.txt", "deep/b.md"]
     assert (tmp_path / "out/deep/b.md").read_text(encoding="utf-8").startswith("# ")
     done = attend("translate", "in", "-o", "out", *wish, cwd=tmp_path)
     assert "out/a.txt exists" in said(done)
@@ -143,13 +141,12 @@ def test_folders_and_documents(tmp_path: Path) -> None:
     assert (done.returncode, (tmp_path / "b.en.md").read_bytes()) == (0, (tmp_path / "out/deep/b.md").read_bytes())
 
 
-def test_a_service_may_do_the_work(corpus: Path, tmp_path: Path) -> None:
-    whole, output = tmp_path / "whole.txt", tmp_path / "out.txt"
+def test_a_service_may_do_the_work(corpus: Path, whole: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.txt"
     wish = ("-s", "fr", "-t", "en", "--beam-size", "1", "-q", "--chunk", "50")
     with serving_process() as address:
         done = attend("translate", corpus, "-o", output, *wish, "--service", address, cwd=tmp_path)
         assert (done.returncode, said(done)) == (0, "")
-    attend("translate", corpus, "-o", whole, *wish, "--sessions", "1", cwd=tmp_path)
     assert output.read_bytes() == whole.read_bytes()
     done = attend("translate", corpus, "-o", "x", *wish, "--service", address, cwd=tmp_path)
     assert (done.returncode, "no answer from" in said(done)) == (1, True)
@@ -173,17 +170,30 @@ WRONG = [
     (("import", "nowhere", "x"), "no such file or folder"),
     (("keys", "list"), "which file?"),
     (("evaluate", "nowhere", "--source", "a", "--reference", "b", "--direction", "fr-en"), "a: "),
-    (("train", "nowhere", "--vocabulary", "a", "--out", "b"), "nowhere"),
     (("fly",), "No such command 'fly'"),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "why"), WRONG, ids=lambda value: value if isinstance(value, str) else "-")
-def test_what_a_person_can_mend_is_a_sentence(arguments: tuple[str, ...], why: str, tmp_path: Path) -> None:
+def test_what_a_person_can_mend_is_a_sentence(
+    arguments: tuple[str, ...],
+    why: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     (tmp_path / "here.txt").write_text("a\tb\n", encoding="utf-8")
-    done = attend(*arguments, cwd=tmp_path)
-    assert why in said(done)
-    assert done.returncode == 2
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("ATTEND_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("ATTEND_BUNDLE", str(SHIPPED_BUNDLE))  # is put back, whatever a command makes of it
+    assert main(list(arguments)) == 2
+    assert why in capsys.readouterr().err
+
+
+def test_training_that_cannot_begin_is_a_sentence(tmp_path: Path) -> None:
+    done = attend("train", "nowhere", "--vocabulary", "a", "--out", "b", cwd=tmp_path)
+    assert (done.returncode, "nowhere" in said(done)) == (2, True)
 
 
 def test_every_word_helps(tmp_path: Path) -> None:
