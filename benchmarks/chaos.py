@@ -30,7 +30,7 @@ from typing import Any
 
 from benchmarks.load import everyday_sentences
 from benchmarks.raw_http import Reply, exchange, get, hang_up_after, post
-from benchmarks.stress import Service, started
+from benchmarks.stressed import Service, started
 
 HANG_MS = 2000
 SHUTDOWN_MS = 4000

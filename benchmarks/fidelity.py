@@ -26,7 +26,7 @@ from typing import Any
 
 from benchmarks.model_card import sets_by_direction
 from benchmarks.robustness import BASE, Answer, ask
-from benchmarks.stress import started
+from benchmarks.stressed import started
 from model.bundle import read_manifest
 from model.corpus import Pair
 from model.evaluation import score

@@ -29,7 +29,7 @@ from typing import Any
 from benchmarks.model_card import sets_by_direction
 from benchmarks.noise import Input, Kind, hard_kinds, noisy_kinds
 from benchmarks.raw_http import exchange, post
-from benchmarks.stress import started
+from benchmarks.stressed import started
 from model.bundle import read_manifest
 from model.corpus import Pair
 from model.evaluation import Scores, score

@@ -3,8 +3,9 @@
     python -m benchmarks.stress [--quick]
 
 Starts the real service on 127.0.0.1, learns how many requests a second it answers, then: ten times that; clients that
-hang up at random; clients that send too slowly; SIGTERM in the middle. (`benchmarks/chaos.py` is about engines that die
-or hang.) Times are those of a client on the same machine, those called `server` what the service says, from the headers
+hang up at random; clients that send too slowly; SIGTERM in the middle; callers beyond their rate beside others
+(`benchmarks/abuse.py`). (`benchmarks/chaos.py` is about engines that die or hang.) Times are those of a client on the
+same machine, those called `server` what the service says, from the headers
 to the answer. The last line of stdout is one JSON object; the exit status is 1 if anything is not as
 promised, and stderr says what.
 """
@@ -14,33 +15,33 @@ from __future__ import annotations
 import argparse
 import asyncio
 import collections
-import contextlib
 import dataclasses
 import json
 import os
 import random
 import signal
-import socket
 import statistics
 import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.load import everyday_sentences
-from benchmarks.processes import resident_bytes
-from benchmarks.raw_http import Reply, dawdle, exchange, get, hang_up_after, head, metrics, post
+from benchmarks.abuse import abusers
+from benchmarks.raw_http import Reply, dawdle, exchange, hang_up_after, head, metrics
+from benchmarks.stressed import (
+    SLOW_MS,
+    Requests,
+    Service,
+    closed_loop,
+    is_good,
+    judged,
+    quantile,
+    started,
+)
 from service.engine.loading import available_cores
 
-ROOT = Path(__file__).parents[1]
-SENTENCES = 16
-"""Of one request: so that one client process can ask for ten times what the service can do."""
 OVERLOAD = 10
-SLOW_MS = 2000
-"""Time limits for headers and bodies while this runs."""
-SLOW_LIMITS = {f"ATTEND_{name}_MS": str(SLOW_MS) for name in ("KEEP_ALIVE", "HEADER_TIMEOUT", "BODY_TIMEOUT")}
 REFUSAL_SECONDS = 0.01
 """The 99th percentile of what a refusal may take inside the service."""
 MOST_PENDING = 1500
@@ -56,74 +57,11 @@ class Plan:
     leaving_clients: int
     slow_clients: int
     stop_after_seconds: float
+    abuse_seconds: float
 
 
-FULL = Plan(15.0, 60.0, 500, 100, 5.0)
-QUICK = Plan(4.0, 10.0, 120, 40, 2.0)
-
-
-class Requests:
-    """An endless supply of requests: sentences drawn anew for each."""
-
-    def __init__(self) -> None:
-        self._lines = everyday_sentences()
-        self._random = random.Random(1)
-
-    def next(self) -> bytes:
-        texts = self._random.sample(self._lines, SENTENCES)
-        return post({"q": texts, "source": "fr", "target": "en"})
-
-
-@dataclasses.dataclass(slots=True)
-class Service:
-    """A running service."""
-
-    process: asyncio.subprocess.Process
-    port: int
-    log: Path
-    resident: list[int] = dataclasses.field(default_factory=list)
-    """Bytes, sampled twice a second."""
-
-    async def watch(self) -> None:
-        """Sample the resident size until cancelled."""
-        while True:
-            self.resident.append(resident_bytes(self.process.pid))
-            await asyncio.sleep(0.5)
-
-
-@contextlib.asynccontextmanager
-async def started(*command: str, settings: Mapping[str, str] = SLOW_LIMITS) -> AsyncIterator[Service]:
-    """A service in a process of its own, ready; killed at the end if it still runs."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {**os.environ, **settings, "ATTEND_PORT": str(port)}
-    with tempfile.NamedTemporaryFile() as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", *command, cwd=ROOT, env=environment, stdout=log
-        )
-        try:
-            async with asyncio.timeout(60):
-                while (await exchange(port, get("/health/ready"))).status != 200:
-                    await asyncio.sleep(0.1)
-            yield Service(process, port, Path(log.name))
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-
-
-async def closed_loop(port: int, requests: Requests, seconds: float, clients: int = 8) -> list[Reply]:
-    """So many clients, each asking again as soon as it was answered."""
-    replies: list[Reply] = []
-    end = time.monotonic() + seconds
-
-    async def ask() -> None:
-        while time.monotonic() < end:
-            replies.append(await exchange(port, requests.next()))
-
-    await asyncio.gather(*(ask() for _ in range(clients)))
-    return replies
+FULL = Plan(15.0, 60.0, 500, 100, 5.0, 20.0)
+QUICK = Plan(4.0, 10.0, 120, 40, 2.0, 5.0)
 
 
 async def open_loop(port: int, requests: Requests, rate: float, more: Callable[[], bool]) -> tuple[list[Reply], int]:
@@ -148,15 +86,6 @@ async def open_loop(port: int, requests: Requests, rate: float, more: Callable[[
     return list(await asyncio.gather(*asking)), left_out
 
 
-def quantile(values: list[float], share: float) -> float | None:
-    """In milliseconds; None of nothing."""
-    return round(1000 * sorted(values)[min(len(values) - 1, int(share * len(values)))], 2) if values else None
-
-
-def is_good(reply: Reply) -> bool:
-    return reply.status == 200 and len(reply.json()["translatedText"]) == SENTENCES
-
-
 def is_refusal(reply: Reply) -> bool:
     return reply.status == 503 and "retry-after" in reply.headers
 
@@ -178,12 +107,6 @@ def summary(replies: list[Reply]) -> dict[str, Any]:
         "refused_p99_server_ms": quantile([reply.server_seconds for reply in refused], 0.99),
         "refused_p99_client_ms": quantile([reply.seconds for reply in refused], 0.99),
     }
-
-
-def judged(found: dict[str, Any], rules: Mapping[str, bool]) -> dict[str, Any]:
-    """What was found, with the rules that were broken by it."""
-    broken = [rule for rule, kept in rules.items() if not kept]
-    return {**found, "broken": broken, "ok": not broken}
 
 
 async def overload(service: Service, requests: Requests, plan: Plan) -> dict[str, Any]:
@@ -367,6 +290,7 @@ async def stress(plan: Plan) -> dict[str, Any]:
         rate = OVERLOAD * found["overload"]["capacity_requests_per_second"]
         await part(found, "sigterm", stop_under_load(service, requests, plan, rate))
         found["log"] = errors_in(service.log)
+    await part(found, "abusers", abusers(plan.abuse_seconds))
     machine = {"cores": available_cores(), "load_average_before": round(load, 1)}
     return {"ok": all(one["ok"] for one in found.values()), "machine": machine, **found}
 

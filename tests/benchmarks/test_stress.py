@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks import stress
+from benchmarks import abuse, stress, stressed
 from benchmarks.raw_http import Reply
 
 
@@ -16,7 +17,7 @@ def reply(status: int, body: dict[str, Any], **headers: str) -> Reply:
     return Reply(status, {"server-timing": "total;dur=1.5", **headers}, json.dumps(body).encode(), 0.002)
 
 
-GOOD = reply(200, {"translatedText": ["x"] * stress.SENTENCES})
+GOOD = reply(200, {"translatedText": ["x"] * stressed.SENTENCES})
 REFUSED = reply(503, {"error": "full"}, **{"retry-after": "2"})
 
 
@@ -36,6 +37,27 @@ def test_outcomes_are_those_in_between_and_contradictions_show() -> None:
     assert stress.outcomes(before, after) == {"ok": 2, "refused": 3}
     after['attend_rejected_total{reason="queue_full"}'] = 3.0
     assert stress.outcomes(before, after) == {"ok": 2, "refused": 3, "rejected": 2}
+
+
+LIMITED = reply(429, {"error": "rate"}, **{"retry-after": "1", "ratelimit-limit": "5"})
+
+
+@pytest.mark.parametrize(
+    ("beside", "abused", "counted", "broken"),
+    [
+        ([GOOD], [GOOD, LIMITED], 1, []),
+        ([dataclasses.replace(GOOD, seconds=1.0)], [GOOD, LIMITED], 1, ["good clients do not notice"]),
+        ([GOOD, LIMITED], [GOOD, LIMITED], 1, ["good clients are always answered"]),
+        ([GOOD], [GOOD, LIMITED], 2, ["the counters agree"]),
+        ([GOOD], [GOOD, LIMITED, REFUSED], 1, ["abusers get what their rate allows and nothing else"]),
+        ([GOOD], [GOOD, reply(429, {"error": "rate"})], 1,
+         ["abusers are refused with 429 and told when to come back"]),
+    ],
+)  # fmt: skip
+def test_what_good_clients_see_beside_abusers_is_judged(
+    beside: list[Reply], abused: list[Reply], counted: int, broken: list[str]
+) -> None:
+    assert abuse.judge([GOOD], beside, abused, counted)["broken"] == broken
 
 
 def test_an_error_in_the_log_is_found(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.raw_http import Reply, exchange, get, post
-from benchmarks.stress import Service, started
+from benchmarks.stressed import Service, started
 from service.__main__ import EXIT_BAD_INPUT, main
 
 SENTENCE = {"q": "Je suis étudiant.", "source": "fr", "target": "en"}
