@@ -27,8 +27,8 @@ from model.leaks import trained_held_out_sentences, without_leaks
 from model.recipe import load_recipe, read_pairs, split_direction
 from service.engine.loading import BlockingEngine
 from service.engine.types import EngineConfig, SearchOptions
-from tools.evaluate import translate_lines
 from service.text.reading import reader_for
+from tools.evaluate import translate_lines
 
 TEST_SETS = ("tatoeba-test", "flores200-devtest", "msdynamics-test", "newstest2014", "newstest2019")
 ONE_WAY = {"newstest2019": "zh-en"}

@@ -22,9 +22,9 @@ from model.corpus import read_aligned, read_lines, read_tsv
 from model.evaluation import Scores, score
 from service.engine.loading import BlockingEngine
 from service.engine.types import EngineConfig, SearchOptions
-from tools.evaluate import translate_lines
 from service.text.chinese import simplifier
 from service.text.reading import Reader, reader_for
+from tools.evaluate import translate_lines
 
 SOURCE, TARGET = "zh", "en"
 SCRIPTS = ("s2t", "s2tw", "s2hk", "mixed")

@@ -11,6 +11,8 @@ import pytest
 from model.bundle import AlignmentMethod, read_alignment, read_manifest
 from model.errors import BundleError, DataError
 from service.__main__ import EXIT_BAD_INPUT, main
+from service.explain.alignment import GoldAlignment
+from tests.bundles import PRETRAINED, SHIPPED_BUNDLE
 from tools.align_eval import (
     Evidence,
     GoldSet,
@@ -21,8 +23,6 @@ from tools.align_eval import (
     read_gold,
     single_heads,
 )
-from service.explain.alignment import GoldAlignment
-from tests.bundles import PRETRAINED, SHIPPED_BUNDLE
 
 PAIRS = (
     ("je suis étudiant .", "i am a student .", "0-0 1-1 2-3 2p2 3-4"),

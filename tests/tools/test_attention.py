@@ -10,8 +10,8 @@ import pytest
 
 from model.errors import DataError
 from service.__main__ import EXIT_BAD_INPUT, main
-from tools.attention import Map, draw, font_for
 from tests.bundles import SHIPPED_BUNDLE
+from tools.attention import Map, draw, font_for
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
