@@ -24,7 +24,6 @@ from service.text.languages import Directions
 from service.text.prepared import prepared
 from service.text.reading import Reader, readers_of
 from tests.service.conftest import SENTENCES
-from tests.service.properties import PROPERTIES, hold
 from tests.service.test_details import Post, serving
 from tests.service.test_fidelity import VERBATIM, with_spans
 
@@ -122,11 +121,6 @@ def test_each_span_stands_in_the_answer_once_whatever_the_model_writes(post: Pos
     for (text, parts), answer in zip(made, reply["translatedText"], strict=True):
         assert all(answer.count(part) == text.count(part) for part in parts), (text, answer)
         assert not any(carrier in answer for carrier in CARRIERS)
-
-
-@pytest.mark.parametrize("name", PROPERTIES)
-def test_it_holds_of_generated_texts(post: Post, name: str) -> None:
-    hold(post, name)
 
 
 def test_more_spans_than_carriers(post: Post) -> None:
