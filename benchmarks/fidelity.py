@@ -1,12 +1,17 @@
 """What of a text comes back whole: spans inserted into real sentences, numbers, tags; and what checking costs.
 
-    python -m benchmarks.fidelity BUNDLE --root DATA [--lines 300] [--json FILE] [--before OTHER.json]
+    python -m benchmarks.fidelity BUNDLE --root DATA [--lines 300] [--only PART ...] [--json FILE] [--before OTHER.json]
 
-Starts the real service on 127.0.0.1 and sends it sentences of tatoeba-test with something inserted, of each kind as
-many. Prints progress to stderr and one Markdown table to stdout, a cell as `now (before)` with the figures of another
-run. *right ones called wrong*: of as many human translations of sentences with numbers, those that the check of numbers
-would have had translated again. *BLEU, chrF*: of the sentences as they are. *microseconds*: a plain sentence's way
-through the text's code, without the model.
+Prints progress to stderr and one Markdown table to stdout, a cell as `now (before)` with the figures of another run.
+The parts, all of them unless --only names some:
+
+spans     starts the real service on 127.0.0.1 and sends it sentences of tatoeba-test with something inserted, of each
+          kind as many: the share in which it stands in the answer as it should.
+human     what the checks say of human translations, without a service (`text_checks.py`): how many right ones are
+          called wrong because of their numbers, and incomplete; --doubts writes those that are called wrong to a file.
+glossary  what a glossary term costs the rest of its sentence (`glossary_cost.py`).
+scores    BLEU and chrF of sentences with nothing to copy, by the service and by the model alone, with the same beam.
+cost      processor time of a plain sentence on its way through the text's code, without the model.
 """
 
 from __future__ import annotations
@@ -17,26 +22,25 @@ import json
 import random
 import re
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+from benchmarks.glossary_cost import glossary_cost
 from benchmarks.model_card import sets_by_direction
 from benchmarks.robustness import BASE, Answer, ask
 from benchmarks.stressed import started
+from benchmarks.text_checks import human_ends, human_numbers, microseconds, without_spans
 from model.bundle import read_manifest
 from model.corpus import Pair
 from model.evaluation import score
 from model.recipe import split_direction
 from model.tokenizers import load_tokenizer
-from service.text.document import Document
-from service.text.languages import Directions
+from service.engine.loading import BlockingEngine
+from service.engine.types import EngineConfig, Job, SearchOptions
 from service.text.numbers import numbers_differ
-from service.text.prepared import finished, prepared
-from service.text.reading import readers_of
 
 KINDS: Mapping[str, tuple[str, ...]] = {
     "placeholders": ("{{order.id}}", "%1$s", "%(file)s", "{0}", "${name}", "%d", "{count, plural, other {#}}"),
@@ -47,6 +51,10 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "tags, entities, code": ("<br/>", "&amp;", "`npm start`", "[3]"),
     "versions, telephones": ("10.20.30.40", "+33 1 23 45 67 89", "010-62345678", "2.3.1"),
 }
+PARTS = ("spans", "human", "glossary", "scores", "cost")
+ASKING = frozenset({"spans", "glossary", "scores"})
+"""Parts for which a service is started."""
+BEAM = 4
 NUMBERS = ("19.95", "318,640", "2031-04-09", "19:45", "12.5%", "1999", "42", "7", "3,000.50")
 
 
@@ -97,29 +105,81 @@ def tagged(pairs: Sequence[Pair], chance: random.Random) -> list[str]:
     return made
 
 
-async def measure(options: argparse.Namespace) -> dict[str, Any]:
+Rows = dict[str, dict[str, Any]]
+"""By direction, what is told of it by name."""
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Shares and figures by direction."""
     manifest = read_manifest(options.bundle)
-    sets = sets_by_direction(manifest.directions, (BASE,), options.root)
-    results: dict[str, dict[str, Any]] = {}
+    sets = {
+        direction: sets[BASE]
+        for direction, sets in sets_by_direction(manifest.directions, (BASE,), options.root).items()
+    }
+    results: Rows = {direction: {} for direction in manifest.directions}
+    if ASKING & set(options.only):
+        asyncio.run(_asked(options, sets, results))
+    vocabulary = load_tokenizer(options.bundle, manifest)
+    doubts = []
+    for direction, row in results.items():
+        if "human" in options.only:
+            numbers, wrong = human_numbers(direction, options.root, options.lines)
+            doubts += [f"{direction}\t" + "\t".join(doubt) + "\n" for doubt in wrong]
+            row |= numbers | human_ends(direction, options.root, options.bundle, manifest, vocabulary)
+        if "cost" in options.only:
+            row |= microseconds(sets[direction], direction, manifest, vocabulary)
+    if "scores" in options.only:
+        _score_alone(options, sets, results)
+    if options.doubts:
+        options.doubts.write_text("".join(doubts), encoding="utf-8")
+    return {"bundle": manifest.name, "version": manifest.version, "lines": options.lines, "directions": results}
+
+
+async def _asked(options: argparse.Namespace, sets: Mapping[str, Sequence[Pair]], results: Rows) -> None:
+    """All that a running service is asked."""
     async with started("service", settings={"ATTEND_BUNDLE": str(options.bundle.resolve())}) as service:
-        for direction in manifest.directions:
-            pairs = sets[direction][BASE]
-            few = random.Random(1).sample(pairs, min(options.lines, len(pairs)))
+        for direction, pairs in sets.items():
+            few = random.Random(1).sample(list(pairs), min(options.lines, len(pairs)))
+            languages, row = split_direction(direction), results[direction]
 
             async def send(texts: Sequence[str], direction: str = direction, **fields: Any) -> list[Answer]:
                 return await ask(service.port, list(texts), direction, fields)
 
-            results[direction] = await _of_direction(few, pairs, split_direction(direction), send)
-            print(direction, results[direction], file=sys.stderr, flush=True)
-    for direction, figure in costs(options.bundle, sets).items():
-        results[direction]["microseconds a sentence"] = figure
-    return {"bundle": manifest.name, "version": manifest.version, "lines": options.lines, "directions": results}
+            if "spans" in options.only:
+                row |= await _kept(few, languages, send)
+            if "glossary" in options.only:
+                row |= await glossary_cost(pairs, languages, send, options.lines)
+            if "scores" in options.only:
+                plain = without_spans(few, languages[0])
+                answers = await send([text for text, _ in plain], beam_size=BEAM)
+                row |= _scored([answer.text or "" for answer in answers], plain, languages[1], "service")
+            print(direction, row, file=sys.stderr, flush=True)
 
 
-async def _of_direction(
-    few: Sequence[Pair], pairs: Sequence[Pair], languages: tuple[str, str], send: Callable[..., Any]
-) -> dict[str, Any]:
+def _score_alone(options: argparse.Namespace, sets: Mapping[str, Sequence[Pair]], results: Rows) -> None:
+    """The same sentences given to the model as they are, without any of the text's code."""
+    with BlockingEngine(EngineConfig(directory=options.bundle, max_rows=128)) as engine:
+        vocabulary, limits = engine.vocabulary, engine.manifest.limits
+        for direction, pairs in sets.items():
+            source, target = split_direction(direction)
+            plain = without_spans(random.Random(1).sample(list(pairs), min(options.lines, len(pairs))), source)
+            before, behind = vocabulary.source_frame(source, target)
+            sources = [(*before, *vocabulary.encode(text), *behind) for text, _ in plain]
+            jobs = [
+                Job(ids, SearchOptions(beam_size=BEAM, max_output_tokens=limits.output_tokens(len(ids)),
+                                       silent_prefix=vocabulary.target_prefix(target)))
+                for ids in sources
+            ]  # fmt: skip
+            texts = [vocabulary.decode(hypotheses[0].target_ids).strip() for hypotheses in engine.run(jobs)]
+            results[direction] |= _scored(texts, plain, target, "model alone")
+
+
+def _scored(texts: Sequence[str], pairs: Sequence[Pair], target: str, who: str) -> dict[str, float]:
+    scores = score(texts, [reference for _, reference in pairs], target)
+    return {f"BLEU, {who}": round(scores.bleu, 2), f"chrF, {who}": round(scores.chrf, 2)}
+
+
+async def _kept(few: Sequence[Pair], languages: tuple[str, str], send: Callable[..., Any]) -> dict[str, Any]:
     chance = random.Random(2)
     row: dict[str, Any] = {}
     for kind, parts in KINDS.items():
@@ -143,45 +203,17 @@ async def _of_direction(
         for text, answer in zip(html, answers, strict=True)
     ]
     row["tags"] = round(100 * sum(whole) / len(whole), 1)
-    with_numbers = [pair for pair in pairs if re.search(r"\d", "".join(pair))][: len(few)]
-    called = sum(numbers_differ(*pair, languages) for pair in with_numbers)
-    row["right ones called wrong"] = round(100 * called / max(len(with_numbers), 1), 1)
-    plain = await send([text for text, _ in few])
-    scores = score([answer.text or "" for answer in plain], [reference for _, reference in few], languages[1])
-    row |= {"BLEU": round(scores.bleu, 1), "chrF": round(scores.chrf, 1)}
     return row
-
-
-def costs(bundle: Path, sets: Mapping[str, Mapping[str, list[Pair]]]) -> dict[str, float]:
-    """Microseconds of a sentence of each direction, split, read, put together and checked; without its pieces."""
-    manifest = read_manifest(bundle)
-    vocabulary = load_tokenizer(bundle, manifest)
-    readers = readers_of(Directions.parse(manifest.directions), vocabulary, manifest.tokenizer)
-    found = {}
-    for direction, by_name in sets.items():
-        source, target = split_direction(direction)
-        pairs = by_name[BASE][:1000]
-        reader = readers[source]
-        began = time.perf_counter()
-        for text, reference in pairs:
-            for sentence in Document.parse(text, source, lambda sentence: 1, 250).sentences:
-                finished(prepared(sentence, reader, target), reference)
-        spent = time.perf_counter() - began
-        began = time.perf_counter()
-        for text, _ in pairs:
-            vocabulary.encode(text)
-        found[direction] = round((spent - (time.perf_counter() - began)) / len(pairs) * 1e6, 1)
-    return found
 
 
 def table(now: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
     """Markdown; a cell that was different before has that in brackets."""
     directions = list(now["directions"])
     lines = [f"| | {' | '.join(directions)} |", f"| --- |{' ---: |' * len(directions)}"]
-    for name in next(iter(now["directions"].values())):
+    for name in dict.fromkeys(name for row in now["directions"].values() for name in row):
         cells = []
         for direction in directions:
-            cell = now["directions"][direction][name]
+            cell = now["directions"][direction].get(name, "")
             earlier = before["directions"].get(direction, {}).get(name) if before else None
             cells.append(str(cell) if earlier in (None, cell) else f"{cell} ({earlier})")
         lines.append(f"| {name} | {' | '.join(cells)} |")
@@ -194,11 +226,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--root", type=Path, required=True, help="folder of the data")
     parser.add_argument("--lines", type=int, default=300, help="sentences of each kind")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts that are measured")
+    parser.add_argument("--doubts", type=Path, help="write the human translations that are called wrong to this file")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--before", type=Path, help="JSON file of another run, to compare with")
     options = parser.parse_args(arguments)
     before = json.loads(options.before.read_text(encoding="utf-8")) if options.before else None
-    now = asyncio.run(measure(options))
+    now = measure(options)
     if options.json:
         options.json.write_text(json.dumps(now, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(table(now, before))

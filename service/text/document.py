@@ -131,8 +131,10 @@ class Document:
             has_tags: see `service.text.lines.spans_of`.
         """
         if terms is NO_TERMS and not has_tags and is_plain(source, language):
-            whole = ((0, len(source)), _plain_sentence(source))
-            return cls._of(Edited(source), (whole,), count_tokens, limit)
+            sentence, place = _plain_sentence(source), (0, len(source))
+            if _surely_fits(sentence, limit):
+                return cls(Edited(source), (Segment(*place, source, place, sentence, source),))
+            return cls._of(Edited(source), ((place, sentence),), count_tokens, limit)
         plain = in_plain_characters(source)
         return cls._of(plain, _sentences(plain, language, terms, has_tags=has_tags), count_tokens, limit)
 
@@ -305,13 +307,18 @@ def _has_words(sentence: Sentence) -> bool:
 
 def _parts(sentence: Sentence, place: Span, count_tokens: CountTokens, limit: int) -> Iterator[Span]:
     """The sentence as one, or cut where it hurts least into parts of at most `limit` tokens each."""
-    # A token covers at least one byte, the mark of a word's beginning may be one more.
-    if len(sentence.text.encode("utf-8", "surrogatepass")) + len(sentence.stop) + 2 < limit and not sentence.spans:
+    if not sentence.spans and _surely_fits(sentence, limit):
         yield place
         return
     cuts = list(cut_sentence(sentence, lambda part: count_tokens(part) <= limit))
     for index, (start, end) in enumerate(cuts):
         yield place[0] + start, place[1] if index == len(cuts) - 1 else place[0] + end
+
+
+def _surely_fits(sentence: Sentence, limit: int) -> bool:
+    """Whether a sentence of which nothing is copied has at most `limit` tokens, whatever the model."""
+    # A token covers at least one byte, the mark of a word's beginning may be one more.
+    return len(sentence.text.encode("utf-8", "surrogatepass")) + len(sentence.stop) + 2 < limit
 
 
 def cut_sentence(sentence: Sentence, fits: Callable[[Sentence], bool]) -> Iterator[Span]:

@@ -53,7 +53,7 @@ _PLAIN_SPACED = re.compile(
     f"[{_LETTERS}][{_LETTERS} ,;'’]*(?:(?<=[{_LETTERS}])-[a-zß-öø-ÿœ][{_LETTERS} ,;'’]*)*[.!?…]?"
 )
 _PLAIN_HAN = re.compile("[\u4e00-\u9fff][\u4e00-\u9fff，]*[。！？]?")
-_NOT_PLAIN = re.compile("  |[a-z][A-Z]")
+_NOT_PLAIN = re.compile("  |[a-z][A-Z]| $")
 _FEWEST_PLAIN, _MOST_PLAIN = 4, 500
 
 

@@ -301,7 +301,17 @@ def test_most_sentences_are_plain(line: str, language: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["It is 7.", "My iPhone is new.", "A  b c", "Good. Night.", "Спасибо", "- a line", "Use -x now", "我 love 你"],
+    [
+        "A line ",
+        "It is 7.",
+        "An iPhone.",
+        "A  b c",
+        "Good. Night.",
+        "Спасибо",
+        "- a line",
+        "Use -x now",
+        "我 love 你",
+    ],
 )
 def test_others_are_not(line: str) -> None:
     assert not is_plain(line, "en")
