@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test lint train-demo study bench bench-gpu bench-serve bench-memory stress chaos fuzz lock \
-	image image-gpu sbom check-arm
+	image image-gpu sbom check-arm docs
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -84,6 +84,9 @@ lock:  ## renew requirements.lock and requirements-gpu.lock, what the container 
 			$$scratch/bin/uv pip compile pyproject.toml --extra $${lock%:*} --universal --python-version 3.11 \
 				--generate-hashes --no-header --quiet --output-file $${lock#*:} || exit; done
 	@! grep -nE '://|--index-url|--find-links' requirements.lock requirements-gpu.lock
+
+docs: $(TOOLS_STAMP)  ## write the documentation as a site to runs/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict && echo "runs/site/index.html"
 
 IMAGE = attend:$(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' service/__init__.py)
 REVISION = $(shell git describe --always --dirty --abbrev=40 --exclude '*' 2>/dev/null || echo unknown)
