@@ -36,6 +36,7 @@ POLICIES = {
     "queue": {"queue": 1000.0},
     "queue and processor 70 %": {"queue": 1000.0, "processor": 0.7},
     "queue and 64 rows": {"queue": 1000.0, "rows": 64.0},
+    "queue and 32 rows": {"queue": 1000.0, "rows": 32.0},
 }
 
 
@@ -168,7 +169,7 @@ def draw(path: Path, found: Mapping[str, list[dict[str, Any]]]) -> None:
         ends = [*row["sizes"], (found["length"][0]["seconds"], row["sizes"][-1][1])]
         times.step([time / 60 for time, _ in ends], [count for _, count in ends], where="post", label=row["policy"])
     times.set(xlabel="minutes", ylabel="replicas", title="autoscaling")
-    times.legend()
+    times.legend(fontsize="small", loc="lower center")
     figure.tight_layout()
     figure.savefig(path, dpi=100)
 

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("mkdocs.yml", "README.md", "SECURITY.md", "docs", "model/pretrained", "model/recipes")
 
 
 def build(root: Path, site: Path) -> subprocess.CompletedProcess[str]:
@@ -30,13 +29,11 @@ def test_the_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(tm
 
 
 def test_what_leads_nowhere_ends_the_build(tmp_path: Path) -> None:
-    ignore = shutil.ignore_patterns("*.safetensors", "*.npz", "*.gz")
-    for part in PARTS:
-        (tmp_path / part).parent.mkdir(parents=True, exist_ok=True)
-        if (ROOT / part).is_dir():
-            shutil.copytree(ROOT / part, tmp_path / part, ignore=ignore)
-        else:
-            shutil.copy(ROOT / part, tmp_path / part)
+    for path in ROOT.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    for name, copy in (("docs", shutil.copytree), ("README.md", shutil.copy)):
+        (tmp_path / name).unlink()
+        copy(ROOT / name, tmp_path / name)
     damages = {
         "docs/files.md": "[nowhere](nowhere.md)",
         "docs/page.md": "[no such heading](operations.md#no-such-heading)",
@@ -48,4 +45,4 @@ def test_what_leads_nowhere_ends_the_build(tmp_path: Path) -> None:
             file.write(f"\n{added}\n")
     done = build(tmp_path, tmp_path / "site")
     assert done.returncode != 0
-    assert f"Aborted with {len(damages)} warnings" in done.stderr
+    assert done.stderr.count("WARNING") == len(damages), done.stderr
