@@ -45,4 +45,4 @@ def test_what_leads_nowhere_ends_the_build(tmp_path: Path) -> None:
             file.write(f"\n{added}\n")
     done = build(tmp_path, tmp_path / "site")
     assert done.returncode != 0
-    assert done.stderr.count("WARNING") == len(damages), done.stderr
+    assert done.stderr.count("WARNING -") == len(damages), done.stderr
