@@ -37,6 +37,7 @@ POLICIES = {
     "queue and processor 70 %": {"queue": 1000.0, "processor": 0.7},
     "queue and 64 rows": {"queue": 1000.0, "rows": 64.0},
     "queue and 32 rows": {"queue": 1000.0, "rows": 32.0},
+    "queue and 24 rows": {"queue": 1000.0, "rows": 24.0},
 }
 
 
