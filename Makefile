@@ -19,7 +19,8 @@ export ORT_DISABLE_TELEMETRY = 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint train-demo study bench bench-gpu bench-serve bench-memory stress chaos fuzz lock
+.PHONY: help serve test lint train-demo study bench bench-gpu bench-serve bench-memory stress chaos fuzz lock \
+	image image-gpu sbom check-arm docs
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -83,6 +84,33 @@ lock:  ## renew requirements.lock and requirements-gpu.lock, what the container 
 			$$scratch/bin/uv pip compile pyproject.toml --extra $${lock%:*} --universal --python-version 3.11 \
 				--generate-hashes --no-header --quiet --output-file $${lock#*:} || exit; done
 	@! grep -nE '://|--index-url|--find-links' requirements.lock requirements-gpu.lock
+
+docs: $(TOOLS_STAMP)  ## write the documentation as a site to runs/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict && echo "runs/site/index.html"
+
+IMAGE = attend:$(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' service/__init__.py)
+REVISION = $(shell git describe --always --dirty --abbrev=40 --exclude '*' 2>/dev/null || echo unknown)
+
+image:  ## build the container image for CPUs
+	docker build --tag $(IMAGE) --build-arg REVISION=$(REVISION) .
+
+image-gpu:  ## the same for NVIDIA GPUs
+	docker build --tag $(IMAGE)-gpu --target gpu --build-arg REVISION=$(REVISION) .
+
+sbom:  ## write what the images install as CycloneDX: runs/sbom-cpu.json and runs/sbom-gpu.json
+	@mkdir -p runs && scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && $(PYTHON) -m venv $$scratch \
+		&& $$scratch/bin/python -m pip install --quiet --disable-pip-version-check cyclonedx-bom \
+		&& for lock in cpu:requirements.lock gpu:requirements-gpu.lock; do \
+			$$scratch/bin/python -W ignore -m cyclonedx_py requirements $${lock#*:} --pyproject pyproject.toml \
+				--output-reproducible --output-file runs/sbom-$${lock%:*}.json || exit; \
+			echo "runs/sbom-$${lock%:*}.json: $$(grep -c '"purl"' runs/sbom-$${lock%:*}.json) packages"; done
+
+check-arm:  ## is there a wheel for arm64 of every package that the CPU image installs? Downloads none
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && $(PYTHON) -m venv $$scratch \
+		&& $$scratch/bin/python -m pip install --quiet --disable-pip-version-check uv \
+		&& $$scratch/bin/uv pip install --dry-run --quiet --no-deps --only-binary :all: --require-hashes \
+			--python-version 3.11 --python-platform aarch64-manylinux_2_28 --target $$scratch/arm \
+			--requirement requirements.lock && echo "every package of requirements.lock has a wheel for arm64"
 
 $(BIN)/python:
 	@$(PYTHON) -m venv .venv

@@ -86,3 +86,19 @@ def test_the_image_needs_no_frontend_from_a_registry_and_no_root() -> None:
     assert "# syntax" not in dockerfile
     assert re.search(r"^USER 10001:10001$", dockerfile, re.MULTILINE)
     assert "--require-hashes" in dockerfile
+
+
+def test_the_image_has_one_name_everywhere() -> None:
+    files = [ROOT / "README.md", ROOT / "Dockerfile", *(ROOT / "docs").glob("*.md")]
+    files += [path for path in (ROOT / "docker").rglob("*.yaml") if path.is_file()]
+    before = r"(?:-t|--tag|image:|--stop-timeout \d+|--cap-drop ALL|-p [\d:]+|--gpus all) "
+    mention = re.compile(before + r"(attend(?:[:-][\w.-]+)?)(?![/\w])")
+    named = {name for path in files for name in mention.findall(path.read_text(encoding="utf-8"))}
+    assert named == {f"attend:{__version__}", f"attend:{__version__}-gpu"}
+    tags = [
+        tag
+        for path in (ROOT / "docker/kubernetes").rglob("kustomization.yaml")
+        for tag in re.findall(r"name: attend, newName: attend, newTag: ([^ }]+)", path.read_text(encoding="utf-8"))
+    ]
+    assert sorted(tags) == [__version__, f"{__version__}-gpu"]
+    assert set(re.findall(r"ARG VERSION=(.+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"))) == {__version__}

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from benchmarks.raw_http import Reply, exchange, get, metrics, post
+from service import __version__
 from tests.docker.support import ROOT, free_port, program, ready, until
 
 pytestmark = pytest.mark.skipif(
@@ -65,6 +66,13 @@ def test_the_image_is_small_and_runs_as_nobody_in_particular() -> None:
     assert found["Healthcheck"]["Test"][0] == "CMD"
     ours = layer_bytes(IMAGE)[: -len(layer_bytes(BASE))]
     assert 50_000_000 < sum(ours) <= MOST_BYTES, ours
+
+
+def test_the_image_says_what_it_was_made_of() -> None:
+    labels = inspect(IMAGE)["Config"]["Labels"]
+    revision = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert labels["org.opencontainers.image.version"] == __version__
+    assert labels["org.opencontainers.image.revision"] == revision.strip()
 
 
 def test_the_image_has_no_tool_of_training_and_installs_nothing() -> None:
