@@ -1,6 +1,5 @@
 """Many bundles in one service: what each further one costs, exchanges under load, traffic over more than fit in memory,
-a process killed while it loads. `python -m benchmarks.models [memory] [prepacked] [start] [exchange] [zipf] [kill]`; all
-without arguments.
+a process killed while it loads: `python -m benchmarks.models`, all parts or those that are named.
 
 The bundles are the shipped one under other names; a changed one answers nonsense, always the same for the same version.
 """
@@ -57,7 +56,7 @@ async def serving(
         async with httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{PORT}", timeout=150, trust_env=False, limits=limits
         ) as client:
-            await _until(lambda: _answers(client, "/health/ready"))
+            await _until(lambda: _is_ready(process, client))
             yield process, time.monotonic() - began, client
     finally:
         process.terminate()
@@ -72,9 +71,15 @@ async def _until(is_so: Callable[[], Any], patience: float = 240.0) -> None:
         await asyncio.sleep(0.02)
 
 
-async def _answers(client: httpx.AsyncClient, path: str) -> bool:
+async def _is_ready(process: subprocess.Popen[bytes], client: httpx.AsyncClient) -> bool:
+    """Whether the service is; raises `RuntimeError` if it never will be."""
+    if process.poll() is not None:
+        raise RuntimeError("the service has ended; it says why above")
     with contextlib.suppress(httpx.HTTPError):
-        return (await client.get(path)).status_code == 200
+        if (await client.get("/health/ready")).status_code == 200:
+            return True
+        if (await client.get("/health/live")).status_code != 200:
+            raise RuntimeError("the service has failed; it says why above")
     return False
 
 
