@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from model.bundle import MANIFEST_FILE, WEIGHTS_FILE, sha256
+from model.bundle import WEIGHTS_FILE, language_groups, read_manifest, sha256, write_manifest
 
 SHIPPED = Path(__file__).parents[1] / "bundles" / "attend-zh-fr-en-int8"
 
@@ -36,14 +35,14 @@ def copy_bundle(
     new = target.with_name(f".{target.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     shutil.copytree(SHIPPED, new)
-    values = json.loads((new / MANIFEST_FILE).read_text(encoding="utf-8"))
-    values.pop("checksum", None)
+    manifest = read_manifest(new)
+    groups = language_groups([(source, target) for source, _, target in (pair.partition("-") for pair in pairs)])
     # What is aligned by tables knows the shipped pairs only, and so do the self-tests.
-    values |= {"name": name, "version": version, "directions": list(pairs), "priority": priority, "alignment": {}}
+    changes = {"name": name, "version": version, "languages": groups, "priority": priority, "alignment": {}}
     if differs:
-        values["self_tests"] = []
-        values["files"][WEIGHTS_FILE] = _change_weights(new / WEIGHTS_FILE, differs)
-    (new / MANIFEST_FILE).write_text(json.dumps(values), encoding="utf-8")
+        sums = {**manifest.files, WEIGHTS_FILE: _change_weights(new / WEIGHTS_FILE, differs)}
+        changes |= {"self_tests": (), "files": sums}
+    write_manifest(new, manifest.model_copy(update=changes))
     old = target.with_name(f".{target.name}.old")
     if target.exists():
         os.rename(target, old)

@@ -1,5 +1,5 @@
 """Many bundles in one service: what each further one costs, exchanges under load, traffic over more than fit in memory,
-a process killed while it loads. `python -m benchmarks.models [memory] [exchange] [zipf] [kill]`; all without arguments.
+a process killed while it loads: `python -m benchmarks.models`, all parts or those that are named.
 
 The bundles are the shipped one under other names; a changed one answers nonsense, always the same for the same version.
 """
@@ -26,7 +26,7 @@ import httpx
 
 from benchmarks.bundle_copies import SHIPPED, copy_bundle
 from benchmarks.load import everyday_sentences
-from benchmarks.processes import ROOT, resident_bytes
+from benchmarks.processes import ROOT, parts_of_memory, resident_bytes
 
 PORT, ADMIN_PORT = 8731, 8732
 MODELS = 20
@@ -56,7 +56,7 @@ async def serving(
         async with httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{PORT}", timeout=150, trust_env=False, limits=limits
         ) as client:
-            await _until(lambda: _answers(client, "/health/ready"))
+            await _until(lambda: _is_ready(process, client))
             yield process, time.monotonic() - began, client
     finally:
         process.terminate()
@@ -71,9 +71,15 @@ async def _until(is_so: Callable[[], Any], patience: float = 240.0) -> None:
         await asyncio.sleep(0.02)
 
 
-async def _answers(client: httpx.AsyncClient, path: str) -> bool:
+async def _is_ready(process: subprocess.Popen[bytes], client: httpx.AsyncClient) -> bool:
+    """Whether the service is; raises `RuntimeError` if it never will be."""
+    if process.poll() is not None:
+        raise RuntimeError("the service has ended; it says why above")
     with contextlib.suppress(httpx.HTTPError):
-        return (await client.get(path)).status_code == 200
+        if (await client.get("/health/ready")).status_code == 200:
+            return True
+        if (await client.get("/health/live")).status_code != 200:
+            raise RuntimeError("the service has failed; it says why above")
     return False
 
 
@@ -98,25 +104,45 @@ async def _ask(client: httpx.AsyncClient, texts: Sequence[str], model: str | Non
     return await client.post("/translate", json=body | ({"model": model} if model else {}))
 
 
-async def memory(directory: Path) -> dict[str, Any]:
+async def memory(directory: Path, count: int, sentences: int, **settings: object) -> dict[str, Any]:
     """Proportional set size of the service with one bundle and with many, each of which has translated."""
     found = {}
-    for count in (1, MODELS):
-        names = _bundles(directory, count)
-        async with serving(directory) as (process, seconds, client):
+    texts = everyday_sentences()[:sentences]
+    for models in (1, count):
+        names = _bundles(directory, models)
+        async with serving(directory, **settings) as (process, seconds, client):
             await _until(lambda client=client: _all_loaded(client))
-            loaded = time.monotonic()
             for name in names:
-                (await _ask(client, everyday_sentences()[:4], name)).raise_for_status()
-            del loaded
-            found[count] = {
-                "pss_mb": round(resident_bytes(process.pid) / _MEGABYTE, 1),
-                "ready_seconds": round(seconds, 2),
-            }
+                (await _ask(client, texts, name)).raise_for_status()
+            found[models] = {"pss": parts_of_memory(process.pid), "ready_seconds": round(seconds, 2)}
     size = sum(path.stat().st_size for path in SHIPPED.iterdir())
-    each = (found[MODELS]["pss_mb"] - found[1]["pss_mb"]) / (MODELS - 1)
-    return {"bundle_mb": round(size / _MEGABYTE, 1), **{str(count): values for count, values in found.items()},
-            "each_further_mb": round(each, 1), "by_its_size": round(each * _MEGABYTE / size, 2)}  # fmt: skip
+    each = (sum(found[count]["pss"].values()) - sum(found[1]["pss"].values())) / (count - 1)
+    shown = {
+        str(models): {**values, "pss": {name: round(each / _MEGABYTE, 1) for name, each in values["pss"].items()}}
+        for models, values in found.items()
+    }
+    return {"bundle_mb": round(size / _MEGABYTE, 1), **shown, "each_further_mb": round(each / _MEGABYTE, 1),
+            "by_its_size": round(each / size, 2)}  # fmt: skip
+
+
+async def prepacked(directory: Path, count: int, sentences: int) -> dict[str, Any]:
+    """The same with weights that the engines share."""
+    (directory / "models").mkdir()
+    return await memory(directory / "models", count, sentences, prepacked=directory / "prepacked")
+
+
+async def start(directory: Path, count: int) -> dict[str, Any]:
+    """Seconds until a service that loads its bundles when they are wanted is ready, with one and with many; the least
+    of three."""
+    found = {}
+    for models in (1, count):
+        _bundles(directory, models)
+        times = []
+        for _ in range(3):
+            async with serving(directory, lazy=True) as (_, seconds, _):
+                times.append(seconds)
+        found[f"ready_seconds_{models}"] = round(min(times), 2)
+    return found
 
 
 class Traffic:
@@ -230,11 +256,15 @@ def _is_trial(pid: str) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
-    parser.add_argument("parts", nargs="*", help="memory, exchange, zipf, kill")
+    parser.add_argument("parts", nargs="*", help="memory, prepacked, start, exchange, zipf, kill")
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--models", type=int, default=MODELS)
+    parser.add_argument("--sentences", type=int, default=4, help="for each bundle before memory is looked at")
     options = parser.parse_args()
     parts = {
-        "memory": memory, "exchange": lambda path: exchange(path, options.seconds),
+        "memory": lambda path: memory(path, options.models, options.sentences),
+        "prepacked": lambda path: prepacked(path, options.models, options.sentences),
+        "start": lambda path: start(path, options.models), "exchange": lambda path: exchange(path, options.seconds),
         "zipf": lambda path: zipf(path, options.seconds), "kill": kill,
     }  # fmt: skip
     found = {}

@@ -51,6 +51,18 @@ def resident_bytes(pid: int) -> int:
     return sum(int(one.partition("Pss:")[2].split()[0]) for one in maps) * 1024
 
 
+def parts_of_memory(pid: int) -> dict[str, int]:
+    """The same by what it is: what each process, the server and then its children, has for itself, and what comes from
+    files."""
+    found = {}
+    for index, one in enumerate(_family(pid)):
+        maps = Path(f"/proc/{one}/smaps_rollup").read_text()
+        anonymous, whole = (int(maps.partition(f"{kind}:")[2].split()[0]) * 1024 for kind in ("Pss_Anon", "Pss"))
+        found[f"process {index}"] = anonymous
+        found["files"] = found.get("files", 0) + whole - anonymous
+    return found
+
+
 def _family(pid: int) -> list[int]:
     children = (path.read_text().split() for path in Path(f"/proc/{pid}/task").glob("*/children"))
     return [pid, *(int(child) for some in children for child in some)]

@@ -40,11 +40,62 @@ class Lexicon:
     frequent: Ids  # pieces that every sentence may use
 
 
+class PackedRows:
+    """Rows of ids in about a byte for each: every engine of every bundle keeps them, and as a matrix they take more
+    memory than the weights."""
+
+    _CARRY = 255
+    """A byte that is no id: the step to the next one goes on in the next byte."""
+
+    def __init__(self, rows: Ids) -> None:
+        """`rows` [V, M]: ids, each of which counts once in its row."""
+        ordered = np.sort(rows).astype(np.int32)
+        steps = np.diff(ordered, axis=1, prepend=np.int32(0))
+        is_id = steps > 0
+        is_id[:, 0] = True
+        carries, rest = np.divmod(steps[is_id], np.int32(self._CARRY))
+        ends = np.cumsum(carries + 1, dtype=np.int32)
+        self._begins = np.concatenate(([np.int32(0)], ends[np.cumsum(is_id.sum(axis=1)) - 1]))
+        self._bytes = np.full(ends[-1], self._CARRY, np.uint8)
+        self._bytes[ends - 1] = rest
+
+    def __len__(self) -> int:
+        return len(self._begins) - 1
+
+    @property
+    def nbytes(self) -> int:
+        """What they take in memory."""
+        return self._begins.nbytes + self._bytes.nbytes
+
+    def save(self, path: Path) -> None:
+        """Write their bytes to a file of NumPy's."""
+        np.save(path, self._bytes)
+
+    def map(self, path: Path) -> None:
+        """Read them from that file from now on, whose memory all share who do so."""
+        self._bytes = np.load(path, mmap_mode="r")
+
+    def of(self, rows: IntArray) -> IntArray:
+        """The ids in these rows, one row after the other."""
+        begins = self._begins[rows]
+        lengths = self._begins[rows + 1] - begins
+        ends = np.cumsum(lengths)
+        starts = ends - lengths
+        steps = self._bytes[np.arange(ends[-1]) + np.repeat(begins - starts, lengths)]
+        summed = np.cumsum(steps, dtype=np.int64)
+        # What was summed up in the rows before is taken away again.
+        summed -= np.repeat(summed[starts] - steps[starts], lengths)
+        ids: IntArray = summed[steps != self._CARRY]
+        return ids
+
+
 class Shortlist:
     """Shortlists of sentences, by the target-language tag they begin with."""
 
     def __init__(self, lexicons: Mapping[str, Lexicon], vocabulary: Vocabulary) -> None:
-        self._likely = {vocabulary.tag_id(language): lexicon.likely for language, lexicon in lexicons.items()}
+        self._likely = {
+            vocabulary.tag_id(language): PackedRows(lexicon.likely) for language, lexicon in lexicons.items()
+        }
         self._always = {}
         for language, lexicon in lexicons.items():
             always = np.zeros(len(vocabulary), np.bool_)
@@ -54,13 +105,23 @@ class Shortlist:
         self._carriers = np.array(vocabulary.carrier_ids, np.int64)
         self._never = np.array([PAD_ID, UNK_ID, BOS_ID, *map(vocabulary.tag_id, vocabulary.languages)])
 
+    def save_rows(self, directory: Path) -> None:
+        """Write what is large of it to files."""
+        for tag, rows in self._likely.items():
+            rows.save(directory / f"{tag}.npy")
+
+    def map_rows(self, directory: Path) -> None:
+        """Read that from these files from now on: processes that do so share its memory."""
+        for tag, rows in self._likely.items():
+            rows.map(directory / f"{tag}.npy")
+
     def of(self, source_ids: Sequence[int]) -> IntArray:
         """The shortlist of one source (tag, pieces, end token), in ascending order; without a tag that has a lexicon,
         everything."""
         tag, ids = source_ids[0], np.array(source_ids)
         if tag in self._always:
             wanted = self._always[tag].copy()
-            wanted[self._likely[tag][ids]] = True
+            wanted[self._likely[tag].of(ids)] = True
         else:
             wanted = np.ones(self._size, np.bool_)
         # Carriers are copied, never made up.

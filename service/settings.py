@@ -50,6 +50,11 @@ class Settings(BaseSettings):
     model_memory: int = Field(
         0, ge=0, description="Bytes of the files of all models in memory; above it the one not used for longest leaves."
     )
+    prepacked: Path | None = Field(
+        None,
+        description="Directory, on a disk, for weights as this machine's processor takes them, which engines share; "
+        "else each has its own in memory.",
+    )
     watch_ms: int = Field(
         0, ge=0, description="Time between two looks at the directory of `ATTEND_MODELS` for what has changed; 0: none."
     )
@@ -283,6 +288,7 @@ class Settings(BaseSettings):
             waiting_tokens=self.max_queue_tokens,
             bulk_waiting_tokens=self.max_bulk_queue_tokens,
             hang_seconds=self.hang_timeout_ms / 1000,
+            prepacked=self.prepacked,
         )
 
 

@@ -17,6 +17,7 @@ ONLY_IN = {
     "onnxruntime": (
         "service/engine/decoder/runtime.py",
         "service/engine/decoder/device.py",
+        "service/engine/decoder/prepacked.py",
         "service/engine/decoder/providers.py",
         "export/verify.py",
     ),

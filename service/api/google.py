@@ -22,6 +22,8 @@ router = APIRouter(tags=["Google"])
 _PATHS = ("/language/translate/v2", "/google/language/translate/v2")
 _CODES = {"zh": "zh-CN", "zt": "zh-TW", "pb": "pt-BR"}
 _FORMATS = ("text", "html")
+_GOOGLES_MODELS = ("", "base", "nmt")
+"""Names of Google's own, which clients send without a wish: whichever model there is translates."""
 _RELIABLE = 0.7
 _STATUSES = (400, 408, 413, 415, 500, 503, 504)
 
@@ -53,12 +55,14 @@ async def translate(request: Request, state: State) -> dict[str, Any]:
         values = (await read_fields(request, state.settings)).values
         texts, source = texts_of_field(values, "q"), text_of(values, "source", AUTO)
         is_html = _is_html(text_of(values, "format", "html"))
+        named = text_of(values, "model", "")
         wish = Wish(
             texts=texts,
             source=source,
             target=text_of(values, "target"),
             options=default_options(state.settings),
             format=FormatOptions(name="html" if is_html else "text", quotes=True),
+            model=None if named in _GOOGLES_MODELS else named,
         )
         done = await answered(request, state.settings, model, wish, began)
     translations = []
@@ -67,7 +71,7 @@ async def translate(request: Request, state: State) -> dict[str, Any]:
         # As Google writes it.
         text = text.replace("&#x27;", "&#39;") if is_html else text
         detected = {"detectedSourceLanguage": _code(answer.source)} if answer.guess else {}
-        translations.append({"translatedText": text, **detected})
+        translations.append({"translatedText": text, **detected, **({"model": named} if named else {})})
     return {"data": {"translations": translations}}
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from service.errors import KeyMissingError, KeyRefusedError, QuotaExceededError, ServiceError
+from service.errors import InvalidFieldError, KeyMissingError, KeyRefusedError, QuotaExceededError, ServiceError
 
 Shape = Callable[[ServiceError], dict[str, Any]]
 """From an error to the body of its reply."""
@@ -48,6 +48,7 @@ _OWN_STATUSES: dict[tuple[Shape, type[ServiceError]], int] = {
     (deepl, QuotaExceededError): 456,
     (google, KeyMissingError): 403,
     (google, KeyRefusedError): 403,
+    (google, InvalidFieldError): 400,
 }
 """What others' clients know an error by, where it is not the status that HTTP has for it."""
 _LIBRETRANSLATES_STATUSES: dict[type[ServiceError], int] = {

@@ -50,6 +50,8 @@ class EngineConfig:
     """Time after which a process that has work, says nothing and uses no processor is taken to hang."""
     cuda_graphs: bool = False
     """On CUDA, decoder steps are recorded and replayed. Reserves memory for the longest texts in every row."""
+    prepacked: Path | None = None
+    """Directory of weights that processes share, see `service.engine.decoder.prepacked`."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

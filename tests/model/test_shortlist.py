@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from model.errors import BundleError
-from model.shortlist import Lexicon, Shortlist, build_lexicon, load_shortlist, save_lexicons
+from model.shortlist import Lexicon, PackedRows, Shortlist, build_lexicon, load_shortlist, save_lexicons
 from model.vocabulary import EOS_ID, PAD_ID, Vocabulary
 from tests.bundles import PRETRAINED
 
@@ -32,6 +34,26 @@ def test_a_shortlist_is_translations_frequent_pieces_copies_and_the_end(tmp_path
     tag = VOCABULARY.tag_id("en")
     assert shortlist.of([tag, CHIEN, EOS_ID]).tolist() == sorted({EOS_ID, DOG, SMALL, CAT, CHIEN})
     assert tag not in shortlist.of([tag, EOS_ID])
+
+
+ROWS = st.integers(1, 5).flatmap(
+    lambda width: st.lists(
+        st.lists(st.integers(0, 254) | st.integers(0, 2000), min_size=width, max_size=width), min_size=1, max_size=6
+    )
+)
+
+
+@given(ROWS, st.data())
+def test_packed_rows_have_what_was_packed(rows: list[list[int]], data: st.DataObject) -> None:
+    packed = PackedRows(np.array(rows, np.uint16))
+    wanted = data.draw(st.lists(st.integers(0, len(rows) - 1), min_size=1))
+    assert packed.of(np.array(wanted)).tolist() == [each for row in wanted for each in sorted(set(rows[row]))]
+
+
+def test_the_shipped_rows_take_a_byte_and_a_half_at_most_for_each_id() -> None:
+    shortlist = load_shortlist(PRETRAINED / "shortlist.npz", VOCABULARY)
+    for rows in shortlist._likely.values():
+        assert rows.nbytes < 1.5 * len(rows.of(np.arange(len(VOCABULARY))))
 
 
 def test_a_damaged_or_foreign_shortlist_is_refused(tmp_path: Path) -> None:

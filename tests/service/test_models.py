@@ -131,6 +131,59 @@ def test_versions_are_named_and_a_canary_gets_its_share(tmp_path: Path, loader: 
         assert counted[f'attend_model_tokens_total{{model="{model}",side="source"}}'] > 0
 
 
+def test_other_contracts_name_a_model_too(tmp_path: Path, loader: ManyLoader) -> None:
+    put(tmp_path, "en-fr", "1", "en-fr")
+    put(tmp_path, "other", "2", "en-fr", priority=1)
+
+    async def scenario() -> tuple[dict[str, list[str]], httpx.Response, httpx.Response]:
+        found = {}
+        async with serving(tmp_path, loader) as (_, client, _):
+            for named in ("", "nmt", "base", "other", "en-fr@1", "en-fr"):
+                body = {"q": TEA, "source": "en", "target": "fr", "model": named}
+                reply = await client.post("/language/translate/v2", json=body)
+                (told,) = reply.json()["data"]["translations"]
+                assert told.get("model", "") == named
+                found[named] = told["translatedText"]
+            unknown = await client.post("/language/translate/v2", json=body | {"model": "en-fr@2"})
+            pair = {"q": TEA, "source": "en", "target": "fr"}
+            scored = {"translation": "Bien", **pair, "model": "en-fr@2"}
+            return found, unknown, await client.post("/score", json=scored)
+
+    found, unknown, scored = asyncio.run(scenario())
+    assert len({found[named] for named in ("", "nmt", "base", "other")}) == 1
+    assert found["en-fr@1"] == found["en-fr"] != found["other"]
+    assert unknown.status_code == 400
+    sentence = "model must be one of other@2, en-fr@1; en-fr@2 is not served"
+    assert unknown.json()["error"]["message"] == sentence
+    assert (scored.status_code, scored.json()["error"]) == (422, sentence)
+
+
+def test_pairs_by_two_models_are_detected_named_and_kept_as_any_others(tmp_path: Path, loader: ManyLoader) -> None:
+    three(tmp_path)
+
+    async def scenario() -> tuple[dict, dict, dict, list[float], httpx.Response, str]:
+        async with serving(tmp_path, loader) as (_, client, _):
+            auto = await texts(client, ["今天天气很好。"], "auto", "fr", details=True)
+            # The same language on both sides: nothing to translate, whoever could.
+            same = await texts(client, ["我喜欢咖啡。"], "zh", "zh", details=True)
+            several = await texts(client, ["我喜欢咖啡。"], "zh", "fr", alternatives=2, details=True)
+            await texts(client, ["我喜欢咖啡。"], "zh", "fr", timeout_ms=60_000)
+            deadlines = [loader.pools[name].deadlines[-1] for name in ("zh-en@2", "en-fr@1")]
+            only = {"q": "好！", "source": "zh", "target": "fr", "model": "zh-en"}
+            detected = (await client.post("/detect", json={"q": "今天天气很好。"})).json()[0]["language"]
+            return auto, same, several, deadlines, await client.post("/translate", json=only), detected
+
+    auto, same, several, deadlines, only, detected = asyncio.run(scenario())
+    assert auto["route"] == [["zh-en@2", "en-fr@1"]]
+    assert auto["detectedLanguage"][0]["language"] == detected == "zh"
+    assert same["translatedText"] == ["我喜欢咖啡。"]
+    assert [len(hop["segments"]) for hop in several["hops"][0]] == [1, 1]
+    # The second has what the first has left.
+    assert deadlines[0] == deadlines[1] < float("inf")
+    assert only.status_code == 400
+    assert only.json()["error"] == "fr is not supported"
+
+
 def test_health_and_index_tell_of_each_model(tmp_path: Path, loader: ManyLoader) -> None:
     three(tmp_path)
     put(tmp_path, "bad", "1", "en-zh", extra={"broken": True})

@@ -16,11 +16,17 @@ CPU_INFO = Path("/proc/cpuinfo")
 
 def int8_saturates(machine: str | None = None, cpu_info: Path = CPU_INFO) -> bool:
     """Whether sums of 8-bit products may saturate here; where the processor does not say, it is assumed on x86."""
-    if (machine or platform.machine()) not in _X86:
-        return False
+    return (machine or platform.machine()) in _X86 and _VNNI.isdisjoint(_flags(cpu_info).split())
+
+
+def instructions(cpu_info: Path = CPU_INFO) -> str:
+    """What kind of processor this is, and which instructions it says that it has."""
+    return f"{platform.machine()} {_flags(cpu_info)}"
+
+
+def _flags(cpu_info: Path) -> str:
     try:
         lines = cpu_info.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return True
-    flags = next((line.partition(":")[2] for line in lines if line.startswith("flags")), "")
-    return _VNNI.isdisjoint(flags.split())
+        return ""
+    return next((line.partition(":")[2] for line in lines if line.startswith(("flags", "Features"))), "")

@@ -11,6 +11,7 @@ from model.vocabulary import PAD_ID
 from service.arrays import Array, padded
 from service.engine.bundle import Bundle
 from service.engine.core import Engine
+from service.engine.decoder.prepacked import share_shortlist
 from service.engine.decoder.providers import CPU, CUDA, device_memory
 from service.engine.decoder.runtime import InternalsGraph, Runtime, ScorerGraph, load_runtime
 from service.engine.decoder.self_test import check_self_tests
@@ -65,9 +66,16 @@ def open_engine(config: EngineConfig) -> tuple[Engine, Ready]:
     """
     bundle = Bundle.read(config.directory)
     runtime = load_runtime(
-        config.directory, device=config.device, threads=config.threads, cuda_graphs=config.cuda_graphs
+        config.directory,
+        device=config.device,
+        threads=config.threads,
+        cuda_graphs=config.cuda_graphs,
+        cache=config.prepacked,
     )
-    decoder = OnnxDecoder(runtime, bundle.shortlist(), config.max_rows)
+    shortlist = bundle.shortlist()
+    if shortlist is not None:
+        share_shortlist(shortlist, bundle.manifest, config.prepacked)
+    decoder = OnnxDecoder(runtime, shortlist, config.max_rows)
     _warm_up(decoder, bundle)
     check_self_tests(decoder, bundle.manifest)
     on_cuda = runtime.provider == CUDA
@@ -86,7 +94,12 @@ def open_scoring_engine(config: EngineConfig) -> tuple[ScoringEngine, Ready]:
     """
     bundle = Bundle.read(config.directory)
     open_graph = functools.partial(
-        ScorerGraph, config.directory, bundle.manifest, device=config.device, threads=config.threads
+        ScorerGraph,
+        config.directory,
+        bundle.manifest,
+        device=config.device,
+        threads=config.threads,
+        cache=config.prepacked,
     )
     special = bundle.manifest.special_ids
     others = {

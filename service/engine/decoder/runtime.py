@@ -28,6 +28,7 @@ from service.engine.decoder.cpu import int8_saturates
 from service.engine.decoder.device import DeviceGraphs, move_graphs
 from service.engine.decoder.device_store import DeviceStore
 from service.engine.decoder.host_store import HostStore
+from service.engine.decoder.prepacked import prepacked
 from service.engine.decoder.providers import CPU, CUDA, wanted_providers
 from service.engine.decoder.slots import Sizes, Slots, StepSpec, padded_length
 from service.engine.types import Device, DeviceError
@@ -37,6 +38,8 @@ _log = logging.getLogger(__name__)
 PACK_TOKENS = 96
 """Tokens of one run of an encoder that takes sentences end to end: every token is held against every other, so more
 would cost more than the products gain."""
+
+_DECODING: tuple[GraphName, ...] = ("encoder", "decoder", "columns")
 
 
 class Runtime:
@@ -196,8 +199,10 @@ def _unpacked(packed: Array, lengths: Sequence[int]) -> Array:
     return memory
 
 
-def load_runtime(directory: Path, *, device: Device, threads: int, cuda_graphs: bool = False) -> Runtime:
-    """Check a bundle's files and open its graphs.
+def load_runtime(
+    directory: Path, *, device: Device, threads: int, cuda_graphs: bool = False, cache: Path | None = None
+) -> Runtime:
+    """Check a bundle's files and open its graphs; `cache`: see `service.engine.decoder.prepacked`.
 
     Raises:
         BundleError: the bundle is missing, damaged, or ONNX Runtime cannot read it.
@@ -205,8 +210,10 @@ def load_runtime(directory: Path, *, device: Device, threads: int, cuda_graphs: 
     """
     manifest = read_manifest(directory)
     check_files(directory, manifest)
+    graphs: list[GraphName] = [name for name in _DECODING if name in manifest.graphs]
+    place = prepacked(directory, manifest, graphs, cache, lambda: _session_options(manifest, threads))
     try:
-        return Runtime(directory, manifest, device=device, threads=threads, cuda_graphs=cuda_graphs)
+        return Runtime(place, manifest, device=device, threads=threads, cuda_graphs=cuda_graphs)
     except (RuntimeError, ValueError) as error:
         if isinstance(error, DeviceError):
             raise
@@ -250,11 +257,14 @@ def _session_options(manifest: Manifest, threads: int) -> onnxruntime.SessionOpt
 class ScorerGraph:
     """The graph that scores whole targets, in a session of its own. Not thread-safe: one thread owns it."""
 
-    def __init__(self, directory: Path, manifest: Manifest, *, device: Device, threads: int) -> None:
+    def __init__(
+        self, directory: Path, manifest: Manifest, *, device: Device, threads: int, cache: Path | None = None
+    ) -> None:
         self._spec = manifest.graphs["scorer"]
         self.vocabulary_size = manifest.vocabulary_size
         wanted = wanted_providers(device, manifest.precision)
-        self._session = _open(directory, manifest, "scorer", _session_options(manifest, threads), wanted.providers)
+        place = prepacked(directory, manifest, ["scorer"], cache, lambda: _session_options(manifest, threads))
+        self._session = _open(place, manifest, "scorer", _session_options(manifest, threads), wanted.providers)
         wanted.confirm(self._session.get_providers()[0])
 
     def score(self, inputs: Mapping[str, Array], attention: Sequence[str]) -> tuple[Array, dict[str, Array]]:
