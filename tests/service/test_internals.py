@@ -21,7 +21,7 @@ PATHS = ("/internals/search", "/internals")
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    with serving_process(internals="true", max_beam_size="5") as address:
+    with serving_process(internals="true", max_beam_size="5", max_alternatives="4") as address:
         yield address
 
 
