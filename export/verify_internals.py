@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Protocol
 
 import numpy as np
@@ -79,8 +80,12 @@ def _is_finite(values: Any) -> bool:
 
 
 def _difference(found: Any, wanted: Any) -> float:
-    """The largest one, by the largest number wanted or by 1; tokens that can never be chosen are -inf in both."""
-    both = np.isneginf(found) & np.isneginf(wanted)
-    differences = np.where(both, 0.0, found - np.where(both, found, wanted))
-    finite = np.abs(wanted[np.isfinite(wanted)])
-    return float(np.abs(differences).max(initial=0.0) / max(1.0, finite.max(initial=0.0)))
+    """The largest one, by the largest number wanted or by 1; infinite if what is infinite in one is not in the other.
+
+    Tokens that can never be chosen have the log-probability -inf in both.
+    """
+    finite = np.isfinite(wanted)
+    if not np.array_equal(finite, np.isfinite(found)):
+        return math.inf
+    largest = np.abs(wanted[finite]).max(initial=0.0)
+    return float(np.abs(found[finite] - wanted[finite]).max(initial=0.0) / max(1.0, largest))

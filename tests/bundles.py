@@ -42,7 +42,8 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shipped_fp32_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped checkpoint exported without quantisation: comparable with PyTorch number by number."""
     directory = tmp_path_factory.mktemp("shipped") / "fp32"
-    how = ["--precision", "fp32", "--whole-vocabulary", "--alignment", str(PRETRAINED / "alignment.json")]
+    how = ["--precision", "fp32", "--whole-vocabulary", "--no-internals"]
+    how += ["--alignment", str(PRETRAINED / "alignment.json")]
     assert export_main([str(PRETRAINED), str(directory), *how]) == 0
     return directory
 
@@ -51,7 +52,7 @@ def shipped_fp32_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fp32_bundle_with_shortlist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, decoded among a shortlist."""
     directory = tmp_path_factory.mktemp("shortlist") / "fp32"
-    assert export_main([str(PRETRAINED), str(directory), "--precision", "fp32"]) == 0
+    assert export_main([str(PRETRAINED), str(directory), "--precision", "fp32", "--no-internals"]) == 0
     return directory
 
 
@@ -59,5 +60,5 @@ def fp32_bundle_with_shortlist(tmp_path_factory: pytest.TempPathFactory) -> Path
 def shipped_fp16_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped checkpoint as a GPU would get it."""
     directory = tmp_path_factory.mktemp("shipped") / "fp16"
-    assert export_main([str(PRETRAINED), str(directory), "--precision", "fp16"]) == 0
+    assert export_main([str(PRETRAINED), str(directory), "--precision", "fp16", "--no-internals"]) == 0
     return directory

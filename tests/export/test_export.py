@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,15 @@ from export import write
 from export.__main__ import main
 from export.calibrate import made_up_calibration
 from export.contracts import graph_exports
+from export.internals import has_internals
 from export.quantize import quantize, quantize_columns
 from export.scaling import Scaling
 from export.verify import verify_bundle
 from model.bundle import Limits, Manifest, check_files, read_manifest
 from model.checkpoint import load_checkpoint
+from model.config import ModelConfig
 from model.errors import BundleError
+from model.transformer import Transformer
 from tests.export.sessions import exact_session
 
 
@@ -345,3 +349,49 @@ def test_a_constant_that_follows_no_product_is_still_added() -> None:
     quantised = quantize(model, dict.fromkeys(constants, Scaling(6.0)))
     session = exact_session(quantised)
     assert np.abs(session.run(None, {"x": rows})[0] - expected).max() < 0.05 * np.abs(expected).max()
+
+
+def test_internals_are_the_numbers_of_the_network(bundle: Path, tiny_checkpoint: Path) -> None:
+    manifest, model = read_manifest(bundle), load_checkpoint(tiny_checkpoint).model
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    path = bundle / manifest.graphs["internals"].file
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    source, target = torch.tensor([[9, 300, 4000, 17, 3]]), torch.tensor([[2, 50, 600, 7]])
+    names = [output.name for output in session.get_outputs()]
+    values = session.run(names, {"source_ids": source.numpy(), "target_ids": target.numpy()})
+    found = dict(zip(names, values, strict=True))
+    for kind in ("encoder", "decoder", "cross"):
+        query, key, products = (found[f"{kind}_{part}"] for part in ("query", "key", "products"))
+        scores, weights = found[f"{kind}_scores"], found[f"{kind}_weights"]
+        close = {"rtol": 5e-3, "atol": 5e-3} if manifest.precision == "fp16" else {"rtol": 1e-5, "atol": 1e-5}
+        assert np.allclose(products, query @ key.swapaxes(-1, -2), **close)
+        assert np.allclose(scores, products / np.sqrt(query.shape[-1]), **close)
+        seen = np.tril(np.ones(scores.shape[-2:])) if kind == "decoder" else 1.0
+        powers = np.exp(scores) * seen
+        assert np.allclose(weights, powers / powers.sum(-1, keepdims=True), **close)
+    if manifest.precision != "fp32":
+        return
+    with torch.inference_mode():
+        logits, attention = model.with_attention(source, torch.ones_like(source, dtype=torch.bool), target)
+    for kind in ("encoder", "decoder", "cross"):
+        expected = torch.stack(getattr(attention, kind), 1)[0].numpy()
+        assert np.allclose(found[f"{kind}_weights"], expected, atol=1e-5)
+    possible = np.isfinite(found["log_probs"])
+    expected = logits[0].masked_fill(~torch.from_numpy(possible), -torch.inf).log_softmax(-1).numpy()
+    assert np.allclose(found["log_probs"][possible], expected[possible], atol=1e-4)
+    table = model.embedding.positions.table.numpy()
+    assert np.array_equal(found["target_positions"], table[:4])
+    assert np.allclose(
+        found["source_tokens"], model.embedding.tokens.weight[source[0]].detach() * model.embedding.scale
+    )
+
+
+def test_internals_are_left_out_where_they_are_not_wanted_or_not_what_the_page_explains(tiny_checkpoint: Path) -> None:
+    model = load_checkpoint(tiny_checkpoint).model
+    names = [graph.name for graph in graph_exports(model, "float32", with_shortlist=False)]
+    assert "internals" not in names
+    assert has_internals(model)
+    other = ModelConfig(vocabulary_size=50, d_model=8, num_heads=2, d_ff=8, encoder_layers=1, decoder_layers=1)
+    assert not has_internals(Transformer(dataclasses.replace(other, window=3)))
+    assert not has_internals(Transformer(dataclasses.replace(other, similarity="additive")))

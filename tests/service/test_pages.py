@@ -14,7 +14,7 @@ from service.api.pages import WEB
 from service.files.formats import FORMATS
 from tests.service.fakes import FakeLoader, ask, make_app, running, samples
 
-PAGES = ["/", "/status", "/docs"]
+PAGES = ["/", "/learn", "/status", "/docs"]
 VENDOR = WEB / "vendor"
 OWN = sorted(path for path in WEB.rglob("*") if path.is_file() and VENDOR not in path.parents)
 # Namespaces are names, not places.

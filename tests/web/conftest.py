@@ -23,7 +23,7 @@ ARGUMENTS = [
 
 @pytest.fixture(scope="session")
 def address() -> Iterator[str]:
-    with serving_process() as address:
+    with serving_process(internals="true") as address:
         yield address
 
 

@@ -92,7 +92,7 @@ export function bar(share) {
 export function matrix({ rows, columns, numbers, weights, caption, digits }) {
   const shown = table(
     caption,
-    ["", ...columns.map(shownToken)],
+    [t("learn.matrix.corner"), ...columns.map(shownToken)],
     rows.map((row, place) => [shownToken(row), ...numbers[place].map((value) => number(value, digits, digits))]),
   );
   shown.classList.add("matrix");
