@@ -19,7 +19,7 @@ export ORT_DISABLE_TELEMETRY = 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint train-demo study bench bench-gpu bench-serve bench-memory stress chaos fuzz lock \
+.PHONY: help serve test lint licences train-demo study bench bench-gpu bench-serve bench-memory stress chaos fuzz lock \
 	image image-gpu sbom check-arm docs
 
 help:  ## list these targets
@@ -34,11 +34,20 @@ test: $(TOOLS_STAMP)  ## run the tests; ARGS="tests/model -x" goes to pytest
 	@echo "ONNX Runtime: $(RUNTIME) build"
 	@$(BIN)/python -m pytest $(ARGS)
 
-lint: $(TOOLS_STAMP)  ## style, types, and who may import whom
+lint: $(TOOLS_STAMP)  ## style, types, who may import whom, and what bandit finds
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive service model export
+
+# Of the packages of requirements.lock: those that let a program under another licence be made of them.
+LICENCES = Apache;BSD;MIT;PSF-2.0;Zlib;CC0
+SERVED_PACKAGES = $(shell sed -n 's/^\([A-Za-z0-9_.-]*\)==.*/\1/p' requirements.lock)
+
+licences: $(TOOLS_STAMP)  ## the licences of what serving installs; fails if one may not be used so
+	@$(BIN)/pip-licenses --from=mixed --order=license --no-version --partial-match --allow-only="$(LICENCES)" \
+		--packages $(SERVED_PACKAGES)
 
 train-demo: $(TOOLS_STAMP)  ## train two minutes on the sample data, then translate
 	@rm -rf $(DEMO)

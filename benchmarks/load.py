@@ -86,6 +86,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self._received = bytearray()
         self._length = 0
+        self._is_chunked = False
         self._on_reply: Callable[[_Connection, int], None] | None = None
         self.sent = 0.0
         self.is_open = False
@@ -106,7 +107,10 @@ class _Connection(asyncio.Protocol):
             if end < 0:
                 return
             found = _CONTENT_LENGTH.search(self._received, 0, end)
+            self._is_chunked = not found and b"\r\ntransfer-encoding: chunked" in self._received[:end]
             self._length = end + 4 + (int(found[1]) if found else 0)
+        if self._is_chunked and not self._received.endswith(b"\r\n0\r\n\r\n"):
+            return
         if len(self._received) >= self._length:
             status = int(self._received[_STATUS])
             self._received.clear()

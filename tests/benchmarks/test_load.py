@@ -113,7 +113,7 @@ def test_random_requests_are_the_same_for_a_seed_and_of_all_kinds() -> None:
 
 
 def test_growth_is_from_where_it_has_settled() -> None:
-    samples = [(1000 * n, (50 if n < 5 else 100 + n) * 2**20) for n in range(25)]
+    samples = [(4000 * n, (50 if n < 5 else 100 + n) * 2**20) for n in range(25)]
     assert growth(samples) == (107.0, 122.0)
     with pytest.raises(ValueError, match="too few"):
         growth(samples[:12])
