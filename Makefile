@@ -39,7 +39,7 @@ lint: $(TOOLS_STAMP)  ## style, types, who may import whom, and what bandit find
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive service model export
+	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive service model export attend
 
 # Of the packages of requirements.lock: those that let a program under another licence be made of them.
 LICENCES = Apache;BSD;MIT;PSF-2.0;Zlib;CC0
