@@ -49,11 +49,12 @@ class PackedRows:
 
     def __init__(self, rows: Ids) -> None:
         """`rows` [V, M]: ids, each of which counts once in its row."""
-        ordered = np.sort(rows).astype(np.int32)
-        steps = np.diff(ordered, axis=1, prepend=np.int32(0))
+        ordered = np.sort(rows)
+        number = ordered.dtype.type
+        steps = np.diff(ordered, axis=1, prepend=number(0))
         is_id = steps > 0
         is_id[:, 0] = True
-        carries, rest = np.divmod(steps[is_id], np.int32(self._CARRY))
+        carries, rest = np.divmod(steps[is_id], number(self._CARRY))
         ends = np.cumsum(carries + 1, dtype=np.int32)
         self._begins = np.concatenate(([np.int32(0)], ends[np.cumsum(is_id.sum(axis=1)) - 1]))
         self._bytes = np.full(ends[-1], self._CARRY, np.uint8)
