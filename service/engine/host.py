@@ -24,7 +24,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from service.engine.hosted import Drop, Ended
-from service.engine.loop import REPORT_SECONDS, Channel, ChannelHandler, _die_with_the_service, _open, _portable
+from service.engine.loop import Channel, ChannelHandler, Teller, _die_with_the_service, _open, _portable
 from service.engine.turns import Turns
 from service.engine.types import Ready, Request, Setup, Steppable, Stop, Update, Withdraw
 from service.heap import keep_one_heap
@@ -41,29 +41,21 @@ class _Hosted:
     def __init__(self, engine: Steppable) -> None:
         self.engine = engine
         self.is_stopping = False
-        self._seen = 0
-        self._said, self._reported = engine.waiting(), 0.0
+        self._teller = Teller(engine)
 
     def take(self, message: object) -> None:
         match message:
             case Request() as request:
                 self.engine.add(request)
-                self._seen = request.number
+                self._teller.seen = request.number
             case Withdraw(number):
                 self.engine.withdraw(number)
             case Stop():
                 self.is_stopping = True
 
     def step(self) -> Update | None:
-        """One step; what is to be said then, see `service.engine.loop.serve`."""
-        answers = self.engine.step()
-        now, waiting = time.monotonic(), self.engine.waiting()
-        is_due = now - self._reported > REPORT_SECONDS or not self.engine.busy
-        if not answers and not is_due and waiting == self._said:
-            return None
-        update = Update(self._seen, waiting, answers, self.engine.report() if is_due else None)
-        self._said, self._reported = waiting, now if is_due else self._reported
-        return update
+        """One step; what is to be said then."""
+        return self._teller.update(self.engine.step())
 
 
 class Opener:

@@ -16,9 +16,10 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
-from service.engine.types import EngineKind, Message, Ready, Request, Setup, Steppable, Stop, Update, Withdraw
+from service.engine.types import Answer, EngineKind, Message, Ready, Request, Setup, Steppable, Stop, Update, Withdraw
 from service.heap import keep_one_heap
 
 _log = logging.getLogger("service.engine.loop")
@@ -131,29 +132,44 @@ def serve(channel: Channel, engine: Steppable) -> None:
     Raises:
         EOFError, OSError: the service is gone.
     """
-    seen, is_stopping = 0, False
-    said, reported, told = engine.waiting(), 0.0, 0.0
+    teller, is_stopping = Teller(engine), False
     while engine.busy or not is_stopping:
         while channel.has_message(wait=not (engine.busy or is_stopping)):
             match channel.receive():
                 case Request() as request:
                     engine.add(request)
-                    seen = request.number
+                    teller.seen = request.number
                 case Withdraw(number):
                     engine.withdraw(number)
                 case Stop():
                     is_stopping = True
                     break
-        answers = engine.step()
-        now = time.monotonic()
-        partials = engine.partials() if now - told > PARTIAL_SECONDS else ()
+        update = teller.update(engine.step())
+        if update is not None:
+            channel.send(update)
+
+
+class Teller:
+    """What is to be said of an engine's steps, and when."""
+
+    def __init__(self, engine: Steppable) -> None:
+        self.seen = 0
+        """The number of the last request that was added."""
+        self._engine = engine
+        self._said, self._reported, self._told = engine.waiting(), 0.0, 0.0
+
+    def update(self, answers: Sequence[Answer]) -> Update | None:
+        """What is to be said after a step that had these answers; None: nothing yet."""
+        engine, now = self._engine, time.monotonic()
+        partials = engine.partials() if now - self._told > PARTIAL_SECONDS else ()
         if partials:
-            told = now
+            self._told = now
         waiting = engine.waiting()
-        is_due = now - reported > REPORT_SECONDS or not engine.busy
-        if answers or partials or is_due or waiting != said:
-            channel.send(Update(seen, waiting, answers, engine.report() if is_due else None, partials))
-            said, reported = waiting, now if is_due else reported
+        is_due = now - self._reported > REPORT_SECONDS or not engine.busy
+        if not (answers or partials or is_due or waiting != self._said):
+            return None
+        self._said, self._reported = waiting, now if is_due else self._reported
+        return Update(self.seen, waiting, answers, engine.report() if is_due else None, partials)
 
 
 if __name__ == "__main__":

@@ -160,7 +160,7 @@ class Job:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What dataclasses do by themselves where they are frozen and have slots takes ten times as long.
-        return Job, (self.source_ids, self.options)
+        return Job, (self.source_ids, self.options, self.streams)
 
 
 class Request(NamedTuple):

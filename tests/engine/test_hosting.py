@@ -19,6 +19,7 @@ from service.engine.pool import Pool
 from service.engine.scheduler import Bounds
 from service.engine.types import Answer, EngineConfig, EngineKind, Job, SearchOptions, Setup
 from tests.engine.fakes import TableDecoder
+from tests.engine.test_pool import Watching
 
 CONFIG = EngineConfig(directory=Path("/none"), hang_seconds=60)
 JOB = Job((1, 4, 5), SearchOptions(beam_size=2, max_output_tokens=6))
@@ -97,6 +98,20 @@ def test_bundles_share_processes_and_each_answers_for_itself() -> None:
             third = pool("table-1")
             await third.start()
             assert best(await third.run([JOB])) == best(mine)[:1]
+
+    run(scenario)
+
+
+def test_what_is_certain_of_a_streamed_sentence_is_told() -> None:
+    async def scenario() -> None:
+        async with hosts(1) as (_, pool):
+            engine, watcher = pool("table-1"), Watching()
+            (answer,) = await engine.run([dataclasses.replace(LONG, streams=True)], watcher=watcher)
+            *certain, last = watcher.said
+            assert last == (0, "answered")
+            assert certain
+            for place, ids in certain:
+                assert (place, ids) == (0, answer.result[0].target_ids[: len(ids)])
 
     run(scenario)
 

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import logging
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -35,9 +36,11 @@ from service.engine.types import (
     Request,
     SearchOptions,
     Setup,
+    result_of,
 )
 from service.metrics import Metrics
 from tests.bundles import ROOT, SHIPPED_BUNDLE
+from tests.engine.test_pool import Watching
 
 CONFIG = EngineConfig(directory=SHIPPED_BUNDLE, device="cpu", threads=1, max_rows=64, sessions=2, hang_seconds=3600.0)
 """Nothing is taken to hang because the machine is slow."""
@@ -120,6 +123,29 @@ def test_what_is_withdrawn_or_too_late_leaves_and_the_rest_goes_on() -> None:
         await until(lambda: loaded.pool.running_rows() == 0)
 
     play(scenario)
+
+
+def test_what_is_certain_of_a_streamed_sentence_is_told_before_it_is_done() -> None:
+    watcher = Watching()
+
+    async def scenario(loaded: LoadedEngine) -> None:
+        jobs = [dataclasses.replace(job, streams=number != 1) for number, job in enumerate(jobs_of(3))]
+        answers = await loaded.pool.run(jobs, watcher=watcher)
+        certain = [(place, ids) for place, ids in watcher.said if ids != "answered"]
+        assert {place for place, _ in certain} <= {0, 2}
+        assert certain
+        for place, ids in certain:
+            assert isinstance(ids, tuple)
+            assert result_of(answers[place])[0].target_ids[: len(ids)] == ids
+
+    play(scenario)
+
+
+def test_what_is_sent_to_a_process_arrives_whole() -> None:
+    for job in jobs_of(3):
+        for streams in (True, False):
+            sent = dataclasses.replace(job, streams=streams)
+            assert pickle.loads(pickle.dumps(sent, pickle.HIGHEST_PROTOCOL)) == sent
 
 
 def test_a_process_that_is_killed_costs_no_answer_and_is_replaced() -> None:

@@ -142,8 +142,8 @@ def _names_beside_text(source: str, tokens: Sequence[_Token]) -> set[str]:
     """Names of elements in whose parent, somewhere, text stands directly."""
     found: set[str] = set()
     parents: list[tuple[list[str], bool]] = [([], False)]
-    ends = [*(token.start for token in tokens[1:]), len(source)]
-    for token, end in zip(tokens, ends, strict=True):
+    starts = [*(token.start for token in tokens), len(source)]
+    for token, end in zip(tokens, starts[1:], strict=True):
         children, has_text = parents[-1]
         if token.kind in ("start", "void"):
             children.append(token.name)
