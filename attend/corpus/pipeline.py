@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import dataclasses
 import threading
@@ -153,17 +152,21 @@ async def _read_chunks(reader: LineReader, most_lines: int) -> AsyncIterator[tup
         return
     # Nobody can interrupt a thread that waits for somebody to type; a daemon does not keep the process alive.
     loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[tuple[Sequence[Line], str | None]] = asyncio.Queue(1)
+    queue: asyncio.Queue[tuple[Sequence[Line], str | None]] = asyncio.Queue()
+    # One chunk for whoever waits, one ahead.
+    room = threading.Semaphore(2)
 
     def pump() -> None:
-        with contextlib.suppress(RuntimeError, concurrent.futures.CancelledError):  # the loop has ended
+        with contextlib.suppress(RuntimeError):  # the loop has ended
             lines: Sequence[Line] = [Line(b"", b"", 0, 0)]
             while lines:
+                room.acquire()
                 lines = reader.read(most_lines)
-                asyncio.run_coroutine_threadsafe(queue.put((lines, reader.digest)), loop).result()
+                loop.call_soon_threadsafe(queue.put_nowait, (lines, reader.digest))
 
     threading.Thread(target=pump, name="attend-reader", daemon=True).start()
     while (chunk := await queue.get())[0]:
+        room.release()
         yield chunk
 
 

@@ -158,5 +158,5 @@ def test_another_file_is_not_taken_for_a_choice(tmp_path: Path) -> None:
 def test_the_shipped_bundle_knows_its_best_way() -> None:
     alignment = read_manifest(SHIPPED_BUNDLE).alignment
     assert alignment == read_alignment(PRETRAINED / "alignment.json")
-    assert sorted(alignment) == ["en-fr", "fr-en", "zh-en"]
+    assert sorted(alignment) == ["en-fr", "en-zh", "fr-en", "zh-en"]
     assert all(isinstance(method, AlignmentMethod) and method.aer is not None for method in alignment.values())
