@@ -151,7 +151,7 @@ def test_a_bundle_is_measured_over_http(tmp_path: Path, capsys: pytest.CaptureFi
     assert robustness.main([*arguments, "--lines", "2", *kinds]) == 0
     table = capsys.readouterr().out
     found = json.loads(now.read_text())
-    assert set(found["directions"]) == {"zh-en", "fr-en", "en-fr"}
+    assert set(found["directions"]) == {"zh-en", "en-zh", "fr-en", "en-fr"}
     assert "newstest2019" not in found["directions"]["en-fr"]
     for rows in found["directions"].values():
         assert [rows[name]["kept"] for name in ("only punctuation", "only digits", "only emoji", "blank")] == [1.0] * 4
