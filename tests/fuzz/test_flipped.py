@@ -62,17 +62,15 @@ def test_no_flipped_bit_of_a_manifest_is_believed(bundle: Path) -> None:
 
 
 def test_no_flipped_bit_of_another_file_of_a_bundle_is_believed(bundle: Path) -> None:
-    """As the service reads it, and then as its engines do."""
+    """The vocabulary as the service reads it, the others as its engines do."""
+    manifest = read_manifest(bundle)
     for path in sorted(bundle.iterdir()):
         if path.name == "manifest.json":
             continue
+        is_vocabulary = path.suffix == ".spm"
         for _ in flipped(path, SAMPLE // 4):
             with pytest.raises(ModelError, match=f"{path.name}: damaged"):
-                read_and_check(bundle)
-
-
-def read_and_check(bundle: Path) -> None:
-    check_files(bundle, Bundle.read(bundle).manifest)
+                Bundle.read(bundle) if is_vocabulary else check_files(bundle, manifest)
 
 
 @pytest.mark.parametrize("name", ["weights.bin", "vocabulary.spm", "decoder.onnx", "manifest.json"])
