@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from attend.errors import AttendError, LoadError, RequestError, UnavailableError
 from attend.options import Glossary, Options, check_names
-from attend.results import Translation, TranslationWarning
+from attend.results import Translation, TranslationWarning, all_or_error
 from model.bundle import MANIFEST_FILE
 from model.errors import ModelError
 from service.api.bodies import validate
@@ -149,11 +149,7 @@ class AsyncTranslator:
             UnavailableError: no engine runs.
         """
         done = await self._each([texts] if isinstance(texts, str) else texts, source, target, options, "fail")
-        for each in done:
-            if isinstance(each, AttendError):
-                raise each
-        good = [each for each in done if isinstance(each, Translation)]
-        return good[0] if isinstance(texts, str) else good
+        return all_or_error(done, is_single=isinstance(texts, str))
 
     async def translate_each(
         self, texts: Sequence[str], *, source: str = "auto", target: str, **options: Unpack[Options]

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 from attend.errors import AttendError, RequestError, UnavailableError
 from attend.options import Options, check_names
-from attend.results import Translation, TranslationWarning
+from attend.results import Translation, TranslationWarning, all_or_error
 
 _LATER = (429, 503)
 _MOST_WAIT_SECONDS = 30.0
@@ -86,11 +86,7 @@ class Client:
             UnavailableError: the service is not there, or has too much to do.
         """
         done = self._each([texts] if isinstance(texts, str) else texts, source, target, options)
-        for each in done:
-            if isinstance(each, AttendError):
-                raise each
-        good = [each for each in done if isinstance(each, Translation)]
-        return good[0] if isinstance(texts, str) else good
+        return all_or_error(done, is_single=isinstance(texts, str))
 
     def translate_each(
         self, texts: Sequence[str], *, source: str = "auto", target: str, **options: Unpack[Options]

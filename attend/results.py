@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from attend.errors import AttendError
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,3 +40,17 @@ class Translation:
 
     def __str__(self) -> str:
         return self.text
+
+
+def all_or_error(done: Sequence[Translation | AttendError], *, is_single: bool) -> Translation | list[Translation]:
+    """What `translate` returns for the results of all texts: the only one, if a single text was given, or all.
+
+    Raises:
+        AttendError: the error of the first text that has one.
+    """
+    good = []
+    for each in done:
+        if isinstance(each, AttendError):
+            raise each
+        good.append(each)
+    return good[0] if is_single else good
