@@ -1,7 +1,10 @@
 # The service alone: no torch, no training, no tests. Needs BuildKit, the default since Docker 23.
 #   docker build -t attend:0.1.0 .                      for CPUs;  docker run -p 8000:8000 attend:0.1.0
-#   docker build -t attend:0.1.0-gpu --target gpu .     for NVIDIA GPUs;  docker run --gpus all -p 8000:8000 attend:0.1.0-gpu
+#   docker build -t attend:0.1.0-gpu --build-arg RUNTIME=gpu .
+#       for NVIDIA GPUs;  docker run --gpus all -p 8000:8000 attend:0.1.0-gpu
 # `make image` and `make image-gpu` do so and say which revision it is.
+
+ARG RUNTIME=cpu
 
 FROM python:3.11-slim AS base
 WORKDIR /app
@@ -44,32 +47,25 @@ COPY tools tools
 # Compiled now: the running container may not be able to write.
 RUN python -m compileall -q .
 
+FROM base AS cpu
+COPY --from=packages-cpu /opt/attend /opt/attend
+
 FROM base AS gpu
 # What NVIDIA's container runtime brings in from the host: the driver's libraries for CUDA and nvidia-smi.
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 COPY --from=packages-gpu /opt/attend /opt/attend
+
+FROM ${RUNTIME}
 COPY bundles bundles
 COPY --from=code /app .
 USER 10001:10001
 # Labels by the names of the Open Container Initiative; last, for no layer to depend on them.
+ARG RUNTIME
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="attend" \
-    org.opencontainers.image.description="Translation by REST, for NVIDIA GPUs" \
-    org.opencontainers.image.licenses="Apache-2.0" \
-    org.opencontainers.image.version="$VERSION" \
-    org.opencontainers.image.revision="$REVISION"
-
-FROM base AS cpu
-COPY --from=packages-cpu /opt/attend /opt/attend
-COPY bundles bundles
-COPY --from=code /app .
-USER 10001:10001
-ARG VERSION=0.1.0
-ARG REVISION=unknown
-LABEL org.opencontainers.image.title="attend" \
-    org.opencontainers.image.description="Translation by REST, for CPUs" \
+    org.opencontainers.image.description="Translation by REST ($RUNTIME)" \
     org.opencontainers.image.licenses="Apache-2.0" \
     org.opencontainers.image.version="$VERSION" \
     org.opencontainers.image.revision="$REVISION"

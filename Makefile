@@ -90,7 +90,7 @@ lock:  ## renew requirements.lock and requirements-gpu.lock, what the container 
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && $(PYTHON) -m venv $$scratch \
 		&& $$scratch/bin/python -m pip install --quiet --disable-pip-version-check uv \
 		&& for lock in cpu:requirements.lock gpu:requirements-gpu.lock; do \
-			$$scratch/bin/uv pip compile pyproject.toml --extra $${lock%:*} --universal --python-version 3.11 \
+			$$scratch/bin/uv pip compile pyproject.toml --extra $${lock%:*} --extra redis --universal --python-version 3.11 \
 				--generate-hashes --no-header --quiet --output-file $${lock#*:} || exit; done
 	@! grep -nE '://|--index-url|--find-links' requirements.lock requirements-gpu.lock
 
@@ -104,7 +104,7 @@ image:  ## build the container image for CPUs
 	docker build --tag $(IMAGE) --build-arg REVISION=$(REVISION) .
 
 image-gpu:  ## the same for NVIDIA GPUs
-	docker build --tag $(IMAGE)-gpu --target gpu --build-arg REVISION=$(REVISION) .
+	docker build --tag $(IMAGE)-gpu --build-arg RUNTIME=gpu --build-arg REVISION=$(REVISION) .
 
 sbom:  ## write what the images install as CycloneDX: runs/sbom-cpu.json and runs/sbom-gpu.json
 	@mkdir -p runs && scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && $(PYTHON) -m venv $$scratch \

@@ -19,7 +19,8 @@ LOCKS = {
     extra: (ROOT / name).read_text(encoding="utf-8")
     for extra, name in (("cpu", "requirements.lock"), ("gpu", "requirements-gpu.lock"))
 }
-ASKED = [(extra, line) for extra in LOCKS for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"][extra]]
+EXTRAS = PROJECT["optional-dependencies"]
+ASKED = [(extra, line) for extra in LOCKS for line in [*PROJECT["dependencies"], *EXTRAS[extra], *EXTRAS["redis"]]]
 
 
 def pinned(extra: str) -> list[tuple[str, str]]:
@@ -49,7 +50,7 @@ def test_serving_takes_nothing_of_training(extra: str) -> None:
 
 
 def test_the_two_builds_of_onnx_runtime_are_never_asked_for_together() -> None:
-    for name, extra in PROJECT["optional-dependencies"].items():
+    for name, extra in EXTRAS.items():
         asked = {Requirement(line).name for line in extra} & {"onnxruntime", "onnxruntime-gpu"}
         assert asked == {"cpu": {"onnxruntime"}, "gpu": {"onnxruntime-gpu"}}.get(name, set())
 
