@@ -57,8 +57,8 @@ ENV NVIDIA_VISIBLE_DEVICES=all \
 COPY --from=packages-gpu /opt/attend /opt/attend
 
 FROM ${RUNTIME}
-COPY bundles bundles
-COPY --from=code /app .
+COPY bundles /app/bundles
+COPY --from=code /app /app
 USER 10001:10001
 # Labels by the names of the Open Container Initiative; last, for no layer to depend on them.
 ARG RUNTIME
