@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from attend.errors import AttendError, LoadError, RequestError, UnavailableError
-from attend.options import Glossary, Options, check_names
+from attend.options import Glossary, Options, SearchOptions, check_names
 from attend.results import Translation, TranslationWarning, all_or_error
 from model.bundle import MANIFEST_FILE
 from model.errors import ModelError
@@ -170,11 +170,9 @@ class AsyncTranslator:
             return []
         with _request_errors():
             values = {**options, "q": list(texts), "source": source, "target": target, "on_error": on_error}
-            terms = _terms_of(values)
-            body = validate(TranslateRequest, values, OWN_FIELDS)
             with self._registry.current().held():
                 router = self._registry.router()
-                wish = wish_of(body, self._settings, router, lambda _: terms)
+                wish = self._wish(router, values)
                 answers = await answers_to(router.only(wish.model), wish)
             if wish.options.details is None:
                 return [_result(each, answers.target) for each in answers.texts]
@@ -189,6 +187,7 @@ class AsyncTranslator:
         target: str,
         alt_texts: bool = False,
         progress: Callable[[int, int], None] = lambda done, total: None,
+        **options: Unpack[SearchOptions],
     ) -> None:
         """Translate the texts of a file, and write it with everything else as it was; the endings of names say what
         it is: docx, pptx, xlsx, odt, odp, ods, epub, html, md, txt, srt, vtt, po.
@@ -200,31 +199,33 @@ class AsyncTranslator:
             target: a language code.
             alt_texts: whether what pictures of an office file or book are said to show is translated too.
             progress: is called with the characters that are done, and all of them.
+            options: see `SearchOptions`.
 
         Raises:
             OSError: a file cannot be read or written.
             RequestError: it is of no known kind or damaged, or a language is wrong.
             UnavailableError: no engine runs.
         """
+        check_names(options, SearchOptions)
         name, content = Path(path).name, await asyncio.to_thread(Path(path).read_bytes)
         with _request_errors():
-            options = FileOptions(alt_texts, _ANY_SIZE)
-            file = await asyncio.to_thread(read_file, name, content, options)
+            file = await asyncio.to_thread(read_file, name, content, FileOptions(alt_texts, _ANY_SIZE))
             total = sum(map(len, file.texts))
             with self._registry.current().held():
                 router = self._registry.router()
-                wish = dataclasses.replace(
-                    self._document_wish(router, source, target), texts=file.texts, format=file.format
+                wish = self._wish(router, {**options, "q": ["."], "source": source, "target": target})
+                wish = dataclasses.replace(wish, texts=file.texts, format=file.format, is_one_text=True)
+                done = await answers_to_document(
+                    router.only(wish.model), wish, note=lambda characters: progress(characters, total)
                 )
-                done = await answers_to_document(router, wish, note=lambda characters: progress(characters, total))
             written = await asyncio.to_thread(file.written, [each.text for each in done.texts], done.target)
         await asyncio.to_thread(_write_whole, Path(output), written)
 
-    def _document_wish(self, router: Router, source: str, target: str) -> Wish:
-        values: dict[str, Any] = {"q": ["."], "source": source, "target": target}
+    def _wish(self, router: Router, values: dict[str, Any]) -> Wish:
+        """What fields as those of `POST /translate` ask for; a glossary may be a mapping or a file."""
+        terms = _terms_of(values)
         body = validate(TranslateRequest, values, OWN_FIELDS)
-        wish = wish_of(body, self._settings, router, lambda _: {})
-        return dataclasses.replace(wish, is_one_text=True)
+        return wish_of(body, self._settings, router, lambda _: terms)
 
 
 def _settings(directory: Path, machine: Mapping[str, Any]) -> Settings:

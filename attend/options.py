@@ -12,16 +12,11 @@ Glossary = Mapping[str, str] | str | os.PathLike[str]
 client a string is the name of a glossary of the service."""
 
 
-class Options(TypedDict, total=False):
-    """All of them may be left out."""
+class SearchOptions(TypedDict, total=False):
+    """Those that documents have too; all of them may be left out."""
 
     beam_size: int
     """1 (greedy, fastest) to 8; default 4."""
-    alternatives: int
-    """How many further translations of each text, at most 7."""
-    format: Format
-    html_attributes: bool
-    """With `html`: values such as those of `alt` and `title` are translated too."""
     glossary: Glossary
     do_not_translate: Sequence[str]
     """Terms that come back as they are."""
@@ -33,22 +28,32 @@ class Options(TypedDict, total=False):
     no_repeat_ngram_size: int
     min_output_tokens: int
     max_output_tokens: int
-    target_prefix: str
-    """What the translation of each text's first sentence begins with."""
     strict: bool
     """A text of which a sentence was cut at its length limit is an error."""
+
+
+class Options(SearchOptions, total=False):
+    """Those of texts; all of them may be left out."""
+
+    alternatives: int
+    """How many further translations of each text, at most 7."""
+    format: Format
+    html_attributes: bool
+    """With `html`: values such as those of `alt` and `title` are translated too."""
+    target_prefix: str
+    """What the translation of each text's first sentence begins with."""
     details: bool
     """Tell how each sentence was translated: `Translation.segments`."""
     alignment: bool
     attention: bool | Mapping[str, Any]
 
 
-def check_names(options: Mapping[str, object]) -> None:
+def check_names(options: Mapping[str, object], known: type = Options) -> None:
     """Refuse unknown keyword arguments as Python itself does.
 
     Raises:
         TypeError: there is one.
     """
     for name in options:
-        if name not in Options.__annotations__:
-            raise TypeError(f"translate() got an unexpected keyword argument '{name}'")
+        if name not in known.__annotations__:
+            raise TypeError(f"an unexpected keyword argument '{name}' was given")

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, Unpack, overload
 
 from attend.async_translator import AsyncTranslator, Machine
 from attend.errors import AttendError, UnavailableError
-from attend.options import Options
+from attend.options import Options, SearchOptions
 from attend.results import Translation
 
 _Result = TypeVar("_Result")
@@ -92,10 +92,11 @@ class Translator:
         target: str,
         alt_texts: bool = False,
         progress: Callable[[int, int], None] = lambda done, total: None,
+        **options: Unpack[SearchOptions],
     ) -> None:
         """See `AsyncTranslator.translate_file`; `progress` is called in another thread."""
         work = self._translator.translate_file(
-            path, output, source=source, target=target, alt_texts=alt_texts, progress=progress
+            path, output, source=source, target=target, alt_texts=alt_texts, progress=progress, **options
         )
         self._loop.run(work)
 

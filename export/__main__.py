@@ -15,43 +15,44 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from model.bundle import Limits, read_alignment
-from model.errors import BundleError, ModelError
+from model.commands import BAD_INPUT, OK, Parser, exit_status
+from model.errors import BundleError
 
-_COMMANDS = ("checkpoint", "import", "inspect")
+OWN_WORD = "checkpoint"
+"""What exports a checkpoint of our own; `attend` calls it `export`."""
 _SOURCE_TOKENS, _TARGET_TOKENS = 256, 512
 _MOST_SENTENCES = 2000
 
 
-def main(arguments: Sequence[str] | None = None, prog: str = "python -m export") -> int:
-    """Run one command; 2 if the input is to blame. `prog` is what its help calls it."""
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m export", own_word: str = OWN_WORD) -> int:
+    """Run one command; 2 if the input is to blame. `prog` and `own_word` are what its help calls it."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given and given[0] not in (*_COMMANDS, "-h", "--help"):
-        given.insert(0, "checkpoint")
-    options = parser_for(prog).parse_args(given)
+    if given and given[0] not in (own_word, "import", "inspect", "-h", "--help"):
+        given.insert(0, own_word)
+    options = parser_for(prog, own_word).parse_args(given)
+    return exit_status(lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         options.run(options)
-    except (ModelError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
         print("error: not enough memory for this network; nothing was written", file=sys.stderr)
-        return 2
-    return 0
+        return BAD_INPUT
+    return OK
 
 
 def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or "can't allocate memory" in str(error) or "bad allocation" in str(error)
 
 
-def parser_for(prog: str) -> argparse.ArgumentParser:
+def parser_for(prog: str, own_word: str = OWN_WORD) -> argparse.ArgumentParser:
     """The parser of all commands."""
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    checkpoint = commands.add_parser("checkpoint", help="a checkpoint of our own, as training writes it")
+    checkpoint = commands.add_parser(own_word, help="a checkpoint of our own, as training writes it")
     checkpoint.add_argument("checkpoint", type=Path, help="checkpoint folder, as training writes it")
     _add_common(checkpoint)
     checkpoint.add_argument(
@@ -71,9 +72,9 @@ def parser_for(prog: str) -> argparse.ArgumentParser:
     foreign.add_argument("--calibrate", type=Path, help="sentences of the first source language, for int8")
     foreign.add_argument("--name", help="name of the bundle; the folder's otherwise")
     foreign.set_defaults(run=_import_network)
-    inspect = commands.add_parser("inspect", help="say what a folder is and whether it can be imported")
+    inspect = commands.add_parser("inspect", help="say what a folder or file is, and what can be done with it")
     inspect.add_argument("path", type=Path)
-    inspect.set_defaults(run=_inspect)
+    inspect.set_defaults(run=_inspect, importing=f"{prog} import", exporting=f"{prog} {own_word}")
     return parser
 
 
@@ -154,7 +155,7 @@ def _sentences(path: Path | None, language: str) -> tuple[str, ...]:
 def _inspect(options: argparse.Namespace) -> None:
     from export.importers.describing import describe
 
-    print(describe(options.path))
+    print(describe(options.path, importing=options.importing, exporting=options.exporting))
 
 
 def _report(line: str) -> None:

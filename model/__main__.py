@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from model.arguments import number, positive
+from model.commands import Parser, exit_status
 
 if TYPE_CHECKING:
     from model.checkpoint import Checkpoint
@@ -30,20 +31,13 @@ _ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 36), "
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m model") -> int:
     """Run one command; errors a person can mend are one line on stderr and exit status 2. `prog` is what its help calls
     it."""
-    from model.errors import ModelError
-
     options = parser_for(prog).parse_args(arguments)
-    try:
-        options.run_command(options)
-    except ModelError as error:
-        print("error:", " ".join(line.strip() for line in str(error).splitlines()), file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: options.run_command(options))
 
 
 def parser_for(prog: str) -> argparse.ArgumentParser:
     """The parser of all commands."""
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    parser = Parser(prog=prog, description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     vocabulary = commands.add_parser("vocabulary", help="train the SentencePiece vocabulary of a recipe")

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from model.bundle import read_manifest
-from model.errors import ModelError
+from model.commands import FAILED, OK, Parser, exit_status
 from service.access.addresses import is_public
 from service.access.keys import UnusableKeysError
 from service.access.usage import UsageError
@@ -33,29 +33,27 @@ TOOLS = {
     "attention": ("tools.attention", "draw where the model looks as it translates a sentence"),
 }
 """Module and help of each command beside serving."""
-EXIT_OK, EXIT_FAILED, EXIT_BAD_INPUT = 0, 1, 2
 
 
 def main(arguments: Sequence[str], prog: str = "python -m service") -> int:
     """Run one command; returns the exit status. `prog` is what its help calls it."""
+    mendable = (SettingsError, DeviceError, UnusableKeysError, UsageError, TracingError)
+    return exit_status(lambda: _run_command(arguments, prog), *mendable, prefix="")
+
+
+def _run_command(arguments: Sequence[str], prog: str) -> int:
+    options = parser_for(arguments, prog).parse_args(arguments)
     try:
-        options = parser_for(arguments, prog).parse_args(arguments)
         options.run_command(options)
-    except (ModelError, SettingsError, DeviceError, UnusableKeysError, UsageError, TracingError) as error:
-        print(error, file=sys.stderr)
-        return EXIT_BAD_INPUT
     except EngineLostError as error:
         print(error, file=sys.stderr)
-        return EXIT_FAILED
-    except ModuleNotFoundError as error:
-        print(f"this needs {error.name}, which serving does not install: pip install '.[train]'", file=sys.stderr)
-        return EXIT_BAD_INPUT
-    return EXIT_OK
+        return FAILED
+    return OK
 
 
 def parser_for(arguments: Sequence[str], prog: str) -> argparse.ArgumentParser:
     """The parser, with all of the command that the arguments begin with."""
-    parser = argparse.ArgumentParser(prog=prog, description="Translate over REST.")
+    parser: argparse.ArgumentParser = Parser(prog=prog, description="Translate over REST.")
     parser.set_defaults(run_command=_serve)
     commands = parser.add_subparsers(title="commands")
     serve = commands.add_parser("serve", help="serve a bundle (default); every setting is an ATTEND_* variable")
@@ -121,7 +119,7 @@ def _run(settings: Settings) -> None:
     gc.freeze()
     server.run()
     if not loaded:
-        sys.exit(EXIT_FAILED)
+        sys.exit(FAILED)
 
 
 if __name__ == "__main__":

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import errno
+import sys
 from collections.abc import Sequence
 
 import click
 
 from attend.cli.words import Words
-from attend.errors import AttendError, UnavailableError
+from attend.errors import AttendError, PackagesError, UnavailableError
 from attend.packages import check_packages
-
-OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
-"""Exit statuses: done; not done, or not all of it; asked for something impossible; stopped with Ctrl-C."""
 
 WORDS = {
     "serve": "attend.cli.serve",
@@ -43,26 +40,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status. What a person can mend is one sentence on standard error."""
     try:
         check_packages()
+    except PackagesError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    from model.commands import exit_status  # not at the top: `model` may be a package of others
+
+    return exit_status(lambda: _run(arguments), AttendError)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    from model.commands import FAILED, INTERRUPTED, OK
+
+    try:
         return cli.main(args=arguments, prog_name="attend", standalone_mode=False) or OK
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except click.Abort:
         return INTERRUPTED
     except UnavailableError as error:
-        return _said(str(error), FAILED)
-    except AttendError as error:
-        return _said(str(error), BAD_INPUT)
-    except OSError as error:
-        return _said(
-            f"{error.filename or 'a file'}: {error.strerror or error}", FAILED if _is_full(error) else BAD_INPUT
-        )
-
-
-def _is_full(error: OSError) -> bool:
-    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
-
-
-def _said(sentence: str, status: int) -> int:
-    click.echo(f"error: {sentence}", err=True)
-    return status
+        click.echo(f"error: {error}", err=True)
+        return FAILED

@@ -9,7 +9,7 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import click
@@ -23,16 +23,19 @@ class _Room(NamedTuple):
     """It has `main` and `parser_for`."""
     parser_takes_arguments: bool = False
     """Whether the parser depends on which command is called."""
+    names: Mapping[str, str] = {"prog": "attend"}
+    """What the commands are called here."""
 
     def run(self, arguments: Sequence[str]) -> int:
         """Run a command; returns its exit status."""
-        status: int = importlib.import_module(self.module).main(arguments, prog="attend")
+        status: int = importlib.import_module(self.module).main(arguments, **self.names)
         return status
 
     def parser(self, arguments: Sequence[str]) -> argparse.ArgumentParser:
         """The parser of its commands."""
         make = importlib.import_module(self.module).parser_for
-        parser: argparse.ArgumentParser = make(arguments, "attend") if self.parser_takes_arguments else make("attend")
+        first = (arguments,) if self.parser_takes_arguments else ()
+        parser: argparse.ArgumentParser = make(*first, **self.names)
         return parser
 
 
@@ -41,7 +44,8 @@ class _Training(_Room):
 
     def run(self, arguments: Sequence[str]) -> int:
         """See `_Room`."""
-        if arguments[0] != "train" or {"-h", "--help"} & set(arguments):
+        self.parser(arguments).parse_args(arguments)  # what is wrong is said by the name that was called
+        if arguments[0] != "train":
             return super().run(arguments)
         importlib.import_module("torch")  # to say in one sentence that it is missing
         # -P: a folder named `model` in the current directory is none of ours.
@@ -51,8 +55,7 @@ class _Training(_Room):
 class PassedCommand(click.Command):
     """A command whose arguments, `--help` too, go to the parser of its room."""
 
-    def __init__(self, word: str, says: str, room: _Room, own_word: str | None = None) -> None:
-        """`own_word`: what the room calls it, if not the same."""
+    def __init__(self, word: str, says: str, room: _Room) -> None:
         super().__init__(
             word,
             help=says,
@@ -63,22 +66,18 @@ class PassedCommand(click.Command):
                 "allow_interspersed_args": False,
             },
         )
-        self._room, self._own = room, own_word or word
+        self._room, self._word = room, word
 
     def invoke(self, ctx: click.Context) -> int:
         """Run the room's command."""
         try:
-            return self._room.run([self._own, *ctx.args])
+            return self._room.run([self._word, *ctx.args])
         except SystemExit as error:  # argparse has told what is wrong, or helped
             return error.code if isinstance(error.code, int) else 1
-        except ModuleNotFoundError as error:
-            raise click.UsageError(
-                f"this needs {error.name}, which serving does not install: pip install '.[train]' in the source tree"
-            ) from error
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Its options and the words below it; else files."""
-        parser = _inner(self._room.parser([self._own]), self._own)
+        parser = _inner(self._room.parser([self._word]), self._word)
         for given in ctx.args:
             parser = _inner(parser, given) or parser if parser else None
         names = _names(parser) if parser else []
@@ -104,7 +103,7 @@ def _names(parser: argparse.ArgumentParser) -> list[str]:
 
 
 _SERVICE = _Room("service.__main__", parser_takes_arguments=True)
-_EXPORT = _Room("export.__main__")
+_EXPORT = _Room("export.__main__", names={"prog": "attend", "own_word": "export"})
 _MODEL = _Training("model.__main__")
 
 commands = {
@@ -114,7 +113,7 @@ commands = {
     "import": PassedCommand(
         "import", "Make a bundle of another system's network: OPUS-MT, NLLB, Marian, Argos.", _EXPORT
     ),
-    "export": PassedCommand("export", "Make a verified bundle of a checkpoint of your own.", _EXPORT, "checkpoint"),
+    "export": PassedCommand("export", "Make a verified bundle of a checkpoint of your own.", _EXPORT),
     "inspect": PassedCommand(
         "inspect", "Say what a folder or file holds, and whether it can be served or imported.", _EXPORT
     ),

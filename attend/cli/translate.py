@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 _PATH = click.Path(path_type=Path)
 _ONE_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -29,6 +30,8 @@ _OPTIONS: list[Callable[..., Any]] = [
     click.option("--bundle", type=click.Path(exists=True, file_okay=False, path_type=Path),
                  help="Directory of the model, or of several; default: the shipped one."),
     click.option("--service", metavar="URL", help="Let a service translate, in place of a model here."),
+    click.option("--ray", is_flag=True, help="Let engines on a Ray cluster translate, the one RAY_ADDRESS names; one a "
+                 "core, or a GPU with --device cuda."),
     click.option("--api-key-file", type=_ONE_FILE, help="File with the key for that service."),
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
     click.option("--sessions", type=click.IntRange(0, 64), default=0, help="Engines; default: one a core, at most 8."),
@@ -59,7 +62,8 @@ def _with_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "Interrupted in any way, the same command goes on where it stopped."
 )
 @_with_options
-def translate(**options: Any) -> int:
+@click.pass_context
+def translate(ctx: click.Context, /, **options: Any) -> int:
     """Translate texts, lines of files, or documents.
 
     \b
@@ -76,7 +80,8 @@ def translate(**options: Any) -> int:
     """
     from attend.cli.translating import Work
 
-    return asyncio.run(Work(options).run())
+    given = [name for name in options if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    return asyncio.run(Work(options, given).run())
 
 
 commands = {"translate": translate}

@@ -8,12 +8,14 @@ import hashlib
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from attend.async_translator import AsyncTranslator
+from attend.cli.fitting import Thing, misfit
 from attend.cli.inputs import Input, inputs_of
 from attend.cli.progress import Progress
 from attend.client import AsyncClient
@@ -23,22 +25,33 @@ from attend.corpus.session import Corpus, shards_of, translate_corpus
 from attend.errors import AttendError, RequestError
 from attend.results import Translation
 from model.bundle import MANIFEST_FILE
+from model.commands import sentence_of
 from service.shipped import shipped_bundle
 
-Translating = AsyncTranslator | AsyncClient
+if TYPE_CHECKING:
+    from attend.ray_translator import RayTranslator
+
+    Translating = AsyncTranslator | AsyncClient | RayTranslator
 _SEARCH = (
     "beam_size", "format", "glossary", "do_not_translate", "length_penalty", "max_output_tokens", "model", "strict",
 )  # fmt: skip
 """Options of the command that are options of a translator."""
 _SERVICE_LINES, _SERVICE_AHEAD = 200, 7
 """Of one request to a service, and of requests beside the one that is written next."""
+_RAY_AHEAD = 3
+"""Chunks of each engine of a cluster: those that it has, and one that waits for a slow one before it to be written."""
 
 
 class Work:
     """One call of the command."""
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        self._options = options
+    def __init__(self, options: Mapping[str, Any], given: Sequence[str]) -> None:
+        """`given`: the names of the options that are no defaults.
+
+        Raises:
+            click.UsageError: they do not belong together.
+        """
+        self._options, self._given = options, given
         self._languages = {"source": options["source"], "target": options["target"]}
         self._search = {name: options[name] for name in _SEARCH if options[name] not in (None, False, ())}
         try:
@@ -48,7 +61,20 @@ class Work:
         if options["into"] and len(options["into"]) != len(options["columns"]):
             raise click.UsageError("--into is wanted once for each --column, or not at all")
         self._inputs = inputs_of(options["inputs"], options["texts"], options["output"], options["kind"])
-        self._failed = 0
+        if self._inputs.texts:
+            self._check_fit("text")
+        if len(self._inputs.files) == 1:
+            self._check_fit(_thing(self._inputs.files[0]))
+        elif options["errors"]:
+            raise click.UsageError("--errors is for one file; those of several stand beside their outputs")
+        self._failed, self._engines = 0, 1
+
+    def _check_fit(self, thing: Thing) -> None:
+        """Refuse an option that would be ignored."""
+        has_output, has_service = self._options["output"] is not None, bool(self._options["service"])
+        fault = misfit(self._given, thing, has_output=has_output, has_service=has_service)
+        if fault is not None:
+            raise click.UsageError(fault)
 
     async def run(self) -> int:
         """Do it; returns the exit status."""
@@ -82,6 +108,13 @@ class Work:
             async with client:
                 yield client
             return
+        if options["ray"]:
+            from attend.ray_translator import RayTranslator
+
+            async with await RayTranslator.load(options["bundle"], options["device"]) as cluster:
+                self._engines = cluster.engines
+                yield cluster
+            return
         translator = await AsyncTranslator.load(
             options["bundle"], device=options["device"], sessions=options["sessions"]
         )
@@ -97,15 +130,18 @@ class Work:
             for each in self._inputs.files:
                 try:
                     await self._file(translator, each, progress)
-                except (RequestError, OSError) as error:
+                except (click.UsageError, RequestError, OSError) as error:
                     if len(self._inputs.files) == 1:
                         raise
                     self._failed += 1
-                    click.echo(f"{each.path}: {error}", err=True)
+                    click.echo(f"{each.path}: {sentence_of(error)}", err=True)
         if self._inputs.skipped:
             click.echo(f"{len(self._inputs.skipped)} files of unknown kinds are left out", err=True)
 
     async def _texts(self, translator: Translating) -> None:
+        output: Path | None = self._options["output"]
+        if output is not None and self._is_done(output):
+            raise RequestError(f"{output} exists; --overwrite replaces it")
         done = await translator.translate_each(self._inputs.texts, **self._languages, **self._search)
         said = []
         for each in done:
@@ -114,15 +150,17 @@ class Work:
                 click.echo(f"error: {each}", err=True)
             said.append("" if isinstance(each, AttendError) else each.text)
         written = "".join(f"{text}\n" for text in said)
-        if self._options["output"] is None:
+        if output is None:
             click.echo(written, nl=False)
         else:
-            await asyncio.to_thread(self._options["output"].write_text, written, encoding="utf-8")
+            await asyncio.to_thread(output.write_text, written, encoding="utf-8")
 
     async def _file(self, translator: Translating, file: Input, progress: Progress) -> None:
+        self._check_fit(_thing(file))
         if file.output is not None:
             file.output.parent.mkdir(parents=True, exist_ok=True)
         if file.kind == "document":
+            assert isinstance(translator, AsyncTranslator | AsyncClient)  # a cluster was refused
             await self._document(translator, file, progress)
         elif len(self._inputs.files) > 1 and file.output is not None and self._is_done(file.output):
             click.echo(f"{file.output} exists", err=True)
@@ -154,7 +192,7 @@ class Work:
             await translator.translate_file(file.path, file.output, **self._languages)
             size = file.output.stat().st_size
         else:
-            await translator.translate_file(file.path, file.output, **self._languages, progress=note)
+            await translator.translate_file(file.path, file.output, **self._languages, **self._search, progress=note)
         unit = "bytes" if isinstance(translator, AsyncClient) else "characters"
         progress.end(str(file.path), unit, size, 0, time.monotonic() - began)
 
@@ -194,10 +232,12 @@ class Work:
 
     def _pace(self) -> Pace:
         options = self._options
-        if not options["service"]:
-            return Pace(chunk_lines=options["chunk"], commit_seconds=options["commit_every"])
-        lines = min(options["chunk"], _SERVICE_LINES)
-        return Pace(chunk_lines=lines, ahead=_SERVICE_AHEAD, commit_seconds=options["commit_every"])
+        pace = Pace(chunk_lines=options["chunk"], commit_seconds=options["commit_every"])
+        if options["service"]:
+            return replace(pace, chunk_lines=min(pace.chunk_lines, _SERVICE_LINES), ahead=_SERVICE_AHEAD)
+        if options["ray"]:
+            return replace(pace, ahead=_RAY_AHEAD * self._engines)
+        return pace
 
     def _model(self) -> str:
         """What tells models apart: an output is not gone on with by another one."""
@@ -209,6 +249,10 @@ class Work:
         for manifest in manifests:
             digest.update(manifest.read_bytes())
         return digest.hexdigest()
+
+
+def _thing(file: Input) -> Thing:
+    return file.kind or "lines"
 
 
 def _spelt(search: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a path holds and whether it can be imported, said without reading weights. Torch-free: it takes no time."""
+"""What a path holds and what can be done with it, said without loading weights. Torch-free: it takes no time."""
 
 from __future__ import annotations
 
@@ -11,21 +11,40 @@ from typing import Any
 
 from export.importers.files import read_json, weight_files
 from export.importers.huggingface_tokens import read_tokens
-from export.importers.kinds import CONFIG_FILE, METADATA_FILE, MODEL_FILE, NAMES, check_supported, kind_of
+from export.importers.kinds import (
+    CONFIG_FILE,
+    METADATA_FILE,
+    MODEL_FILE,
+    NAMES,
+    check_supported,
+    is_own_checkpoint,
+    kind_of,
+)
 from export.importers.origin import forbids_commerce, stated_licence, stated_origin
 from export.importers.request import Request
+from model.bundle import MANIFEST_FILE, check_files, read_manifest
 from model.errors import BundleError, ModelError
 
 _MOST_HEADER = 100_000_000
 _SHOWN_LANGUAGES = 12
 
 
-def describe(path: Path) -> str:
-    """Lines for a person; the last one says whether it can be imported, and how or why not.
+def describe(path: Path, *, importing: str, exporting: str) -> str:
+    """Lines for a person; the last one says what can be done with it, and how, or why not.
+
+    Args:
+        path: a folder or a file.
+        importing: the command that imports another system's network.
+        exporting: the command that makes a bundle of a checkpoint of our own.
 
     Raises:
-        CheckpointError: it is nothing that any importer reads.
+        BundleError: it is a bundle, and damaged.
+        CheckpointError: it is nothing that anybody here reads.
     """
+    if (path / MANIFEST_FILE).is_file():
+        return "\n".join(_bundle(path))
+    if is_own_checkpoint(path):
+        return "\n".join([*_checkpoint(path), f"  can be exported: {exporting} {path} BUNDLE"])
     kind = kind_of(path)
     lines = [f"{path}: {NAMES[kind]}"]
     try:
@@ -35,13 +54,40 @@ def describe(path: Path) -> str:
         lines.append(f"  {error}")
     except ModelError as error:
         return "\n".join([*lines, f"  cannot be imported: {error}"])
-    return "\n".join([*lines, f"  can be imported: python -m export import {path} BUNDLE"])
+    return "\n".join([*lines, f"  can be imported: {importing} {path} BUNDLE"])
+
+
+def _bundle(path: Path) -> Iterator[str]:
+    manifest = read_manifest(path)
+    yield f"{path}: a bundle, {manifest.name} {manifest.version}, {manifest.precision}"
+    yield f"  {_network(manifest.decoder.architecture, manifest.architecture)}"
+    yield f"  {_some(manifest.directions)}"
+    yield f"  {manifest.vocabulary_size:,} tokens" + (", with a shortlist" if manifest.has_shortlist else "")
+    limits = manifest.limits
+    yield f"  sentences of up to {limits.source_tokens} tokens, translations of up to {limits.target_tokens}"
+    check_files(path, manifest)
+    yield f"  {_sizes([path / name for name in manifest.files])}, all files are as they were written"
+    yield from (f"  {line}" for line in _stated(manifest.licence, manifest.origin))
+    yield "  can be served and used as it is"
+
+
+def _checkpoint(path: Path) -> Iterator[str]:
+    values = read_json(path / CONFIG_FILE)
+    yield f"{path}: a checkpoint of our own, {values.get('name')}"
+    network = dict(values.get("model", {}))
+    yield f"  {_network(network.get('architecture', 'transformer'), network)}"
+    yield f"  {_some(list(map(str, values['directions'])))}"
+    yield f"  {_sizes(weight_files(path))}"
+
+
+def _network(kind: str, values: Mapping[str, Any]) -> str:
+    return f"{kind}, {values.get('encoder_layers')} + {values.get('decoder_layers')} layers of {values.get('d_model')}"
 
 
 def _transformers(path: Path) -> Iterator[str]:
     values = read_json(path / CONFIG_FILE)
     kind = check_supported(values, path / CONFIG_FILE)
-    yield f"{kind}, {values.get('encoder_layers')} + {values.get('decoder_layers')} layers of {values.get('d_model')}"
+    yield _network(kind, values)
     files = weight_files(path)
     yield _sizes(files)
     yield from _said(path, stated_origin(path, values))
@@ -89,7 +135,10 @@ _DESCRIPTIONS = {"transformers": _transformers, "marian": _marian, "ctranslate2"
 
 
 def _said(path: Path, origin: str | None) -> Iterator[str]:
-    licence = stated_licence(path)
+    yield from _stated(stated_licence(path), origin)
+
+
+def _stated(licence: str | None, origin: str | None) -> Iterator[str]:
     yield f"licence: {licence or 'not stated'}" + (", no commercial use" if forbids_commerce(licence) else "")
     if origin:
         yield f"origin: {origin}"

@@ -46,11 +46,18 @@ def kind_of(path: Path) -> Kind:
 def _instead(path: Path) -> str:
     if (path / "manifest.json").is_file():
         return "; it is a bundle already, which the service takes as it is"
-    if (path / CONFIG_FILE).is_file() and "directions" in read_optional_json(path / CONFIG_FILE):
-        return "; it is a checkpoint of our own: python -m export checkpoint"
+    if is_own_checkpoint(path):
+        return "; it is a checkpoint of our own, which is exported and not imported"
+    if path.is_dir() and (bundles := sorted(path.glob("*/manifest.json"))):
+        return f"; it holds bundles: {', '.join(each.parent.name for each in bundles)}"
     if path.is_dir() and any(path.glob("*.npz")):
         return f"; a network of Marian's needs {DECODER_FILE} beside it"
     return ""
+
+
+def is_own_checkpoint(path: Path) -> bool:
+    """Whether a folder is a checkpoint as our training writes it."""
+    return (path / CONFIG_FILE).is_file() and "directions" in read_optional_json(path / CONFIG_FILE)
 
 
 def is_argos_folder(path: Path) -> bool:

@@ -164,9 +164,21 @@ WRONG = [
     (("translate", "here.txt", "-t", "en", "--as", "tsv"), "which column"),
     (("translate", "here.txt", "-t", "en", "--as", "tsv", "--column", "z"), "there is no column 'z'"),
     (("translate", "here.txt", "-s", "fr", "-t", "en", "-o", "no/" + "x" * 300), "File name too long"),
+    (("translate", "here.txt", "-t", "en", "--errors", "x"), "--errors needs --output"),
+    (("translate", "here.txt", "b.txt", "-t", "en", "-o", "out", "--errors", "x"), "--errors is for one file"),
+    (("translate", "here.txt", "-t", "en", "--api-key-file", "here.txt"), "--api-key-file needs --service"),
+    (("translate", "broken.txt.gz", "-s", "fr", "-t", "en", "-o", "x", *QUICK), "is damaged"),
+    (("translate", "here.txt", "-s", "fr", "-t", "en", "-o", "there", *QUICK), "there: Is a directory"),
     (("serve", "nowhere"), "does not exist"),
     (("serve", "."), "manifest.json"),
     (("inspect", "nowhere"), "no such file or folder"),
+    (("inspect", "."), "nothing here that can be imported"),
+    (("export", "nowhere"), "attend export: error: the following arguments are required: bundle"),
+    (("export", "nowhere", "x"), "nowhere/config.json: no such file"),
+    (("import",), "attend import: error: the following arguments are required"),
+    (("train", "recipe.toml"), "attend train: error: the following arguments are required: --vocabulary"),
+    (("keys", "list", "much"), "attend keys list: error: unrecognized arguments: much"),
+    (("settings", "x"), "attend settings: error: unrecognized arguments: x"),
     (("import", "nowhere", "x"), "no such file or folder"),
     (("keys", "list"), "which file?"),
     (("evaluate", "nowhere", "--source", "a", "--reference", "b", "--direction", "fr-en"), "a: "),
@@ -182,13 +194,86 @@ def test_what_a_person_can_mend_is_a_sentence(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (tmp_path / "here.txt").write_text("a\tb\n", encoding="utf-8")
+    for name in ("here.txt", "b.txt"):
+        (tmp_path / name).write_text("a\tb\n", encoding="utf-8")
+    (tmp_path / "broken.txt.gz").write_bytes(b"no gzip")
+    (tmp_path / "there").mkdir()
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("ATTEND_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("ATTEND_BUNDLE", str(SHIPPED_BUNDLE))  # is put back, whatever a command makes of it
     assert main(list(arguments)) == 2
     assert why in capsys.readouterr().err
+
+
+DOCUMENT = ("translate", "page.md", "-s", "fr", "-t", "en", "-o", "page.en.md")
+IGNORED = [
+    (("translate", "a b", "-t", "en"), option)
+    for option in (("--as", "tsv"), ("--shard", "1/2"), ("--chunk", "9"), ("--commit-every", "1"), ("--no-header",))
+]
+IGNORED += [
+    (DOCUMENT, option)
+    for option in (("--column", "x"), ("--no-header",), ("--shard", "1/2"), ("--errors", "x"), ("--chunk", "9"),
+                   ("--commit-every", "1"), ("--format", "html"))
+]  # fmt: skip
+IGNORED += [
+    ((*DOCUMENT, "--service", "http://127.0.0.1:1"), option)
+    for option in (("--bundle", "."), ("--device", "cpu"), ("--sessions", "1"), ("--beam-size", "1"), ("--strict",),
+                   ("--glossary", "page.md"), ("--do-not-translate", "x"), ("--length-penalty", "1"),
+                   ("--max-output-tokens", "9"), ("--model", "x"))
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "option"), IGNORED, ids=lambda value: value[0] if len(value) < 3 else "-")
+def test_an_option_without_a_meaning_is_refused(
+    arguments: tuple[str, ...],
+    option: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "page.md").write_text("# Bonjour\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert main([*arguments, *option]) == 2
+    assert f"Error: {option[0]} is" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["page.md"]
+
+
+def test_what_a_bundle_and_a_checkpoint_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(SHIPPED_BUNDLE)]) == 0
+    told = capsys.readouterr().out
+    assert f"{SHIPPED_BUNDLE}: a bundle, " in told
+    assert "fr-en" in told
+    assert "all files are as they were written" in told
+    checkpoint = ROOT / "model/pretrained"
+    assert main(["inspect", str(checkpoint)]) == 0
+    assert f"can be exported: attend export {checkpoint} BUNDLE\n" in capsys.readouterr().out
+
+
+def test_a_full_disk_is_a_sentence_and_it_goes_on_later(corpus: Path, whole: Path, tmp_path: Path) -> None:
+    """The limit of a file's size stands in for the disk's."""
+    wish = command("translate", corpus, "-o", "out.txt", "-s", "fr", "-t", "en", *QUICK, "-q", "--chunk", "40")
+    limited = ["bash", "-c", 'ulimit -f 3 && exec "$@"', "limited", *wish]
+    assert whole.stat().st_size > 3 * 1024
+    done = subprocess.run(limited, cwd=tmp_path, env=environment(), capture_output=True, check=False)
+    assert (done.returncode, "File too large" in said(done)) == (1, True)
+    done = subprocess.run(wish, cwd=tmp_path, env=environment(), capture_output=True, check=False)
+    assert (done.returncode, said(done)) == (0, "")
+    assert (tmp_path / "out.txt").read_bytes() == whole.read_bytes()
+
+
+def test_a_closed_pipe_ends_it_in_silence(corpus: Path, tmp_path: Path) -> None:
+    """As `attend translate ... | head -1` does."""
+    wish = command("translate", corpus, "-s", "fr", "-t", "en", *QUICK, "-q", "--chunk", "8")
+    process = subprocess.Popen(
+        wish, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr is not None
+    told = process.stderr.read()
+    assert (process.wait(PATIENCE_SECONDS), "rror" in told) == (141, False), told
 
 
 def test_training_that_cannot_begin_is_a_sentence(tmp_path: Path) -> None:
@@ -199,9 +284,9 @@ def test_training_that_cannot_begin_is_a_sentence(tmp_path: Path) -> None:
 def test_every_word_helps(tmp_path: Path) -> None:
     done = attend("--help", cwd=tmp_path)
     assert all(word in done.stdout.decode() for word in WORDS)
-    for word in ("translate", "import", "keys", "train"):
+    for word in ("translate", "import", "export", "keys", "train"):
         done = attend(word, "--help", cwd=tmp_path)
-        assert (done.returncode, done.stdout.decode().lower().startswith("usage: attend ")) == (0, True)
+        assert (done.returncode, done.stdout.decode().lower().startswith(f"usage: attend {word} ")) == (0, True)
     assert attend("settings", cwd=tmp_path).stdout.count(b"ATTEND_") > 50
 
 

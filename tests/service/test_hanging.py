@@ -18,7 +18,8 @@ import pytest
 
 from benchmarks.raw_http import Reply, exchange, get, post
 from benchmarks.stressed import Service, started
-from service.__main__ import EXIT_BAD_INPUT, main
+from model.commands import BAD_INPUT
+from service.__main__ import main
 
 SENTENCE = {"q": "Je suis étudiant.", "source": "fr", "target": "en"}
 PATIENT = {"ATTEND_SESSIONS": "1", "ATTEND_HANG_TIMEOUT_MS": "3600000", "ATTEND_SHUTDOWN_TIMEOUT_MS": "500"}
@@ -111,5 +112,5 @@ def test_a_service_whose_engines_cannot_be_started_again_ends_with_1() -> None:
 def test_a_wrong_number_is_one_sentence(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
-    assert ended.value.code == EXIT_BAD_INPUT
+    assert ended.value.code == BAD_INPUT
     assert "is no whole number" in capsys.readouterr().err

@@ -15,7 +15,8 @@ import httpx
 import pytest
 import trustme
 
-from service.__main__ import EXIT_BAD_INPUT, main
+from model.commands import BAD_INPUT
+from service.__main__ import main
 from service.server import Server
 from service.settings import Settings
 from tests.service.fakes import FakeLoader, make_app
@@ -151,7 +152,7 @@ def test_files_that_cannot_be_used_are_one_sentence_at_the_start(
     for name, (certificate, key, sentence) in damaged(trustme.CA(), tmp_path).items():
         monkeypatch.setenv("ATTEND_TLS_CERTIFICATE", str(certificate))
         monkeypatch.setenv("ATTEND_TLS_KEY", str(key))
-        assert main([]) == EXIT_BAD_INPUT, name
+        assert main([]) == BAD_INPUT, name
         (line,) = capsys.readouterr().err.splitlines()
         assert re.fullmatch(".*".join(map(re.escape, sentence.split("*"))), line), line
 
@@ -167,7 +168,7 @@ def test_a_key_with_a_passphrase_is_not_asked_for_on_the_terminal(
     key.write_bytes(private.private_bytes(pem.Encoding.PEM, pem.PrivateFormat.PKCS8, encryption))
     monkeypatch.setenv("ATTEND_TLS_CERTIFICATE", str(certificate))
     monkeypatch.setenv("ATTEND_TLS_KEY", str(key))
-    assert main([]) == EXIT_BAD_INPUT
+    assert main([]) == BAD_INPUT
     assert capsys.readouterr().err == f"ATTEND_TLS_KEY={key}: the key has a passphrase, which nobody could enter\n"
 
 

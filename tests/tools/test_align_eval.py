@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from model.bundle import AlignmentMethod, read_alignment, read_manifest
+from model.commands import BAD_INPUT
 from model.errors import BundleError, DataError
-from service.__main__ import EXIT_BAD_INPUT, main
+from service.__main__ import main
 from service.explain.alignment import GoldAlignment
 from tests.bundles import PRETRAINED, SHIPPED_BUNDLE
 from tools.align_eval import (
@@ -145,7 +146,7 @@ def test_the_export_stores_a_choice(shipped_fp32_bundle: Path) -> None:
 
 
 def test_no_gold_for_a_bundle_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["align-eval", str(SHIPPED_BUNDLE), "--gold", str(tmp_path)]) == EXIT_BAD_INPUT
+    assert main(["align-eval", str(SHIPPED_BUNDLE), "--gold", str(tmp_path)]) == BAD_INPUT
     assert "no gold links for fr-en, zh-en, en-fr" in capsys.readouterr().err
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.commands import BAD_INPUT
 from model.errors import DataError
-from service.__main__ import EXIT_BAD_INPUT, main
+from service.__main__ import main
 from tests.bundles import SHIPPED_BUNDLE
 from tools.attention import Map, draw, font_for
 
@@ -44,7 +45,7 @@ def test_a_picture_is_drawn(tmp_path: Path, how: tuple[str, ...], capsys: pytest
 def test_what_cannot_be_drawn_is_said(
     tmp_path: Path, how: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(command(tmp_path / "out.png", *how)) == EXIT_BAD_INPUT
+    assert main(command(tmp_path / "out.png", *how)) == BAD_INPUT
     assert message in capsys.readouterr().err
 
 
@@ -53,7 +54,7 @@ def test_without_matplotlib_the_command_says_what_to_install(
 ) -> None:
     monkeypatch.delitem(sys.modules, "tools.attention")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert main(command(tmp_path / "out.png")) == EXIT_BAD_INPUT
+    assert main(command(tmp_path / "out.png")) == BAD_INPUT
     assert "matplotlib, which serving does not install" in capsys.readouterr().err
 
 
