@@ -15,8 +15,8 @@ _CALLED: Mapping[Thing, str] = {
     "jsonl": "JSON lines",
     "document": "documents",
 }
-_LINES: Collection[Thing] = ("lines", "tsv", "jsonl")
-_ROWS: Collection[Thing] = ("tsv",)
+_LINES: tuple[Thing, ...] = ("lines", "tsv", "jsonl")
+_ROWS: tuple[Thing, ...] = ("tsv",)
 _ONLY_FOR: Mapping[str, Collection[Thing]] = {
     "kind": (*_LINES, "document"),
     # Of plain lines their format itself says more.

@@ -172,7 +172,7 @@ class Work:
         is_begun = output.with_name(f"{output.name}.journal").exists()
         return output.exists() and not is_begun and not self._options["overwrite"]
 
-    async def _document(self, translator: Translating, file: Input, progress: Progress) -> None:
+    async def _document(self, translator: AsyncTranslator | AsyncClient, file: Input, progress: Progress) -> None:
         if file.path is None or file.output is None:
             raise RequestError("a document is a file, and --output says which file its translation becomes")
         if self._is_done(file.output):
