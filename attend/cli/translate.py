@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,8 @@ def translate(ctx: click.Context, /, **options: Any) -> int:
     """
     from attend.cli.translating import Work
 
+    # What engines note is for the log of a service; `attend doctor` says it, too. Errors are told.
+    logging.getLogger().setLevel(logging.ERROR)
     given = [name for name in options if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     return asyncio.run(Work(options, given).run())
 
