@@ -37,7 +37,7 @@ test: $(TOOLS_STAMP)  ## run the tests; ARGS="tests/model -x" goes to pytest, WO
 	@echo "ONNX Runtime: $(RUNTIME) build"
 	@$(PYTEST) $(ARGS)
 
-coverage: $(TOOLS_STAMP)  ## which lines and branches of service/ the tests reach; fails below the share in pyproject.toml
+coverage: $(TOOLS_STAMP)  ## which lines and branches of service/ the tests reach
 	@$(PYTEST) --cov --cov-report term:skip-covered $(ARGS)
 
 # Those that need nothing of training, and meet every package that serving needs.
