@@ -106,12 +106,13 @@ class Registry:
     async def _load_the_others(self) -> None:
         assert self.catalogue is not None
         for entry in self.catalogue.ordered[1:]:
-            if entry.state != "unloaded" or not self.loads.has_room(entry):
+            if entry.state != "unloaded" or entry.is_retired or not self.loads.has_room(entry):
                 continue
             try:
                 await self.loads.load(entry)
             except Exception as error:
-                self._log_refusal(entry.model, error)
+                if not entry.is_retired:
+                    self._log_refusal(entry.model, error)
 
     def _log_refusal(self, model: ModelName, error: Exception) -> None:
         _log.error("%s is not served: %s", model, error, exc_info=_log.isEnabledFor(logging.DEBUG))
@@ -243,12 +244,13 @@ class Registry:
     def _withdraw(self, entries: Iterable[Entry]) -> list[asyncio.Task[None]]:
         """Serve without these from now on, and free them when nobody uses them any more."""
         leaving = list(entries)
+        for entry in leaving:
+            entry.is_retired = True
         self._served.difference_update(leaving)
         self._publish()
         return [self._in_background(self._retire(entry)) for entry in leaving]
 
     async def _retire(self, entry: Entry) -> None:
-        entry.is_retired = True
         for catalogue in [each for each in self._old if entry in each.entries.values()]:
             await catalogue.released()
         await self.loads.free(entry)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from pathlib import Path
 
 import httpx
@@ -278,7 +279,8 @@ def test_operators_load_and_unload(tmp_path: Path, loader: ManyLoader) -> None:
     three(tmp_path)
 
     async def scenario() -> None:
-        async with serving(tmp_path, loader) as (_, client, operator):
+        async with serving(tmp_path, loader) as (app, client, operator):
+            await until(lambda: len(app.state.service.models.engines()) == 3)
             assert (await operator.post("/admin/models/en-fr/unload")).json()["removed"] == ["en-fr@1"]
             assert "en-fr@1" in loader.closed
             assert (await listed(client))["zh"] == ["en"]
@@ -300,6 +302,51 @@ def test_operators_load_and_unload(tmp_path: Path, loader: ManyLoader) -> None:
             assert (await client.post("/admin/reload")).status_code == 404
 
     asyncio.run(scenario())
+
+
+def test_a_model_may_be_taken_away_before_it_has_been_loaded(
+    tmp_path: Path, loader: ManyLoader, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before its turn, at it, or while it is being loaded: it is not served, nothing of it stays, nobody complains."""
+    three(tmp_path)
+
+    async def scenario(steps: int) -> None:
+        async with serving(tmp_path, loader) as (app, client, operator):
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            assert (await operator.post("/admin/models/fr-en/unload")).json()["removed"] == ["fr-en@1"]
+            assert loader.loads.count("fr-en@1") == loader.closed.count("fr-en@1")
+            models = app.state.service.models
+            await until(lambda: len(models.engines()) == 2)
+            assert "fr" not in {each for each, targets in (await listed(client)).items() if "en" in targets}
+            assert all(entry.state == "ready" for entry in models.entries.values() if not entry.is_retired)
+
+    for steps in range(0, 42, 6):
+        loader.loads.clear()
+        loader.closed.clear()
+        asyncio.run(scenario(steps))
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_who_began_with_a_model_gets_it_even_if_it_is_taken_away_before_it_is_loaded(
+    tmp_path: Path, vocabulary: Vocabulary
+) -> None:
+    loader = ManyLoader(vocabulary, delay=0.05)
+    put(tmp_path, "zh-en", "2", "zh-en", priority=1)
+    put(tmp_path, "en-fr", "1", "en-fr")
+
+    async def scenario() -> tuple[dict, dict]:
+        async with serving(tmp_path, loader, lazy=True) as (_, client, operator):
+            asking = asyncio.create_task(texts(client, ["好！"], "zh", "fr", details=True))
+            await until(lambda: loader.pools["zh-en@2"].submitted)
+            unloading = asyncio.create_task(operator.post("/admin/models/en-fr/unload"))
+            return await asking, (await unloading).json()
+
+    done, unloaded = asyncio.run(scenario())
+    assert done["route"] == [["zh-en@2", "en-fr@1"]]
+    assert unloaded["removed"] == ["en-fr@1"]
+    assert loader.loads == ["zh-en@2", "en-fr@1"]
+    assert "en-fr@1" in loader.closed
 
 
 def test_where_there_are_keys_operators_have_one_with_the_right(tmp_path: Path, loader: ManyLoader) -> None:
