@@ -162,10 +162,28 @@ class Registry:
             for entry in self.entries.values()
         ]
 
-    async def reload(self) -> Changes:
-        """Serve what the directory has now."""
-        async with self._changing:
+    async def _look(self) -> Found:
+        """What the directory has now.
+
+        Raises:
+            BundleRefusedError: it cannot be read, or has nothing, as when its disk is not there.
+        """
+        try:
             found = await asyncio.to_thread(self._find)
+        except OSError as error:
+            raise BundleRefusedError(f"the bundles cannot be looked at: {error}") from error
+        if not found.bundles and not found.problems:
+            raise BundleRefusedError("there is no bundle; what was served still is, until it is unloaded")
+        return found
+
+    async def reload(self) -> Changes:
+        """Serve what the directory has now.
+
+        Raises:
+            BundleRefusedError: nobody knows what it has; nothing has changed.
+        """
+        async with self._changing:
+            found = await self._look()
             self._warn(found.problems)
             changes = Changes(refused={str(path): why for path, why in found.problems.items()})
             for bundle in found.bundles:
@@ -193,7 +211,7 @@ class Registry:
             BundleRefusedError: it cannot be served; what was served before still is.
         """
         async with self._changing:
-            found = await asyncio.to_thread(self._find)
+            found = await self._look()
             changes = Changes()
             wanted = [bundle for bundle in found.bundles if bundle.model.is_meant_by(written)]
             if not wanted:
