@@ -103,8 +103,8 @@ stress: $(TOOLS_STAMP)  ## the service under ten times its load and with clients
 chaos: $(TOOLS_STAMP)  ## engines that die, hang or get no memory under load, three minutes; ARGS="--seconds 20" is shorter
 	@$(BIN)/python -m benchmarks.chaos $(ARGS)
 
-fuzz: $(TOOLS_STAMP)  ## 20,000 requests, fitting and damaged, and files with each bit flipped; FUZZ_CASES=1000 is shorter
-	@FUZZ_CASES=$(or $(FUZZ_CASES),20000) $(BIN)/python -m pytest tests/fuzz tests/service/test_connection.py -q -s
+fuzz: $(TOOLS_STAMP)  ## 20,000 requests and files with bits flipped; FUZZ_CASES=1000 is shorter, FLIPS=all flips each bit
+	@FUZZ_CASES=$(or $(FUZZ_CASES),20000) FUZZ_FLIPS=$(or $(FLIPS),2000) $(BIN)/python -m pytest tests/fuzz tests/service/test_connection.py -q -s
 
 lock:  ## renew requirements.lock and requirements-gpu.lock, what the container images install
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && $(PYTHON) -m venv $$scratch \

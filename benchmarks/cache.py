@@ -5,8 +5,10 @@
 One sentence a request, drawn from 50,000 by Zipf's law, to four services in turn: the shipped model with a cache and
 without, and the same code with an engine that answers at once (`benchmarks/instant_service.py`) with a cache and
 without. The most frequent sentences are asked for beforehand, as many as make the wanted share of hits, which is then
-measured from `/metrics`. What 80 % of hits should reach is 0.9 of the rate of a service whose engine answers at once;
-where the engine takes the processors that HTTP needs, the missing fifth decides. The last line of stdout is one JSON
+measured from `/metrics`; a case of its own asks for these alone. What 80 % of hits should reach is 0.9 of the rate of a
+service whose engine answers at once. Beside each rate stands the processor time of a request by who takes it, and the
+most that it leaves possible: no core idle, and the service's process, which runs on one of them, neither. At first all
+clients ask for one new sentence at once, twenty times: how many are decoded? The last line of stdout is one JSON
 object.
 """
 
@@ -23,7 +25,6 @@ import statistics
 import sys
 import urllib.request
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,9 @@ SERVICES = {
     "instant engine": ("benchmarks.instant_service", {}),
     "instant engine, cache": ("benchmarks.instant_service", CACHE),
 }
+ALL_KNOWN = "cache, hits alone"
+CASES = {name: name for name in SERVICES} | {ALL_KNOWN: "cache"}
+"""What is measured, and of which service."""
 MOST_RATE = 5_000
 """Requests a second that are made in advance: a loop must not come to the end of its own and begin anew."""
 FILL_TEXTS = 200
@@ -54,7 +58,7 @@ class Plan:
     seconds: float
 
 
-FULL, QUICK = Plan(5, 10.0), Plan(2, 2.0)
+FULL, QUICK = Plan(3, 6.0), Plan(2, 2.0)
 
 
 class Traffic:
@@ -73,9 +77,9 @@ class Traffic:
         """The most frequent sentences, as many as make this share of the traffic."""
         return self.texts[: int(np.searchsorted(self._cumulative, share)) + 1]
 
-    def requests(self, count: int) -> list[bytes]:
-        """So many, each for one sentence."""
-        ranks = np.searchsorted(self._cumulative, self._random.random(count))
+    def requests(self, count: int, share: float = 1.0) -> list[bytes]:
+        """So many, each for one sentence, of the most frequent that make this share."""
+        ranks = np.searchsorted(self._cumulative, share * self._random.random(count))
         return [_request([self.texts[min(rank, SENTENCES - 1)]]) for rank in ranks]
 
 
@@ -117,29 +121,58 @@ def fill(server: Server, texts: list[str], client: concurrent.futures.Executor) 
             raise RuntimeError("the cache could not be filled")
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Round:
+    """What one round of one case found; milliseconds of processor time a request."""
+
+    rate: float
+    found: float
+    """Share of the sentences that were not decoded."""
+    service_ms: float
+    engines_ms: float
+    client_ms: float
+
+    @property
+    def possible_rate(self) -> float:
+        """Requests a second, if nothing waited for anything but processors."""
+        return 1000 / max(self.service_ms, (self.service_ms + self.engines_ms + self.client_ms) / available_cores())
+
+
+def one_round(server: Server, requests: list[bytes], seconds: float, client: concurrent.futures.Executor) -> Round:
+    """Ask so long."""
+    before = looked_up(server), server.own_cpu_seconds(), server.child_cpu_seconds()
+    load = client.submit(closed_loop, server.port, requests, CLIENTS, Window(seconds)).result()
+    if load.failed:
+        raise RuntimeError(f"{load.failed} requests failed")
+    asked = {outcome: count - before[0][outcome] for outcome, count in looked_up(server).items()}
+    spent = server.own_cpu_seconds() - before[1], server.child_cpu_seconds() - before[2], load.client_cpu_seconds
+    found = 1 - asked["miss"] / sum(asked.values()) if any(asked.values()) else 0.0
+    return Round(load.rate, found, *(1000 * each / load.answered for each in spent))
+
+
+def at_once(server: Server, texts: list[str], client: concurrent.futures.Executor) -> dict[str, float]:
+    """What became of sentences, each asked for by all clients at the same time."""
+    before = looked_up(server)
+    for text in texts:
+        client.submit(closed_loop, server.port, [_request([text])], CLIENTS, Window(0.001, whole=True)).result()
+    return {outcome: count - before[outcome] for outcome, count in looked_up(server).items()}
+
+
 def measure(
-    servers: dict[str, Server], traffic: Traffic, plan: Plan, client: concurrent.futures.Executor
-) -> dict[str, dict[str, Any]]:
-    """Rates and shares of hits, medians over rounds in which the services take turns."""
-    rates: dict[str, list[float]] = {name: [] for name in servers}
-    shares: dict[str, list[float]] = {name: [] for name in servers}
+    servers: dict[str, Server], traffic: Traffic, plan: Plan, hits: float, client: concurrent.futures.Executor
+) -> dict[str, dict[str, float]]:
+    """Medians over rounds in which the cases take turns."""
+    rounds: dict[str, list[Round]] = {name: [] for name in CASES}
     for _ in range(plan.rounds):
-        for name, server in servers.items():
-            before = looked_up(server)
-            requests = traffic.requests(int(MOST_RATE * plan.seconds))
-            load = client.submit(closed_loop, server.port, requests, CLIENTS, Window(plan.seconds)).result()
-            if load.failed:
-                raise RuntimeError(f"{name}: {load.failed} requests failed")
-            asked = {outcome: count - before[outcome] for outcome, count in looked_up(server).items()}
-            rates[name].append(load.rate)
-            shares[name].append(1 - asked["miss"] / sum(asked.values()) if any(asked.values()) else 0.0)
-    return {
-        name: {
-            "requests_per_second": round(statistics.median(rates[name]), 1),
-            "found": round(statistics.median(shares[name]), 3),
-        }
-        for name in servers
-    }
+        for name, service in CASES.items():
+            requests = traffic.requests(int(MOST_RATE * plan.seconds), hits if name == ALL_KNOWN else 1.0)
+            rounds[name].append(one_round(servers[service], requests, plan.seconds, client))
+    return {name: _median(each) for name, each in rounds.items()}
+
+
+def _median(rounds: list[Round]) -> dict[str, float]:
+    names = ("rate", "found", "service_ms", "engines_ms", "client_ms", "possible_rate")
+    return {name: round(statistics.median(getattr(each, name) for each in rounds), 3) for name in names}
 
 
 def main() -> int:
@@ -151,15 +184,21 @@ def main() -> int:
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as client, all_started() as servers:
         head = traffic.head(options.hits)
+        joined = at_once(servers["cache"], traffic.texts[-20:], client)
         for name in ("cache", "instant engine, cache"):
             fill(servers[name], head, client)
-        found = measure(servers, traffic, QUICK if options.quick else FULL, client)
-    instant = found["instant engine"]["requests_per_second"]
+        found = measure(servers, traffic, QUICK if options.quick else FULL, options.hits, client)
+    instant = found["instant engine"]
+    print(f"the same at once, {CLIENTS} clients, 20 sentences: {joined}")
+    print("                          rate  of instant  found  possible   service  engines  client (ms)")
     for name, row in found.items():
-        row["of_instant"] = round(row["requests_per_second"] / instant, 3)
-        print(f"{name:24} {row['requests_per_second']:8.1f}/s  {row['of_instant']:5.2f}  {row['found']:6.1%} found")
+        row["of_instant"] = round(row["rate"] / instant["rate"], 3)
+        print(
+            f"{name:24} {row['rate']:6.0f}  {row['of_instant']:10.2f}  {row['found']:5.0%}  {row['possible_rate']:8.0f}"
+            f"  {row['service_ms']:8.2f} {row['engines_ms']:8.2f} {row['client_ms']:7.2f}"
+        )
     machine = {"cores": available_cores(), "load_average_before": round(load_before, 1)}
-    print(json.dumps({"machine": machine, "asked_before": len(head), "services": found}))
+    print(json.dumps({"machine": machine, "asked_before": len(head), "at_once": joined, "services": found}))
     return 0
 
 

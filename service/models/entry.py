@@ -76,6 +76,11 @@ class Entry:
         return self.memory is not None or self.state == "loading"
 
     @property
+    def is_awaited(self) -> bool:
+        """Whether a request waits for it to be in memory."""
+        return any(not waiter.done() for waiter in self._waiters)
+
+    @property
     def is_usable(self) -> bool:
         """Whether a request sent to it is answered, at once or after it has been loaded."""
         if self.state == "failed":

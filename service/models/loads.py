@@ -108,7 +108,7 @@ class Loads:
         async with self._one_at_a_time:
             if entry.state == "ready":
                 return
-            if entry.is_retired:
+            if entry.is_retired and not entry.is_awaited:  # those who began with it still get it
                 raise UnavailableError(f"the model {entry.model} is served no more")
             await self._make_room(entry, instead_of)
             entry.state = "loading"

@@ -106,12 +106,13 @@ class Registry:
     async def _load_the_others(self) -> None:
         assert self.catalogue is not None
         for entry in self.catalogue.ordered[1:]:
-            if entry.state != "unloaded" or not self.loads.has_room(entry):
+            if entry.state != "unloaded" or entry.is_retired or not self.loads.has_room(entry):
                 continue
             try:
                 await self.loads.load(entry)
             except Exception as error:
-                self._log_refusal(entry.model, error)
+                if not entry.is_retired:
+                    self._log_refusal(entry.model, error)
 
     def _log_refusal(self, model: ModelName, error: Exception) -> None:
         _log.error("%s is not served: %s", model, error, exc_info=_log.isEnabledFor(logging.DEBUG))
@@ -161,10 +162,28 @@ class Registry:
             for entry in self.entries.values()
         ]
 
-    async def reload(self) -> Changes:
-        """Serve what the directory has now."""
-        async with self._changing:
+    async def _look(self) -> Found:
+        """What the directory has now.
+
+        Raises:
+            BundleRefusedError: it cannot be read, or has nothing, as when its disk is not there.
+        """
+        try:
             found = await asyncio.to_thread(self._find)
+        except OSError as error:
+            raise BundleRefusedError(f"the bundles cannot be looked at: {error}") from error
+        if not found.bundles and not found.problems:
+            raise BundleRefusedError("there is no bundle; what was served still is, until it is unloaded")
+        return found
+
+    async def reload(self) -> Changes:
+        """Serve what the directory has now.
+
+        Raises:
+            BundleRefusedError: nobody knows what it has; nothing has changed.
+        """
+        async with self._changing:
+            found = await self._look()
             self._warn(found.problems)
             changes = Changes(refused={str(path): why for path, why in found.problems.items()})
             for bundle in found.bundles:
@@ -192,7 +211,7 @@ class Registry:
             BundleRefusedError: it cannot be served; what was served before still is.
         """
         async with self._changing:
-            found = await asyncio.to_thread(self._find)
+            found = await self._look()
             changes = Changes()
             wanted = [bundle for bundle in found.bundles if bundle.model.is_meant_by(written)]
             if not wanted:
@@ -243,12 +262,13 @@ class Registry:
     def _withdraw(self, entries: Iterable[Entry]) -> list[asyncio.Task[None]]:
         """Serve without these from now on, and free them when nobody uses them any more."""
         leaving = list(entries)
+        for entry in leaving:
+            entry.is_retired = True
         self._served.difference_update(leaving)
         self._publish()
         return [self._in_background(self._retire(entry)) for entry in leaving]
 
     async def _retire(self, entry: Entry) -> None:
-        entry.is_retired = True
         for catalogue in [each for each in self._old if entry in each.entries.values()]:
             await catalogue.released()
         await self.loads.free(entry)

@@ -203,7 +203,7 @@ class Router:
         first, second = route
         one = await self._by_one(texts, first, first_options(options), deadline, running)
         good = [each.text for each in one.texts if isinstance(each, Translation)]
-        other = await self._by_one(good, second, second_options(options), deadline, is_further=True)
+        other = await self._by_one(good, second, second_options(options), deadline, running, is_further=True)
         remaining = iter(other.texts)
         done: list[Translation | ServiceError] = []
         for index, each in enumerate(one.texts):

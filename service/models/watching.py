@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from service.errors import BundleRefusedError
 from service.models.finding import Fingerprint, fingerprint
 
 if TYPE_CHECKING:
@@ -44,5 +45,8 @@ class Watcher:
         if not is_settled or now == self._served:
             return False
         self._served = now
-        _log.info("the directory of bundles has changed: %s", await self._registry.reload())
+        try:
+            _log.info("the directory of bundles has changed: %s", await self._registry.reload())
+        except BundleRefusedError as error:
+            _log.error("the directory of bundles has changed: %s", error)
         return True

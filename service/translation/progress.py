@@ -48,7 +48,8 @@ class Progress:
         self._next = 0
         self._head = 0
         self._done: dict[int, list[tuple[Segment, str]]] = {}
-        self._partials: dict[int, str] = {}
+        self._partials: dict[int, tuple[Prepared, Sequence[int]]] = {}
+        """What is certain of running sentences; written out only for the one that is told next."""
         self._told = ""
         self._is_broken = False
         if not self._sentences:
@@ -67,9 +68,7 @@ class Progress:
 
     def note_partial(self, number: int, prepared: Prepared, target_ids: Sequence[int]) -> None:
         """More of a sentence is certain."""
-        # Its stop is certain only with its end, and where tags go once they are aligned.
-        bare = dataclasses.replace(prepared, sentence=dataclasses.replace(prepared.sentence, stop=""), asides=())
-        self._partials[number] = finished(bare, self._vocabulary.decode(target_ids).strip()).text
+        self._partials[number] = prepared, target_ids
         if number == self._head:
             self._tell_partial()
 
@@ -102,8 +101,10 @@ class Progress:
         self._listener.note_piece(self._place, Piece(text, (segment.start, segment.end), is_last))
 
     def _tell_partial(self) -> None:
-        text = self._partials.get(self._head)
-        if not text or self._is_broken:
+        if self._is_broken or self._head not in self._partials:
+            return
+        text = self._certain(*self._partials[self._head])
+        if not text:
             return
         index = self._sentences[self._head]
         copied = [(segment, segment.copy) for segment in self._segments[self._next : index]]
@@ -112,6 +113,11 @@ class Progress:
         if not self._told.startswith(text):
             self._told = text
             self._listener.note_partial(self._place, text)
+
+    def _certain(self, prepared: Prepared, target_ids: Sequence[int]) -> str:
+        # Its stop is certain only with its end, and where tags go once they are aligned.
+        bare = dataclasses.replace(prepared, sentence=dataclasses.replace(prepared.sentence, stop=""), asides=())
+        return finished(bare, self._vocabulary.decode(target_ids).strip()).text
 
     def _joined(self, segments: Sequence[tuple[Segment, str]]) -> tuple[str, Segment | None]:
         """What these segments are with the separators before them, and the last of them."""

@@ -130,7 +130,7 @@ def test_arrays_grow_with_what_runs_and_large_ones_are_given_back(
 ) -> None:
     slots = slots_of(device, 1)
     before = slots.nbytes
-    monkeypatch.setattr("service.engine.decoder.slots._KEPT_BYTES", before)
+    monkeypatch.setattr("service.engine.decoder.device_store.DeviceStore.kept_bytes", before)
     group: BeamGroup[int] = BeamGroup(slots, 1)
     options = SearchOptions(max_output_tokens=3)
     group.join(range(21), [options] * 21, device.encode([sources[4]] * 21))

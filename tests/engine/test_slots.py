@@ -143,7 +143,7 @@ def test_a_step_of_the_same_sentences_is_bound_once() -> None:
 def test_only_large_buffers_are_given_back_when_the_last_sentence_leaves(
     kept_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.engine.decoder.slots._KEPT_BYTES", kept_bytes)
+    monkeypatch.setattr("service.engine.decoder.host_store.HostStore.kept_bytes", kept_bytes)
     slots = ArithmeticRuntime(1).open_slots(1)
     first = slots.token_ids.shape
     known: list[Known] = []

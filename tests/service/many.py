@@ -108,3 +108,15 @@ async def texts(client: httpx.AsyncClient, texts: Sequence[str], source: str, ta
     reply = await client.post("/translate", json=body)
     assert reply.status_code == 200, reply.text
     return reply.json()
+
+
+def three(directory: Path) -> None:
+    """Three models, which translate zh to en, en to fr and fr to en."""
+    put(directory, "zh-en", "2", "zh-en")
+    put(directory, "en-fr", "1", "en-fr")
+    put(directory, "fr-en", "1", "fr-en")
+
+
+async def listed(client: httpx.AsyncClient) -> dict[str, list[str]]:
+    """The targets of each source, as `/languages` tells them."""
+    return {each["code"]: each["targets"] for each in (await client.get("/languages")).json()}

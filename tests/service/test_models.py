@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
 
 from model.vocabulary import Vocabulary
-from service.access.keys import digest_of
-from service.models.finding import find_bundles
-from service.models.watching import Watcher
+from service.translation.options import TranslationOptions
 from tests.service.fakes import samples
 from tests.service.listening import until
-from tests.service.many import ManyLoader, put, serving, texts
+from tests.service.many import ManyLoader, listed, put, serving, texts, three
 
 TEA = "I like tea."
 
@@ -23,16 +23,6 @@ TEA = "I like tea."
 @pytest.fixture
 def loader(vocabulary: Vocabulary) -> ManyLoader:
     return ManyLoader(vocabulary)
-
-
-def three(directory: Path) -> None:
-    put(directory, "zh-en", "2", "zh-en")
-    put(directory, "en-fr", "1", "en-fr")
-    put(directory, "fr-en", "1", "fr-en")
-
-
-async def listed(client: httpx.AsyncClient) -> dict[str, list[str]]:
-    return {each["code"]: each["targets"] for each in (await client.get("/languages")).json()}
 
 
 def test_languages_are_the_union_and_pairs_through_a_third(tmp_path: Path, loader: ManyLoader) -> None:
@@ -274,48 +264,6 @@ def test_a_request_keeps_its_model_until_it_ends(tmp_path: Path, vocabulary: Voc
     assert asyncio.run(scenario())["route"] == [["en-fr@1"]] * 3
 
 
-def test_operators_load_and_unload(tmp_path: Path, loader: ManyLoader) -> None:
-    three(tmp_path)
-
-    async def scenario() -> None:
-        async with serving(tmp_path, loader) as (_, client, operator):
-            assert (await operator.post("/admin/models/en-fr/unload")).json()["removed"] == ["en-fr@1"]
-            assert "en-fr@1" in loader.closed
-            assert (await listed(client))["zh"] == ["en"]
-            assert (await operator.post("/admin/models/en-fr/unload")).status_code == 404
-            put(tmp_path, "en-fr", "1", "en-fr", extra={"broken": True})
-            refused = await operator.post("/admin/models/en-fr/load")
-            assert refused.status_code == 422
-            assert refused.json() == {"error": "en-fr@1: the self-test of this bundle fails"}
-            assert (await listed(client))["zh"] == ["en"]
-            put(tmp_path, "en-fr", "1", "en-fr")
-            assert (await operator.post("/admin/models/en-fr@1/load")).json()["loaded"] == ["en-fr@1"]
-            assert (await listed(client))["zh"] == ["en", "fr"]
-            assert (await operator.post("/admin/models/nobody/load")).status_code == 404
-            told = (await operator.get("/admin/models")).json()["models"]
-            assert {each["name"]: each["state"] for each in told} == dict.fromkeys(("zh-en", "en-fr", "fr-en"), "ready")
-            for headers in ({"Origin": "http://127.0.0.1"}, {"Host": "evil.example"}):
-                assert (await operator.post("/admin/reload", headers=headers)).status_code == 403
-            # Clients have no such path.
-            assert (await client.post("/admin/reload")).status_code == 404
-
-    asyncio.run(scenario())
-
-
-def test_where_there_are_keys_operators_have_one_with_the_right(tmp_path: Path, loader: ManyLoader) -> None:
-    three(tmp_path)
-    keys = f"ann:translate:{digest_of('ann')} oscar:admin:{digest_of('oscar')}"
-
-    async def scenario() -> list[int]:
-        async with serving(tmp_path, loader, keys=keys) as (_, _, operator):
-            return [
-                (await operator.post("/admin/reload", headers=headers)).status_code
-                for headers in ({}, *({"Authorization": f"Bearer {key}"} for key in ("ann", "nobody", "oscar")))
-            ]
-
-    assert asyncio.run(scenario()) == [401, 403, 401, 200]
-
-
 def test_models_are_loaded_when_wanted_and_leave_for_others_without_a_deadlock(
     tmp_path: Path, vocabulary: Vocabulary
 ) -> None:
@@ -374,40 +322,19 @@ def test_a_request_does_not_wait_for_a_model_longer_than_it_has(tmp_path: Path, 
     assert done["route"] == [["fr-en@1"]]
 
 
-def test_what_cannot_be_served_is_said_and_the_rest_is(tmp_path: Path, loader: ManyLoader) -> None:
+def test_sentences_of_both_hops_count_as_running(tmp_path: Path, loader: ManyLoader) -> None:
     three(tmp_path)
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "damaged").mkdir()
-    (tmp_path / "damaged" / "manifest.json").write_text("{")
-    twin = put(tmp_path, "twin", "1", "en-zh")
-    write = (tmp_path / "zh-en" / "manifest.json").read_text()
-    (twin / "manifest.json").write_text(write)
-    found = find_bundles(tmp_path)
-    assert sorted(str(bundle.model) for bundle in found.bundles) == ["en-fr@1", "fr-en@1", "zh-en@2"]
-    assert len(found.problems) == 2
+    counted: list[int] = []
 
-    async def scenario() -> httpx.Response:
-        async with serving(tmp_path, loader) as (_, client, operator):
-            assert set(await listed(client)) == {"zh", "zt", "en", "fr"}
-            return await operator.post("/admin/reload")
+    @contextlib.asynccontextmanager
+    async def running(sentences: int) -> AsyncIterator[None]:
+        counted.append(sentences)
+        yield
 
-    reply = asyncio.run(scenario())
-    assert reply.status_code == 422
-    assert {Path(path).name for path in reply.json()["refused"]} == {"damaged", "zh-en"}
+    async def scenario() -> None:
+        async with serving(tmp_path, loader) as (app, _, _):
+            router = app.state.service.models.router()
+            await router.translate(["好！", "我喜欢咖啡。"], "zh", "fr", TranslationOptions(), running=running)
 
-
-def test_a_watched_directory_is_served_as_it_is_once_it_has_settled(tmp_path: Path, loader: ManyLoader) -> None:
-    three(tmp_path)
-
-    async def scenario() -> list[bool]:
-        async with serving(tmp_path, loader) as (app, client, _):
-            watcher = Watcher(tmp_path, app.state.service.models)
-            looks = [await watcher.look(), await watcher.look()]
-            put(tmp_path, "en-de", "1", "en-de")
-            looks.append(await watcher.look())
-            (tmp_path / "en-de" / "weights.bin").write_bytes(b"still being copied")
-            looks += [await watcher.look(), await watcher.look(), await watcher.look()]
-            assert "de" in (await listed(client))["en"]
-            return looks
-
-    assert asyncio.run(scenario()) == [False, False, False, False, True, False]
+    asyncio.run(scenario())
+    assert counted == [2, 2]

@@ -27,6 +27,8 @@ _SCALARS = ("longest", "num_candidates")
 class DeviceStore(Store):
     """Steps over state on the device of the graphs."""
 
+    kept_bytes = 128 * 2**20
+
     def __init__(self, spec: StepSpec, beam_size: int, graphs: DeviceGraphs, fixed: Sizes | None = None) -> None:
         """`fixed`: sizes that never change, as CUDA graphs need them; None: arrays grow."""
         if graphs.uses_cuda_graphs and fixed is None:

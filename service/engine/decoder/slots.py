@@ -30,8 +30,6 @@ the multiple, over other lengths it does not: a sentence's result would depend o
 _MOST_STEPS, _STEP_BYTES = 256, 32 * 2**20
 """Bound steps that are kept, and bytes of their results: with control of repetition and long prefixes there would be
 ever more of them."""
-_KEPT_BYTES = 128 * 2**20
-"""State that is larger than this is given back when the last sentence leaves."""
 
 
 def padded_length(source_tokens: int) -> int:
@@ -108,6 +106,9 @@ class BoundStep:
 
 class Store(abc.ABC):
     """Where decoder state lies."""
+
+    kept_bytes: int
+    """State that is larger than this is given back when the last sentence leaves."""
 
     def __init__(self, spec: StepSpec, states: Sequence[State], first: Sizes, *, is_fixed: bool = False) -> None:
         """`first`: what it has room for at first, or always if it `is_fixed`."""
@@ -237,7 +238,7 @@ class Slots:
         self.lengths[left : self.count] = 0
         self.count = left
         self._note_padding()
-        if not left and self.nbytes > _KEPT_BYTES and not self._store.is_fixed:
+        if not left and self.nbytes > self._store.kept_bytes and not self._store.is_fixed:
             for sizes in (Sizes(0, 0, 0), self._store.first):
                 self._sizes = sizes
                 self._lay_out()
