@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from export.__main__ import main as export_main
 from model.checkpoint import save_checkpoint
 from model.config import ModelConfig
+from model.shortlist import SHORTLIST_FILE, build_lexicon, save_lexicons
 from model.transformer import Transformer
-from model.vocabulary import Vocabulary
+from model.vocabulary import Vocabulary, train_vocabulary
 
 ROOT = Path(__file__).parents[1]
 PRETRAINED = ROOT / "model" / "pretrained"
@@ -36,6 +39,32 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         directory, config, weights, vocabulary, name="tiny", directions=["zh-en", "fr-en"], training={"recipe": "none"}
     )
     return directory
+
+
+def random_bundle(directory: Path, sentences: Sequence[str], *, has_shortlist: bool) -> Path:
+    """Random weights behind a vocabulary with carriers, trained on a few sentences.
+
+    A shortlist is made of pairs of random pieces, carriers among them: what a lexicon says must not matter.
+    """
+    torch.manual_seed(0)
+    vocabulary = train_vocabulary(sentences, directory / "vocabulary.spm", size=355, languages=["en", "fr", "zh"])
+    config = ModelConfig(
+        vocabulary_size=len(vocabulary), d_model=32, num_heads=4, d_ff=64, encoder_layers=1, decoder_layers=1,
+        norm="pre",
+    )  # fmt: skip
+    checkpoint, made = directory / "checkpoint", directory / "bundle"
+    save_checkpoint(
+        checkpoint, config, Transformer(config).state_dict(), directory / "vocabulary.spm",
+        name="tiny", directions=["zh-en", "fr-en", "en-fr", "en-zh"], training={"recipe": "none"},
+    )  # fmt: skip
+    if has_shortlist:
+        chance = np.random.default_rng(1)
+        pairs = [tuple(chance.integers(4, len(vocabulary), (2, 12)).tolist()) for _ in range(200)]
+        lexicon = build_lexicon(pairs, len(vocabulary), most=20, frequent=60)
+        save_lexicons(checkpoint / SHORTLIST_FILE, {"en": lexicon, "fr": lexicon, "zh": lexicon})
+    how = [] if has_shortlist else ["--whole-vocabulary"]
+    assert export_main([str(checkpoint), str(made), "--precision", "fp32", *how]) == 0
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,8 @@ def count(word: str) -> int:
         ("La Porte Est Ouverte", "fr", "La porte est ouverte", "title"),
         ("The Lord of the Rings", "en", "The lord of the rings", "title"),
         ("Log In", "en", "Log in", "title"),
+        ("The USA and the UK", "en", "The USA and the UK", "sentence"),
+        ("The Man From NASA", "en", "The man from NASA", "title"),
         ("THE DOOR IS OPEN", "en", "The door is open", "capitals"),
         ("LA BATTERIE EST À PLAT", "fr", "La batterie est à plat", "capitals"),
         ("I'LL BE THERE, I PROMISE", "en", "I'll be there, I promise", "capitals"),
