@@ -185,7 +185,8 @@ def _address(letters: str) -> str:
 def _pattern(letters: str, files: str) -> re.Pattern[str]:
     kinds = {
         "private": _PRIVATE, "code": _CODE, "tag": _MARKUP, "note": _NOTE, "placeholder": _PLACEHOLDER,
-        "address": _address(letters), "emoji": EMOJI, "path": _PATH, "name": _NAME.replace("FILE", files), "number": _NUMBER,
+        "address": _address(letters), "emoji": EMOJI, "path": _PATH,
+        "name": _NAME.replace("FILE", files), "number": _NUMBER,
     }  # fmt: skip
     return re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in kinds.items()))
 

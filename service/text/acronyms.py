@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 _SHORT_WORDS = frozenset(
     (
-        "ai", "am", "an", "as", "at", "au", "be", "by", "ce", "do", "du", "en", "es", "et", "go", "he", "hi", "if", "il",
-        "in", "is", "it", "je", "la", "le", "ma", "me", "my", "ne", "ni", "no", "of", "oh", "ok", "on", "or", "ou", "sa",
-        "se", "si", "so", "ta", "te", "to", "tu", "un", "up", "us", "va", "vu", "we",
+        "ai", "am", "an", "as", "at", "au", "be", "by", "ce", "do", "du", "en", "es", "et", "go", "he", "hi", "if",
+        "il", "in", "is", "it", "je", "la", "le", "ma", "me", "my", "ne", "ni", "no", "of", "oh", "ok", "on", "or", "ou",
+        "sa", "se", "si", "so", "ta", "te", "to", "tu", "un", "up", "us", "va", "vu", "we",
     )
 )  # fmt: skip
 """Of two letters, in English and French: such pieces a vocabulary has for parts of words, too."""

@@ -208,7 +208,7 @@ def test_dnt_is_copied_between_its_tags() -> None:
         ("aaaaaaaa", 6, ("aaaa", "aaaa")),
         ("aae\u0323\u0323aa", 9, ("aae\u0323\u0323", "aa")),
         # Never inside what is copied.
-        ("a {0}{1}{2}{3}{4}{5} b", 100, ("a", "{0}{1}{2}{3}{4}{5} b")),
+        ("a {0} {1} {2} {3} {4} {5} b", 100, ("a", "{0} {1} {2} {3} {4} {5} b")),
     ],
 )
 def test_long_sentences_are_cut_where_it_hurts_least(text: str, limit: int, parts: tuple[str, ...]) -> None:
