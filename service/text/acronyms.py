@@ -16,16 +16,19 @@ if TYPE_CHECKING:
 _SHORT_WORDS = frozenset(
     (
         "ai", "am", "an", "as", "at", "au", "be", "by", "ce", "do", "du", "en", "es", "et", "go", "he", "hi", "if",
-        "il", "in", "is", "it", "je", "la", "le", "ma", "me", "my", "ne", "ni", "no", "of", "oh", "ok", "on", "or", "ou",
-        "sa", "se", "si", "so", "ta", "te", "to", "tu", "un", "up", "us", "va", "vu", "we",
+        "il", "in", "is", "it", "je", "la", "le", "ma", "me", "my", "ne", "ni", "no", "of", "oh", "ok", "on", "or",
+        "ou", "sa", "se", "si", "so", "ta", "te", "to", "tu", "un", "up", "us", "va", "vu", "we",
     )
 )  # fmt: skip
 """Of two letters, in English and French: such pieces a vocabulary has for parts of words, too."""
+_TWO_CAPITALS = re.compile("[A-Z][A-Z]")
 _CAPITALS = re.compile(r"(?<![\w'’.-])[A-Z]{2,5}(?=['’]s\b|[^\w'’-]|$)")
 
 
 def with_acronyms(sentence: Sentence, count: CountPieces) -> Sentence:
     """The sentence with those copied that are no word the vocabulary has as one piece: "DOG" is a dog."""
+    if not _TWO_CAPITALS.search(sentence.text):
+        return sentence  # as most are, so that the rest need not be looked for
     found = _CAPITALS.search(sentence.text)
     if found is None or case_of(sentence.text) != "sentence":
         return sentence

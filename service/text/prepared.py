@@ -111,9 +111,9 @@ def _plainly_prepared(sentence: Sentence, reader: Reader, target: str, base: str
 def _in_known_letters(sentence: Sentence, reader: Reader) -> tuple[str, Case]:
     """The text in script, characters and case that the model knows; what is copied or set aside does not count."""
     text = reader.as_read(sentence.text)
-    parts = sorted((*sentence.spans, *sentence.asides))
-    if not parts:
+    if not sentence.spans and not sentence.asides:
         return in_sentence_case(text, reader.language, reader.count_pieces) if reader.folds_case else (text, "sentence")
+    parts = sorted((*sentence.spans, *sentence.asides))
     kept: list[str] = []
     end = 0
     for span in parts:
