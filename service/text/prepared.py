@@ -266,7 +266,7 @@ def _put_back(each: Carried, place: int, text: str, sentence: Prepared) -> Edit:
 
 def _is_word(character: str) -> bool:
     """Whether it would become one word with a letter beside it."""
-    return character.isalnum() or character in "{<%$@#_([`&"
+    return character.isalnum() or character in "{<%$€£¥₹@#_([`&"
 
 
 def _insertions(sentence: Prepared, words: Words, text: str) -> Iterator[tuple[int, str]]:
