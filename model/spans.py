@@ -56,6 +56,7 @@ EMOJI = (
 
 _BRACES = r"\{(?:[^{}]++|\{(?:[^{}]++|\{(?:[^{}]++|\{[^{}]*+\})*+\})*+\})*+\}"
 _PLACEHOLDER = "|".join((
+    r"@(?:\.[a-z]{1,20})?:(?:\([\w.-]{1,99}\)|[A-Za-z_][A-Za-z0-9_-]{0,60}+(?:\.[A-Za-z0-9_-]{1,60}+){0,9})",
     f"[$#%@]?{_BRACES}",
     r"\$t\([^()\n]{0,99}+\)|(?<![0-9A-Za-z])\$[A-Za-z_][A-Za-z0-9_]*+",
     r"<%[^%\n]{0,200}+%>|\[\[[^\[\]\n]{0,200}+\]\]",
@@ -82,12 +83,16 @@ _SUFFIXES = (
 _SEGMENT = "[A-Za-z0-9\u00c0-\u024f_@%+~.-]{1,99}+"
 _PATH = "|".join((
     rf"{_NOT_AFTER}[A-Za-z]:[\\/](?:[^\s\\/:*?\"<>|,;]{{1,99}}+[\\/])*+(?:[^\s\\/:*?\"<>|,;]{{0,99}}[^\s\\/:*?\"<>|,;.!)\]])?",
-    r"(?<![\w\\])\\\\[\w.$-]{1,99}+(?:\\[\w.$-]{1,99}+)++",
-    rf"(?<![\w./~<*)\]])(?:~|[.]{{1,2}})?/(?=[A-Za-z0-9_.@~\u00c0-\u024f])(?:{_SEGMENT}/)*+(?:[A-Za-z0-9\u00c0-\u024f_@%+~.-]{{0,99}}[A-Za-z0-9\u00c0-\u024f_])?(?<=[A-Za-z0-9_/\u00c0-\u024f])(?<!\s/)",
+    rf"(?<![{_WORD}\\])\\\\[\w.$-]{{1,99}}+(?:\\[\w.$-]{{1,99}}+)++",
+    rf"(?<![{_WORD}./~<*)\]])(?:~|[.]{{1,2}})?/(?=[A-Za-z0-9_.@~\u00c0-\u024f])(?:{_SEGMENT}/)*+(?:[A-Za-z0-9\u00c0-\u024f_@%+~.-]{{0,99}}[A-Za-z0-9\u00c0-\u024f_])?(?<=[A-Za-z0-9_/\u00c0-\u024f])(?<!\s/)",
     rf"{_NOT_AFTER}(?:[A-Za-z0-9_.-]{{1,60}}+/){{1,9}}+[A-Za-z0-9_-]{{1,60}}+\.[A-Za-z0-9]{{1,5}}{_NOT_BEFORE}",
 ))  # fmt: skip
 _KEY = "Ctrl|Control|Strg|AltGr|Alt|Shift|Maj|Cmd|Command|Win|Windows|Super|Meta|Fn|Option|Opt|Esc|Tab|[⌘⌥⇧⌃]"
+# A file's name in a language with spaces; in Chinese it is Latin, or all that stands before its suffix is not.
+_STEM, _UNSPACED_STEM = r"\w-", "0-9A-Za-z_\u00c0-\u024f-"
+_FILE = rf"(?:\.?[STEM]{{1,99}}+)(?:\.[STEM]{{1,60}}+){{0,4}}?\.(?:{_SUFFIXES}){_NOT_BEFORE}(?!\.[\w])"
 _NAME = "|".join((
+    r"(?<![0-9.,])10\.[0-9]{4,9}/[^\s\"'<>(),;，。；]{1,99}[A-Za-z0-9]",
     rf"{_NOT_AFTER}[vV][0-9]{{1,9}}(?:[.][0-9]{{1,9}}){{1,6}}(?:[-+][A-Za-z0-9.]{{0,20}}[A-Za-z0-9])?{_NOT_BEFORE}",
     rf"{_NOT_AFTER}[0-9A-Fa-f]{{8}}(?:-[0-9A-Fa-f]{{4}}){{3}}-[0-9A-Fa-f]{{12}}{_NOT_BEFORE}",
     rf"(?<![{_WORD}@#&/])#(?:[0-9]{{1,9}}+{_NOT_BEFORE}|[{_LETTER}_][{_WORD}-]{{0,60}}+|[\u3400-\u9fff]{{1,30}}+#)",
@@ -100,7 +105,7 @@ _NAME = "|".join((
     rf"{_NOT_AFTER}[A-Za-z_][A-Za-z0-9_]{{0,60}}+(?:(?:\.|::|->)[A-Za-z_][A-Za-z0-9_]{{0,60}}+){{0,9}}\(\)",
     rf"{_NOT_AFTER}[A-Za-z_][A-Za-z0-9_]{{0,60}}+(?:(?:::|->)[A-Za-z_][A-Za-z0-9_]{{0,60}}+){{1,9}}{_NOT_BEFORE}",
     rf"{_NOT_AFTER}[A-Za-z0-9]{{1,60}}+(?:_[A-Za-z0-9]{{1,60}}+){{1,20}}(?:\.[A-Za-z0-9]{{1,60}}+){{0,9}}{_NOT_BEFORE}",
-    rf"{_NOT_AFTER}(?:\.?[\w-]{{1,99}}+)(?:\.[\w-]{{1,60}}+){{0,4}}?\.(?:{_SUFFIXES}){_NOT_BEFORE}(?!\.[\w])",
+    f"{_NOT_AFTER}FILE",
     rf"{_NOT_AFTER}[a-z0-9_-]{{3,60}}+\.[ch](?![{_WORD}.'’])",
     rf"{_NOT_AFTER}(?:[A-Za-z_][A-Za-z0-9_-]{{1,60}}+\.){{2,9}}[A-Za-z_][A-Za-z0-9_-]{{1,60}}+{_NOT_BEFORE}",
     rf"{_NOT_AFTER}[a-z]{{1,30}}[A-Z][A-Za-z0-9]{{1,40}}+{_NOT_BEFORE}|{_NOT_AFTER}[A-Z][a-z0-9]{{1,30}}[A-Z][A-Za-z0-9]{{0,40}}+{_NOT_BEFORE}",
@@ -112,7 +117,7 @@ _NAME = "|".join((
 ))  # fmt: skip
 
 SPACES = "\u0020\u00a0\u2009\u202f"
-_CURRENCY = "€$£¥₹₽₩"
+_CURRENCY = "€$£¥￥₹₽₩"
 _FREE = "(?<![0-9])(?<![0-9][.,])"
 _GROUPED = (
     f"[0-9]{{1,3}}(?:(?:[{SPACES}][0-9]{{3}})++|(?:,[0-9]{{3}})++|(?:[.][0-9]{{3}})++|(?:['’][0-9]{{3}})++)"
@@ -130,14 +135,16 @@ _VERSION = r"[0-9]{1,9}(?:[.][0-9]{1,9}){2,6}(?:[-+][A-Za-z0-9.]{1,20})?(?:/[0-9
 _SEPARATED = r"[0-9]{1,18}(?:[.,:/'’\u2013-][0-9]{1,18}){1,9}"
 _PLAIN = f"(?:{_GROUPED}(?![0-9])|{_SEPARATED}|[0-9]{{3,}}+)"
 _SCALE = "(?:[万亿億萬千百][亿億万萬]?)"
+_HAN_DATE = "(?:[0-9]{4}年)?[0-9]{1,2}月[0-9]{1,2}[日号]|[0-9]{4}年[0-9]{1,2}月(?!份)"
 _NUMBER = "|".join((
+    f"{_FREE}(?:{_HAN_DATE})",
     f"{_FREE}{_MOMENT}",
     f"{_FREE}{_ISO}(?![0-9])",
     f"{_FREE}{_VERSION}(?![0-9])",
-    "(?<![\\w.,])[0-9]{1,2}(?:[ .-][0-9]{2}){3,6}(?![0-9])",
+    f"(?<![{_WORD}.,])[0-9]{{1,2}}(?:[ .-][0-9]{{2}}){{3,6}}(?![0-9])",
     f"[{_CURRENCY}][{SPACES}]?{_PLAIN}(?![0-9])",
     f"{_FREE}{_GROUPED}(?![0-9])(?:[{SPACES}]?[{_CURRENCY}%‰]|{_SCALE})?",
-    f"(?<![\\w.,(])(?=(?:[^0-9]{{0,3}}[0-9]){{7}})(?=[(+0]){_PHONE}(?![0-9]|[.,:/-][0-9])",
+    f"(?<![{_WORD}.,(])(?=(?:[^0-9]{{0,3}}[0-9]){{7}})(?=[(+0]){_PHONE}(?![0-9]|[.,:/-][0-9])",
     f"{_FREE}[0-9]{{1,2}}[{SPACES}]?[hH][{SPACES}]?[0-9]{{2}}(?![0-9])",
     f"{_FREE}{_SEPARATED}(?![0-9])(?:[{SPACES}]?[{_CURRENCY}%‰]|{_SCALE})?",
     f"{_FREE}[0-9]{{3,}}+(?:[{SPACES}]?[{_CURRENCY}%‰]|{_SCALE})?",
@@ -145,7 +152,15 @@ _NUMBER = "|".join((
 ))  # fmt: skip
 
 _PRIVATE = "[\ue000-\uf8ff\U000f0000-\U0010ffff]++"
-_CODE = r"``[^`\n]{1,2000}+``|`[^`\n]{1,2000}+`"
+_CODE = "|".join(
+    (
+        r"``[^`\n]{1,2000}+``|`[^`\n]{1,2000}+`",
+        *(
+            rf"<{name}(?:\s[^<>]{{0,200}}+)?>[^<>\n]{{0,2000}}+</{name}\s?>"
+            for name in ("code", "kbd", "samp", "var", "tt")
+        ),
+    )
+)
 
 
 def _address(letters: str) -> str:
@@ -167,16 +182,19 @@ def _address(letters: str) -> str:
     return f"(?<![{_ALNUM}])(?:{_MAIL}|{begun}|{bare})"
 
 
-def _pattern(letters: str) -> re.Pattern[str]:
+def _pattern(letters: str, files: str) -> re.Pattern[str]:
     kinds = {
         "private": _PRIVATE, "code": _CODE, "tag": _MARKUP, "note": _NOTE, "placeholder": _PLACEHOLDER,
-        "address": _address(letters), "emoji": EMOJI, "path": _PATH, "name": _NAME, "number": _NUMBER,
+        "address": _address(letters), "emoji": EMOJI, "path": _PATH,
+        "name": _NAME.replace("FILE", files), "number": _NUMBER,
     }  # fmt: skip
     return re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in kinds.items()))
 
 
-_SPACED = _pattern(_ALNUM + _UNSPACED_LETTERS)
-_UNSPACED = _pattern(_ALNUM)
+_SPACED = _pattern(_ALNUM + _UNSPACED_LETTERS, _FILE.replace("STEM", _STEM))
+_UNSPACED = _pattern(
+    _ALNUM, f"(?:{_FILE.replace('STEM', _UNSPACED_STEM)}|[\u4e00-\u9fff]{{1,40}}+\\.(?:{_SUFFIXES}){_NOT_BEFORE})"
+)
 # Every match has one of these in it: most sentences need no more than the search for it.
 _HINT = re.compile(
     f"[0-9@#&%$<{{\\[\\\\/_`+†‡\u00b2\u00b3\u00b9\u2070-\u2079⌘⌥⇧⌃\u20e3\ufe0f{_PICTURES}{_CURRENCY}]|[.:][\\w*(]|--|[a-z][A-Z]"
@@ -194,7 +212,20 @@ def find_spans(text: str, language: str) -> list[FoundSpan]:
     if _HINT.search(text):
         pattern = _UNSPACED if "Hani" in scripts_of(language) else _SPACED
         found = [_found(match) for match in pattern.finditer(text)]
-    return _with_foreign(text, found, language)
+    return _with_foreign(text, _together(found), language)
+
+
+_OF_ONE = frozenset({"placeholder", "address", "name", "code"})
+
+
+def _together(found: list[FoundSpan]) -> list[FoundSpan]:
+    """Those as one that touch each other: "/users/{id}/posts" is a path."""
+    kept: list[FoundSpan] = []
+    for span in found:
+        if kept and kept[-1].end == span.start and {kept[-1].kind, span.kind} <= _OF_ONE:
+            span = FoundSpan(kept.pop().start, span.end, "name")
+        kept.append(span)
+    return kept
 
 
 def _found(match: re.Match[str]) -> FoundSpan:

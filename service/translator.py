@@ -18,6 +18,7 @@ from service.errors import InternalError, InvalidFieldError, ServiceError, TextL
 from service.explain.details import DetailOptions, Side
 from service.failures import engine_errors, service_error
 from service.logs import request_id
+from service.text.acronyms import with_acronyms
 from service.text.document import Document
 from service.text.prepared import prepared, value_of
 from service.text.tags import Words
@@ -143,7 +144,7 @@ class Translator:
         async with running(len(trials)):
             with engine_errors("translated"):
                 pair, at_once = reader.pair(target), characters if listener is None else 0
-                judge = Judge(self.vocabulary, self.inspector, pair, deadline, self.text_work, at_once)
+                judge = Judge(self.vocabulary, self.inspector, pair, deadline, self.text_work, at_once, self.cache)
                 if listener is None:
                     answers = await self._decode(trials, judge, options, is_further)
                 else:
@@ -176,7 +177,8 @@ class Translator:
                 has_tags=options.has_tags,
             )
             trials: list[Trials] = []
-            for sentence in document.sentences:
+            for plain in document.sentences:
+                sentence = with_acronyms(plain, reader.count_pieces) if reader.folds_case else plain
                 first = prefix if not trials else ()
                 make = functools.partial(self._part, readings, options, first)
                 trials.append(

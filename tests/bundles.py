@@ -7,6 +7,7 @@ most tests need neither PyTorch nor an export.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,42 @@ def _exported(tmp_path_factory: pytest.TempPathFactory, name: str, *how: str) ->
         assert main([str(PRETRAINED), str(directory), *how, "--no-internals"]) == 0
 
     return made_once(tmp_path_factory, name, export)
+
+
+def random_bundle(directory: Path, sentences: Sequence[str], *, has_shortlist: bool) -> Path:
+    """Random weights behind a vocabulary with carriers, trained on a few sentences.
+
+    A shortlist is made of pairs of random pieces, carriers among them: what a lexicon says must not matter.
+    """
+    import numpy as np
+    import torch
+
+    from export.__main__ import main
+    from model.checkpoint import save_checkpoint
+    from model.config import ModelConfig
+    from model.shortlist import SHORTLIST_FILE, build_lexicon, save_lexicons
+    from model.transformer import Transformer
+    from model.vocabulary import train_vocabulary
+
+    torch.manual_seed(0)
+    vocabulary = train_vocabulary(sentences, directory / "vocabulary.spm", size=355, languages=["en", "fr", "zh"])
+    config = ModelConfig(
+        vocabulary_size=len(vocabulary), d_model=32, num_heads=4, d_ff=64, encoder_layers=1, decoder_layers=1,
+        norm="pre",
+    )  # fmt: skip
+    checkpoint, made = directory / "checkpoint", directory / "bundle"
+    save_checkpoint(
+        checkpoint, config, Transformer(config).state_dict(), directory / "vocabulary.spm",
+        name="tiny", directions=["zh-en", "fr-en", "en-fr", "en-zh"], training={"recipe": "none"},
+    )  # fmt: skip
+    if has_shortlist:
+        chance = np.random.default_rng(1)
+        pairs = [tuple(chance.integers(4, len(vocabulary), (2, 12)).tolist()) for _ in range(200)]
+        lexicon = build_lexicon(pairs, len(vocabulary), most=20, frequent=60)
+        save_lexicons(checkpoint / SHORTLIST_FILE, {"en": lexicon, "fr": lexicon, "zh": lexicon})
+    how = [] if has_shortlist else ["--whole-vocabulary"]
+    assert main([str(checkpoint), str(made), "--precision", "fp32", "--no-internals", *how]) == 0
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -44,6 +44,14 @@ class Runner(Protocol):
         """See `Pool.run`."""
 
 
+@dataclasses.dataclass(slots=True)
+class _Entry:
+    result: Any
+    size: int
+    verdicts: tuple[tuple[str, bool], ...] = ()
+    """What was found out about the first hypothesis, by whom it was asked for."""
+
+
 class Cache:
     """In front of a pool. Only the event loop calls it."""
 
@@ -52,7 +60,7 @@ class Cache:
         self._pool = pool
         self._most_bytes = most_bytes
         self._count = count
-        self._kept: collections.OrderedDict[Key, tuple[Any, int]] = collections.OrderedDict()
+        self._kept: collections.OrderedDict[Key, _Entry] = collections.OrderedDict()
         self._under_way: dict[Key, asyncio.Future[Any]] = {}
         self.bytes = 0
 
@@ -67,7 +75,7 @@ class Cache:
     ) -> list[Answer]:
         """See `Pool.run`; what is kept needs no room there."""
         answers: list[Answer | None] = [None] * len(jobs)
-        keys = [(sharing.get(), dataclasses.replace(job, streams=False)) for job in jobs]
+        keys = [_key(job) for job in jobs]
         missing = list(range(len(jobs)))
         while missing:
             own: list[int] = []
@@ -94,7 +102,7 @@ class Cache:
 
     def _found(self, key: Key, place: int, watcher: Watcher | None) -> Answer:
         self._kept.move_to_end(key)
-        return _answered(place, self._kept[key][0], watcher)
+        return _answered(place, self._kept[key].result, watcher)
 
     async def _decode(
         self,
@@ -156,11 +164,25 @@ class Cache:
         size = size_of(key, result)
         if key in self._kept or size > self._most_bytes:
             return
-        self._kept[key] = (result, size)
+        self._kept[key] = _Entry(result, size)
         self.bytes += size
         while self.bytes > self._most_bytes:
-            _, (_, freed) = self._kept.popitem(last=False)
-            self.bytes -= freed
+            _, freed = self._kept.popitem(last=False)
+            self.bytes -= freed.size
+
+    def verdict(self, job: Job, direction: str) -> bool | None:
+        """What `note` was told of the answer to a job; None if nothing, or the answer is not kept."""
+        entry = self._kept.get(_key(job))
+        return None if entry is None else dict(entry.verdicts).get(direction)
+
+    def note(self, job: Job, direction: str, verdict: bool) -> None:
+        """Keep what was found out about the answer to a job, as long as the answer.
+
+        `direction`: a text may be read in two languages, with another aligner for each.
+        """
+        entry = self._kept.get(_key(job))
+        if entry is not None:
+            entry.verdicts = tuple({**dict(entry.verdicts), direction: verdict}.items())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -202,6 +224,10 @@ class _Collecting:
         """See `Watcher`."""
         if self._watcher is not None:
             self._watcher.note_partial(self._places[place], target_ids)
+
+
+def _key(job: Job) -> Key:
+    return sharing.get(), dataclasses.replace(job, streams=False)
 
 
 def _answered(place: int, result: Any, watcher: Watcher | None) -> Answer:

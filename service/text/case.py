@@ -43,7 +43,8 @@ def case_of(text: str) -> Case:
         words.append(word)
     if len(words) < 2:
         return "sentence"
-    capitals = [word for word in words if word[0].isupper() and len(word) > 1]
+    # An abbreviation has its capitals anywhere.
+    capitals = [word for word in words if word[0].isupper() and not word.isupper()]
     return "title" if len(capitals) > 1 and words[-1][0].isupper() else "sentence"
 
 
@@ -89,7 +90,12 @@ def _is_odd(word: str) -> bool:
 
 def _title_word(word: str, language: str, count: CountPieces, few: bool) -> str:
     small = word.lower()
-    if len(small) != len(word) or word == "I" or (language == "en" and small.startswith(("i'", "i’"))):
+    if (
+        len(small) != len(word)
+        or word == "I"
+        or (len(word) > 1 and word.isupper())
+        or (language == "en" and small.startswith(("i'", "i’")))
+    ):
         return word
     lowered, own = count(small), count(word)
     return small if lowered < own or (lowered == own and (not few or small in _SMALL)) else word

@@ -276,9 +276,14 @@ def _of_cell(line: str, mask: str, cell: Span, spans: Sequence[FoundSpan], langu
 
 
 def _copied(span: FoundSpan, start: int, line_start: int, plain: Edited, terms: Terms) -> Copied:
-    """A span of a line as one of the sentence that begins at `start` of it, with its text as it was sent."""
-    first, last = plain.old_span((line_start + span.start, line_start + span.end))
-    text = plain.old[first:last]
+    """A span of a line as one of the sentence that begins at `start` of it, with its text as it was sent; a number is
+    written anew, and is what it is read as."""
+    place = line_start + span.start, line_start + span.end
+    if span.kind == "number":
+        text = plain.text[slice(*place)]
+    else:
+        first, last = plain.old_span(place)
+        text = plain.old[first:last]
     return Copied(span.start - start, span.end - start, span.kind, terms.target(text) if span.kind == "term" else text)
 
 

@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 
 MOST_MARKS = 8
 """Kinds of marks that may stand around a line, one in another."""
-_CELLS = re.compile(r"[^\S\n]*(?:\t|[^\S\t]{2,}|[^\S\n]*\|[^\S\n]*|_{2,}|\.{4,}|-{3,}|={3,}|…{3,}|·{3,})\s*")
+_CELLS = re.compile(
+    r"[^\S\n]*(?:\t|[^\S\t]{2,}|[^\S\n]*\|[^\S\n]*|_{2,}|\.{4,}|(?:\.[ \u00a0]){3,}\.?|-{3,}|={3,}|…{3,}|·{3,})\s*"
+)
 _CELL_HINTS = (
     "\t",
     "  ",
     "|",
     "__",
     "....",
+    ". . ",
     "---",
     "===",
     "………",
@@ -45,6 +48,14 @@ _LINK = re.compile(
     r"(!?\[)([^\[\]\n]{1,1000}+)(\]\([^()\s]{0,2000}(?:\([^()\s]{0,500}\))?[^()\s]{0,500}(?:\s\"[^\"\n]*\")?\)|\]\[[^\[\]\n]{0,200}\])"
 )
 _DNT = re.compile(r"<dnt>(.*?)</dnt>", re.IGNORECASE)
+_BLOCK = re.compile(
+    r"</?(?:address|article|aside|blockquote|body|br|button|caption|center|dd|details|div|dl|dt|fieldset|figcaption|figure"
+    r"|footer|form|h[1-6]|head|header|hr|html|legend|li|main|nav|ol|option|p|section|select|summary|table|tbody|td|tfoot|th"
+    r"|thead|title|tr|ul)(?![\w:-])",
+    re.IGNORECASE,
+)
+# "3.1 What it does" is a heading, and 3.1 no decimal.
+_SECTION = re.compile(r"[0-9]{1,2}(?:\.[0-9]{1,2}){1,4}\s+(?=[A-ZÀ-Ý][\w'’]{0,40}\s[a-zà-ÿ])")
 _TAG_SIGNS = re.compile("[\U000f0000-\U000fffff]")
 
 
@@ -150,12 +161,15 @@ def masked(line: str, spans: Sequence[FoundSpan]) -> str:
 
 
 def cells(line: str, mask: str, spans: Sequence[FoundSpan]) -> Iterator[Span]:
-    """The parts of a line between tabs, runs of spaces, blanks and bars, without the marks around them."""
+    """The parts of a line between tabs, runs of spaces, blanks, bars and tags of blocks, without the marks around
+    them."""
+    found = [match.span() for match in _CELLS.finditer(mask)] if any(hint in mask for hint in _CELL_HINTS) else []
+    blocks_of_html = [span[:2] for span in spans if span.kind == "tag" and _BLOCK.match(line, span.start)]
     start = 0
-    for match in _CELLS.finditer(mask) if any(hint in mask for hint in _CELL_HINTS) else ():
-        if match.end() > match.start():
-            yield inside(line, mask, start, match.start(), spans)
-            start = match.end()
+    for first, last in sorted((*found, *blocks_of_html)) if blocks_of_html else found:
+        if last > max(first, start):
+            yield inside(line, mask, start, max(first, start), spans)
+            start = last
     yield inside(line, mask, start, len(line), spans)
 
 
@@ -170,6 +184,11 @@ def inside(line: str, mask: str, start: int, end: int, spans: Sequence[FoundSpan
         return start, start
     spans = spans_between(spans, start, end)
     starts = {span.start: span.end for span in spans if span.kind in SET_ASIDE or line[span.start] == "["}
+    starts |= {
+        span.start: section.end()
+        for span in spans
+        if span.kind == "number" and (section := _SECTION.match(line, span.start)) and section.end() <= end
+    }
     ends = {span.end: span.start for span in spans if span.kind in SET_ASIDE}
     for _ in range(MOST_MARKS if spans else 1):
         before = start, end

@@ -21,11 +21,14 @@ _EITHER = frozenset("\"'`*_~")
 _LEADING = re.compile(
     r"[-*+•‣⁃◦▪▫●○■□◆◇►▶▸→⇒➜➤✓✔✗✘·※☐☑☒♪♫♩§¶=~|](?=\s)\s*|[–—―]+\s*|-(?=[A-ZÀ-Ý])|-{2,}\s*|[|]+\s*"
     r"|#{1,6}\s+|>+\s*(?=\S)|\[[ xX✓✔]?\]\s*|\(?[0-9]{1,3}[.)](?=\s)\s*|\(?[A-Za-z]\)\s+"
-    r"|[a-z]\.\s+(?=\S)|(?:[ivx]{2,5}|[IVX]{2,5})[.)]\s+"
-    r"|[0-9]{1,2}(?:\.[0-9]{1,2}){1,4}\.\s+|[0-9]{1,3}、\s*|[（(]?[一二三四五六七八九十]{1,3}[、）)]\s*|[①-⓿❶-➓]\s*|(?:…+|\.{2,})\s*(?=\w)"
+    r"|[a-z]\.\s+(?=\S)|(?<![^\s(\[] )(?:[A-Z]\.\s){0,4}[A-LN-Z]\.\s+(?=[A-ZÀ-Ý][\w'’]{0,40}\s[a-zà-ÿ])"
+    r"|[A-Z][.．、]\s*(?=[\u4e00-\u9fff])|(?:[ivx]{2,5}|[IVX]{2,5})[.)]\s+"
+    r"|[0-9]{1,2}(?:\.[0-9]{1,2}){1,4}\.\s+|[0-9]{1,2}[°º]\s+(?=[A-ZÀ-Ý][\w'’]{0,40}\s[a-zà-ÿ])|[0-9]{1,3}、\s*|[（(]?[一二三四五六七八九十]{1,3}[、）)]\s*|[①-⓿❶-➓㈠-㈩㊀-㊉]\s*|(?:…+|\.{2,})\s*(?=\w)"
 )  # fmt: skip
-_TRAILING = re.compile(r"(?:\s*[|♪♫♩†‡✓✔]|\s+#{1,6}|\\)\s*$")
-_HEAD_MARKS = frozenset(").、")
+_TRAILING = re.compile(r"(?:\s*[|♪♫♩†‡✓✔]|[~～]{1,9}|\s+#{1,6}|\\)\s*$")
+# A star that no other belongs to is of a note.
+_STARRED = re.compile(r"[^*]*[\w.!?…](\*{1,3})")
+_HEAD_MARKS = frozenset(").、．°º")
 _STOPS = ".!?…。！？．｡؟。:：;；,，、‽⁇⁈⁉‼"
 _STOPS_AND_SPACES = _STOPS + " \t\u00a0\u2009\u202f\u3000"
 _CLOSING = re.compile(r"[\"'”’»›)\]）」』】》*_]+\s*$")
@@ -52,6 +55,8 @@ def inside_marks(text: str, start: int, end: int) -> Span:
         trailing = _TRAILING.search(text[start:end])
         if trailing and trailing.start() > 0:
             end = start + trailing.start()
+        if end > start and text[end - 1] == "*" and (starred := _STARRED.fullmatch(text, start, end)):
+            end = starred.start(1)
         start, end = _without_pair(text, start, end)
         if (start, end) == before:
             break
@@ -60,7 +65,11 @@ def inside_marks(text: str, start: int, end: int) -> Span:
 
 def _is_bare(text: str, start: int, end: int) -> bool:
     """Whether it surely has no marks around it, as most sentences."""
-    if end - start < 4 or not text[start].isalnum() or not (text[end - 1].isalnum() or text[end - 1] in _STOPS):
+    if (
+        end - start < 4
+        or not (text[start].isalpha() or text[start].isdecimal())
+        or not (text[end - 1].isalnum() or text[end - 1] in _STOPS)
+    ):
         return False
     return _HEAD_MARKS.isdisjoint(text[start : start + 4])
 

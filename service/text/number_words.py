@@ -38,6 +38,13 @@ OTHER_WORDS = {
 DOZENS = _table("decade 10 decades 10 dozen 12 dozens 12 décennies 10 douzaines 12 dizaines 10 vingtaines 20")
 """What some words make of the number before them: four decades are 40 years."""
 
+MONTH_NAMES = {
+    "en": "January February March April May June July August September October November December",
+    "fr": "janvier février mars avril mai juin juillet août septembre octobre novembre décembre",
+    "de": "Januar Februar März April Mai Juni Juli August September Oktober November Dezember",
+    "es": "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre",
+}
+
 MONTHS = {
     "en": (
         "jan(?:uary)? feb(?:ruary)? mar(?:ch)? apr(?:il)? may june? july? aug(?:ust)? sept?(?:ember)? "

@@ -111,9 +111,9 @@ def _plainly_prepared(sentence: Sentence, reader: Reader, target: str, base: str
 def _in_known_letters(sentence: Sentence, reader: Reader) -> tuple[str, Case]:
     """The text in script, characters and case that the model knows; what is copied or set aside does not count."""
     text = reader.as_read(sentence.text)
-    parts = sorted((*sentence.spans, *sentence.asides))
-    if not parts:
+    if not sentence.spans and not sentence.asides:
         return in_sentence_case(text, reader.language, reader.count_pieces) if reader.folds_case else (text, "sentence")
+    parts = sorted((*sentence.spans, *sentence.asides))
     kept: list[str] = []
     end = 0
     for span in parts:
@@ -209,7 +209,7 @@ def finished(sentence: Prepared, decoded: str, words: Words | None = None) -> Fi
     if sentence.asides:
         # Nothing is put into a stop that is written anew.
         most = end if text[end:] != stop else len(text)
-        insertions = _insertions(sentence, words or by_position(sentence, decoded))
+        insertions = _insertions(sentence, words or by_position(sentence, decoded), text)
         edits += (Edit(min(place, most), min(place, most), aside) for place, aside in insertions)
     edited = Edited.of(text, edits) if edits else Edited(text)
     read, wrote = (_without_carriers(side, sentence) for side in (sentence.read.text, decoded))
@@ -266,12 +266,17 @@ def _put_back(each: Carried, place: int, text: str, sentence: Prepared) -> Edit:
 
 def _is_word(character: str) -> bool:
     """Whether it would become one word with a letter beside it."""
-    return character.isalnum() or character in "{<%$@#_([`&"
+    return character.isalnum() or character in "{<%$€£¥₹@#_([`&"
 
 
-def _insertions(sentence: Prepared, words: Words) -> Iterator[tuple[int, str]]:
+def _insertions(sentence: Prepared, words: Words, text: str) -> Iterator[tuple[int, str]]:
+    spaced = separates_sentences_with_spaces(sentence.target) and not separates_sentences_with_spaces(sentence.source)
     for index, place in placed(sentence.asides, sentence.roles, words):
-        yield place, sentence.asides[index].text
+        aside = sentence.asides[index].text
+        if spaced and sentence.roles[index][0] == "mark":
+            # What touches Chinese words stands between words.
+            aside = " " * text[:place][-1:].isalnum() + aside + " " * text[place : place + 1].isalnum()
+        yield place, aside
 
 
 def by_position(sentence: Prepared, decoded: str) -> Words:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from service.text.number_words import MONTH_NAMES
+
 SPACES = "\u0020\u00a0\u2009\u202f"
 _COMMA_LANGUAGES = frozenset(
     {"fr", "de", "es", "it", "pt", "pb", "nl", "pl", "cs", "sv", "fi", "ru", "uk", "ro", "tr", "el", "id", "vi"}
@@ -20,6 +22,7 @@ _NUMBER = re.compile(
 )
 _FRENCH_TIME = re.compile(rf"([0-9]{{1,2}})[{SPACES}]?[hH][{SPACES}]?([0-9]{{2}})")
 _ZEROS = {"百": 2, "千": 3, "万": 4, "萬": 4, "亿": 8, "億": 8}
+_HAN_DATE = re.compile("(?:([0-9]{4})年)?([0-9]{1,2})月(?:([0-9]{1,2})[日号])?")
 _VERSION_BEFORE = re.compile(
     r"(?:(?<![^\W_])v(?:er(?:sion|\.)?)?|[A-ZÀ-Ý][A-Za-zÀ-ÿ]*|版本?|第|№|#|[Nn][o°]\.?)[ .:\u00a0]?$"
 )
@@ -31,6 +34,8 @@ def written(number: str, before: str, source: str, target: str) -> str:
     Only what is surely a plain number, an amount of money, a percentage or a French time changes: ids, versions,
     addresses and telephone numbers stay as they are.
     """
+    if date := _HAN_DATE.fullmatch(number):
+        return number if _keeps_scale(target) else _date(date[1], int(date[2]), date[3], target)
     time = _FRENCH_TIME.fullmatch(number)
     if time and target != "fr":
         return f"{time[1]}:{time[2]}"
@@ -45,6 +50,18 @@ def written(number: str, before: str, source: str, target: str) -> str:
     return _with_sign(digits, match["before"], match["after"], target, number) + (
         match["scale"] if match["scale"] and _keeps_scale(target) else ""
     )
+
+
+def _date(year: str | None, month: int, day: str | None, target: str) -> str:
+    """Of a Chinese date; as ISO 8601 has it where the names of the months are not known."""
+    names = MONTH_NAMES.get(target)
+    if names is None or not 1 <= month <= 12:
+        return "-".join(part.zfill(2) for part in (year, str(month), day) if part)
+    name = names.split()[month - 1]
+    if target == "en":
+        return f"{name} {day}{f', {year}' if year else ''}" if day else f"{name} {year}"
+    between = " de " if target == "es" else " "
+    return between.join(part for part in (f"{day}." if day and target == "de" else day, name, year) if part)
 
 
 def _keeps_scale(target: str) -> bool:

@@ -13,6 +13,7 @@ from service.translation.endings import is_left_out, may_be_left_out
 if TYPE_CHECKING:
     from model.tokenizers import Tokenizer
     from service.arrays import Array
+    from service.engine.cache import Cache
     from service.engine.types import Answer
     from service.explain.inspector import Inspector
     from service.text_work import TextWork
@@ -34,6 +35,12 @@ class Judge:
     text_work: TextWork
     characters: int
     """Of the texts that are judged together."""
+    cache: Cache | None = None
+    """Of the answers that are judged: an answer that it keeps is judged once."""
+
+    @property
+    def _direction(self) -> str:
+        return "-".join(self.pair)
 
     async def further(self, tried: Sequence[Trials], answers: Iterator[Answer]) -> list[Trials]:
         """Take the answers to the newest attempts; those sentences of which another is to be made."""
@@ -44,7 +51,7 @@ class Judge:
 
     def _answered(self, tried: Sequence[Trials], answers: Iterator[Answer]) -> list[tuple[Trials, Part]]:
         """Give the attempts their answers; the parts whose end may be left out."""
-        method = self.inspector.manifest.alignment.get("-".join(self.pair))
+        method = self.inspector.manifest.alignment.get(self._direction)
         doubted = []
         for trials in tried:
             trials.attempts[-1] = trials.attempts[-1].answered(answers, self.vocabulary)
@@ -53,15 +60,27 @@ class Judge:
         return doubted
 
     async def _look_at_ends(self, doubted: Sequence[tuple[Trials, Part]]) -> None:
+        unknown = []
+        for trials, part in doubted:
+            known = self.cache.verdict(part.job, self._direction) if self.cache and part.job else None
+            if known is None:
+                unknown.append((trials, part))
+            else:
+                _note(trials, part, known)
+        if unknown:
+            await self._ask_aligner(unknown)
+
+    async def _ask_aligner(self, doubted: Sequence[tuple[Trials, Part]]) -> None:
         for (trials, part), evidence in zip(doubted, await self._evidence([part for _, part in doubted]), strict=True):
             omits = evidence is not None and self._is_left_out(part, evidence)
-            trials.attempts[-1] = trials.attempts[-1].replaced(part, dataclasses.replace(part, omits=omits))
+            if self.cache is not None and part.job is not None and evidence is not None:
+                self.cache.note(part.job, self._direction, omits)
+            _note(trials, part, omits)
 
     async def _evidence(self, parts: Sequence[Part]) -> list[Array | None]:
         """[target pieces, source pieces] of each part; None where the aligner did not answer."""
-        direction = "-".join(self.pair)
         jobs = [
-            AlignmentJob(part.prepared.pieces, part.hypotheses[0].target_ids, direction)
+            AlignmentJob(part.prepared.pieces, part.hypotheses[0].target_ids, self._direction)
             for part in parts
             if part.prepared is not None
         ]
@@ -78,6 +97,10 @@ class Judge:
         assert part.prepared is not None
         read = part.prepared.read.text
         return is_left_out(read, self.vocabulary.encode_spans(read), evidence)
+
+
+def _note(trials: Trials, part: Part, omits: bool) -> None:
+    trials.attempts[-1] = trials.attempts[-1].replaced(part, dataclasses.replace(part, omits=omits))
 
 
 def _is_doubted(part: Part) -> bool:

@@ -147,3 +147,22 @@ def test_it_is_bounded_and_what_is_asked_for_stays() -> None:
         assert cache.bytes == 5 * one
 
     play(scenario, most_bytes=5 * one + 1)
+
+
+def test_what_was_found_out_is_kept_with_the_answer_and_told_to_nobody_else() -> None:
+    async def scenario(cache: Cache, pool: Pool) -> None:
+        cache.note(job(5), "a-b", True)  # of an answer that is not there
+        await cache.run([job(5)])
+        assert cache.verdict(job(5), "a-b") is None
+        cache.note(job(5), "a-b", True)
+        cache.note(job(5), "c-b", False)
+        assert (cache.verdict(job(5), "a-b"), cache.verdict(job(5), "c-b")) == (True, False)
+        assert cache.verdict(job(5, beam_size=2), "a-b") is None
+        token = sharing.set("other")
+        assert cache.verdict(job(5), "a-b") is None
+        sharing.reset(token)
+        for number in range(200):
+            await cache.run([job(number, 7)])
+        assert cache.verdict(job(5), "a-b") is None
+
+    play(scenario, most_bytes=10_000)

@@ -6,23 +6,17 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
-from export.__main__ import main as export_main
 from model.bundle import read_manifest
-from model.checkpoint import save_checkpoint
-from model.config import ModelConfig
-from model.shortlist import SHORTLIST_FILE, build_lexicon, save_lexicons
-from model.transformer import Transformer
-from model.vocabulary import CARRIERS, Vocabulary, train_vocabulary
+from model.vocabulary import CARRIERS, Vocabulary
 from service.engine.bundle import Bundle
 from service.text.carrying import carriers_of
 from service.text.document import Document
 from service.text.languages import Directions
 from service.text.prepared import prepared
 from service.text.reading import Reader, readers_of
+from tests.bundles import random_bundle
 from tests.service.conftest import SENTENCES
 from tests.service.test_details import Post, serving
 from tests.service.test_fidelity import VERBATIM, with_spans
@@ -33,27 +27,9 @@ WHOLE, LISTED = "whole vocabulary", "shortlist"
 @pytest.fixture(scope="module", params=[WHOLE, LISTED])
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights behind a vocabulary with carriers; with a shortlist that names carriers as likely pieces."""
-    torch.manual_seed(0)
-    directory = tmp_path_factory.mktemp("carriers")
-    vocabulary = train_vocabulary(SENTENCES, directory / "vocabulary.spm", size=355, languages=["en", "fr", "zh"])
-    config = ModelConfig(
-        vocabulary_size=len(vocabulary), d_model=32, num_heads=4, d_ff=64, encoder_layers=1, decoder_layers=1,
-        norm="pre",
-    )  # fmt: skip
-    checkpoint, made = directory / "checkpoint", directory / "bundle"
-    save_checkpoint(
-        checkpoint, config, Transformer(config).state_dict(), directory / "vocabulary.spm",
-        name="tiny", directions=["zh-en", "fr-en", "en-fr"], training={"recipe": "none"},
-    )  # fmt: skip
-    if request.param == LISTED:
-        # Pairs of random pieces, carriers among them: what a lexicon says must not matter.
-        chance = np.random.default_rng(1)
-        pairs = [tuple(chance.integers(4, len(vocabulary), (2, 12)).tolist()) for _ in range(200)]
-        lexicon = build_lexicon(pairs, len(vocabulary), most=20, frequent=60)
-        save_lexicons(checkpoint / SHORTLIST_FILE, {"en": lexicon, "fr": lexicon})
-    how = ["--whole-vocabulary"] if request.param == WHOLE else []
-    assert export_main([str(checkpoint), str(made), "--precision", "fp32", "--no-internals", *how]) == 0
-    assert read_manifest(made).has_shortlist == (request.param == LISTED)
+    is_listed = request.param == LISTED
+    made = random_bundle(tmp_path_factory.mktemp("carriers"), SENTENCES, has_shortlist=is_listed)
+    assert read_manifest(made).has_shortlist == is_listed
     return made
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +12,14 @@ import pytest
 from model.bundle import AlignmentMethod
 from model.lexical import load_tables
 from model.vocabulary import Vocabulary
+from service.arrays import Array
 from service.engine.hmm import hmm_evidence
 from service.engine.types import Hypothesis, Job
+from service.translation.attempts import Part
 from service.translation.endings import FEWEST_TOKENS, FEWEST_UNMARKED_TOKENS, is_left_out, may_be_left_out
+from service.translation.judging import Judge
 from tests.bundles import SHIPPED_BUNDLE
-from tests.service.fakes import MANIFEST, FakeLoader, make_app, translate
+from tests.service.fakes import MANIFEST, FakeLoader, make_app, running, translate
 
 VOCABULARY = Vocabulary.load(SHIPPED_BUNDLE / "vocabulary.spm")
 TABLES = load_tables(SHIPPED_BUNDLE / "lexical.npz", VOCABULARY)
@@ -133,3 +138,27 @@ def test_a_translation_does_not_fail_with_its_aligner() -> None:
     made = loader({SOURCE: CUT})
     made.lexical = {}
     assert translate(make_app(made), {"q": SOURCE, **PAIR}).json() == {"translatedText": CUT}
+
+
+def test_what_the_cache_keeps_is_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The aligner is asked no more where the answer is not decoded again, and what is said stays the same."""
+    asked: list[int] = []
+    look = Judge._evidence
+
+    async def evidence(self: Judge, parts: Sequence[Part]) -> list[Array | None]:
+        asked.append(len(parts))
+        return await look(self, parts)
+
+    monkeypatch.setattr(Judge, "_evidence", evidence)
+    made = loader({SOURCE: CUT})
+    body = {"q": SOURCE, **PAIR, "max_output_tokens": 60}
+
+    async def three_times() -> list[Any]:
+        async with running(make_app(made, cache_bytes=1_000_000)) as client:
+            return [(await client.post("/translate", json=body)).json() for _ in range(3)]
+
+    replies = asyncio.run(three_times())
+    assert asked == [1]
+    assert len(made.engine.submitted) == 1
+    assert replies[0]["warnings"][0]["warning"] == "incomplete"
+    assert replies[1:] == replies[:1] * 2

@@ -21,6 +21,7 @@ SENTENCES = {
     "zh": ("门开了。", "我很爱你。", "我们去车站", "我的书在哪里？"),
 }
 TARGETS = {"en": "fr", "fr": "en", "zh": "en"}
+PAIRS = (("en", "fr"), ("fr", "en"), ("zh", "en"), ("en", "zh"))
 VERBATIM = (
     "https://example.org/a?b=1", "anna@example.org", "{{order.id}}", "%1$s", "%(file)s", "{0}", "${name}", "notes.txt",
     "D:\\Data\\Music", "/etc/hosts", "#music", "@anna", ":smile:", "7d1f0c2a-4b6e-4f80-9a3c-5e2d1b0f8a77", "foo_bar",
@@ -37,11 +38,12 @@ def post() -> Iterator[Post]:
         yield made
 
 
-def translated(post: Post, texts: list[str], source: str, **fields: object) -> list[str]:
+def translated(post: Post, texts: list[str], source: str, target: str = "", **fields: object) -> list[str]:
     found: list[str] = []
+    target = target or TARGETS[source]
     for start in range(0, len(texts), 200):
         some = texts[start : start + 200]
-        reply = post("/translate", q=some, source=source, target=TARGETS[source], **fields)
+        reply = post("/translate", q=some, source=source, target=target, **fields)
         assert reply.status_code == 200, reply.text
         found += reply.json()["translatedText"]
     return found
@@ -74,6 +76,17 @@ def translated(post: Post, texts: list[str], source: str, **fields: object) -> l
         ("en", "Name:   Tom\nAge:    30", [":   Tom\n", ":    30"]),
         ("en", "I love you ❤️ very much", ["❤️"]),
         ("fr", "Le site https://example.org est bon.", ["https://example.org"]),
+        ("en", "It is a GET request to /users/{id}/posts.", ["/users/{id}/posts"]),
+        ("en", "The DOI is 10.1000/xyz123 here.", ["10.1000/xyz123"]),
+        ("en", "@:common.hello my friend", ["@:common.hello"]),
+        ("en", "The <code>ls</code> command is good.", ["<code>ls</code>"]),
+        ("en", "NASA is here, and my DOG is BIG.", ["NASA"]),
+        ("en", "I live in the EU.", ["EU"]),
+        ("zh", "打开notes.txt。", [" notes.txt"]),
+        ("zh", "请看/etc/hosts。", [" /etc/hosts"]),
+        ("zh", "他2028年5月3日出生。", ["May 3, 2028"]),
+        ("zh", "请打06 12 34 56 78。", [" 06 12 34 56 78"]),
+        ("zh", "我爱❤️你", [" ❤️ "]),
     ],
 )
 def test_what_stands_in_the_answer(post: Post, source: str, text: str, kept: list[str]) -> None:
@@ -104,6 +117,8 @@ def test_what_reads_the_same_is_translated_the_same(post: Post, source: str, tex
         ("The door is open.[3]", "{}.[3]"), ("**The door is open.**", "**{}.**"), ("## The door is open", "## {}"),
         ("<p>The door is open.</p>", "<p>{}.</p>"), ("The door is open!", "{} !"), ("The door is open…", "{}…"),
         ("The door is open", "{}"), ("The door is open!!!!", "{} !!!!"), ("The door is open:", "{} :"),
+        ("① The door is open.", "① {}."), ("A. The door is open.", "A. {}."), ("3.1 The door is open.", "3.1 {}."),
+        ("The door is open.*", "{}.*"), ("The door is open~", "{}~"), ("1° The door is open.", "1° {}."),
     ],
 )  # fmt: skip
 def test_marks_stand_around_the_same_translation(post: Post, text: str, expected: str) -> None:
@@ -122,6 +137,19 @@ def test_marks_stand_around_the_same_translation(post: Post, text: str, expected
 @pytest.mark.parametrize("source", ["en", "fr", "zh"])
 def test_text_without_a_word_of_the_language_comes_back(post: Post, text: str, source: str) -> None:
     assert translated(post, [text], source) == [text]
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+def test_tags_of_blocks_separate(post: Post, source: str, target: str) -> None:
+    texts = [SENTENCES[source][0], SENTENCES[source][1]]
+    answers = translated(post, texts, source, target)
+    for pattern in (
+        "{}<br>{}",
+        "<p>{}</p><p>{}</p>",
+        "<ul><li>{}</li>\n<li>{}</li></ul>",
+        "<td>{}</td><td><b>{}</b></td>",
+    ):
+        assert translated(post, [pattern.format(*texts)], source, target) == [pattern.format(*answers)]
 
 
 def test_capitals_and_titles(post: Post) -> None:

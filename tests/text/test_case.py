@@ -26,6 +26,7 @@ def count(word: str) -> int:
         ("La Porte Est Ouverte", "fr", "La porte est ouverte", "title"),
         ("The Lord of the Rings", "en", "The lord of the rings", "title"),
         ("Log In", "en", "Log in", "title"),
+        ("The Man From NASA", "en", "The man from NASA", "title"),
         ("THE DOOR IS OPEN", "en", "The door is open", "capitals"),
         ("LA BATTERIE EST À PLAT", "fr", "La batterie est à plat", "capitals"),
         ("I'LL BE THERE, I PROMISE", "en", "I'll be there, I promise", "capitals"),
@@ -40,6 +41,10 @@ def count(word: str) -> int:
 )
 def test_what_is_read(text: str, language: str, read: str, case: str) -> None:
     assert in_sentence_case(text, language, count) == (read, case)
+
+
+def test_abbreviations_make_no_title() -> None:
+    assert [case_of(text) for text in ("The USA and the UK", "NASA Is Here")] == ["sentence", "title"]
 
 
 SPELT = st.lists(

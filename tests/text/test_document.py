@@ -140,6 +140,10 @@ def test_sentences(language: str, text: str, sentences: tuple[str, ...]) -> None
         ("Thank you! 🙏 Bye", ("Thank you!", "Bye")),
         ("[00:04.000 --> 00:06.500] Come in.", ("Come in.",)),
         ("<p>water</p>", ("water",)),
+        ("A line<br>and <b>another</b>.<br/>Good.", ("A line", "and <b>another</b>.", "Good.")),
+        ("<ul><li>bread</li><li>milk</li></ul>", ("bread", "milk")),
+        ("cat . . . . dog", ("cat", "dog")),
+        ("3.1 The door opens. It is 3.5 now.", ("The door opens.", "It is 3.5 now.")),
         ("“A” and “B”", ("“A” and “B”",)),
         ("I am (really) here", ("I am (really) here",)),
         ("Do it:\n```\nx = open('a')\n```\nGood.", ("Do it:", "Good.")),
@@ -204,7 +208,7 @@ def test_dnt_is_copied_between_its_tags() -> None:
         ("aaaaaaaa", 6, ("aaaa", "aaaa")),
         ("aae\u0323\u0323aa", 9, ("aae\u0323\u0323", "aa")),
         # Never inside what is copied.
-        ("a {0}{1}{2}{3}{4}{5} b", 100, ("a", "{0}{1}{2}{3}{4}{5} b")),
+        ("a {0} {1} {2} {3} {4} {5} b", 100, ("a", "{0} {1} {2} {3} {4} {5} b")),
     ],
 )
 def test_long_sentences_are_cut_where_it_hurts_least(text: str, limit: int, parts: tuple[str, ...]) -> None:

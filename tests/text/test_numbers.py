@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,6 +117,12 @@ def test_a_number_that_is_missing_is_found(numbers: list[int], index: int) -> No
         ("010-62345678", "", "zh", "en", "010-62345678"),
         ("2031-04-09", "", "en", "fr", "2031-04-09"),
         ("2012", "in ", "en", "fr", "2012"),
+        ("2028年5月3日", "", "zh", "en", "May 3, 2028"),
+        ("5月3日", "", "zh", "fr", "3 mai"),
+        ("2028年5月", "", "zh", "en", "May 2028"),
+        ("2028年5月3日", "", "zh", "de", "3. Mai 2028"),
+        ("2028年5月3日", "", "zh", "xx", "2028-05-03"),
+        ("2028年5月3日", "", "zh", "zt", "2028年5月3日"),
     ],
 )
 def test_how_a_number_is_written(number: str, before: str, source: str, target: str, expected: str) -> None:
@@ -128,3 +136,13 @@ def test_how_a_number_is_written(number: str, before: str, source: str, target: 
 def test_a_number_that_is_written_otherwise_is_the_same_number(number: str, target: str) -> None:
     for source in ("en", "fr", "zh"):
         assert not numbers_differ(number, written(number, "", source, target), (source, target))
+
+
+@given(
+    st.dates(),
+    st.sampled_from(["{0}年{1}月{2}日", "{1}月{2}号", "{0}年{1}月"]),
+    st.sampled_from(["en", "fr", "de", "es", "xx"]),
+)
+def test_a_chinese_date_that_is_written_otherwise_is_the_same_date(day: date, pattern: str, target: str) -> None:
+    text = pattern.format(f"{day.year:04}", day.month, day.day)
+    assert not numbers_differ(text, written(text, "", "zh", target), ("zh", target))
