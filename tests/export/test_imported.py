@@ -22,7 +22,7 @@ from service.engine.decoder.opening import open_engine, open_scoring_engine
 from service.engine.loading import run_here
 from service.engine.scores import ScoringJob
 from service.engine.types import EngineConfig, Hypothesis, Job, SearchOptions
-from tests.foreign import plant_outliers, sentences, train_marian, write_m2m100, write_marian
+from benchmarks.foreign import plant_outliers, sentences, train_marian, write_m2m100, write_marian
 
 MOST_TOKENS = 24
 COUNT = 120

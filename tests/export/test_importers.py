@@ -40,7 +40,7 @@ from export.importers.request import Request
 from export.network import Network
 from export.quantize import quantize_columns
 from model.errors import ModelError
-from tests.foreign import sentences, write_m2m100, write_marian, write_marian_release, write_nllb
+from benchmarks.foreign import sentences, write_m2m100, write_marian, write_marian_release, write_nllb
 
 FR_EN = Request(("fr",), ("en",))
 
