@@ -134,6 +134,8 @@ def _import_network(options: argparse.Namespace) -> None:
     with read_any(options.path, request) as network:
         if forbids_commerce(network.licence):
             _report(f"note: the licence of these weights, {network.licence}, forbids commercial use")
+        for note in network.notes:
+            _report(f"note: {note}")
         network = _with_learned(network, options)
         positions = network.model.config.max_positions
         limits = _limits(

@@ -22,7 +22,7 @@ MOST_PAIRS = 150_000
 """Of a pair of languages: more text changes little and takes memory."""
 _MOST_PIECES = 128
 _TRANSLATIONS, _FREQUENT = 128, 400
-_FEWEST_PAIRS = 1000
+_FEWEST_PAIRS = 500
 _SENTENCES, _WRITTEN = 32, 48
 _SMALLEST = 1e-9
 

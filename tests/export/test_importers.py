@@ -14,6 +14,7 @@ import unicodedata
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import ctranslate2
@@ -31,6 +32,8 @@ from transformers import (
     NllbTokenizer,
 )
 
+from benchmarks.ctranslate2_model import write_ctranslate2
+from benchmarks.foreign import sentences, write_m2m100, write_marian, write_marian_release, write_nllb
 from export import write
 from export.__main__ import main
 from export.importers.ctranslate2_file import read_variables
@@ -39,8 +42,11 @@ from export.importers.origin import forbids_commerce
 from export.importers.request import Request
 from export.network import Network
 from export.quantize import quantize_columns
+from model.checkpoint import load_checkpoint
+from model.config import ModelConfig
 from model.errors import ModelError
-from benchmarks.foreign import sentences, write_m2m100, write_marian, write_marian_release, write_nllb
+from model.transformer import Transformer
+from tests.bundles import PRETRAINED
 
 FR_EN = Request(("fr",), ("en",))
 
@@ -289,6 +295,47 @@ def test_ctranslate2_models_compute_what_ctranslate2_does(
         ours, theirs = scores_of_both(network, directory, "Je ne sais pas.", "I do not know.")
         # There int8 and int16 weights meet quantised activations.
         assert np.abs(np.subtract(ours, theirs)).max() < tolerance, quantization
+
+
+def test_rms_norms_compute_what_ctranslate2_does(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    sizes = {"d_model": 64, "num_heads": 4, "d_ff": 96, "encoder_layers": 2, "decoder_layers": 2}
+    vocabulary = load_checkpoint(PRETRAINED).vocabulary
+    model = Transformer(ModelConfig(vocabulary_size=len(vocabulary), norm="pre", norm_kind="rms", **sizes)).eval()
+    pieces = vocabulary.pieces(range(len(vocabulary)))
+    directory = tmp_path / "rms"
+    write_ctranslate2(SimpleNamespace(model=model, vocabulary=vocabulary), directory, None, pieces)
+    shutil.copy(PRETRAINED / "vocabulary.spm", directory / "sentencepiece.model")
+    network = read(directory)
+    assert network.model.config.norm_kind == "rms"
+    ours, theirs = scores_of_both(network, directory, "Je ne sais pas.", "I do not know.")
+    assert np.abs(np.subtract(ours, theirs)).max() < 1e-4
+
+
+def test_what_an_import_leaves_out_is_said(marian: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    release = write_marian_release(tmp_path / "release", marian)
+    (release / "preprocess.sh").write_text("normalize-punctuation.perl -l $1 | spm_encode --model $2\n")
+    (release / "vmap.txt").write_text("\n")
+    assert [note.partition(" ")[0] for note in read(release).notes] == ["preprocess.sh", "vmap.txt"]
+    assert main(["inspect", str(release)]) == 0
+    assert capsys.readouterr().out.count("note: ") == 2
+    assert not read(marian).notes
+
+
+def test_a_text_that_cannot_teach_is_one_sentence(
+    marian: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = tmp_path / "few"
+    few.write_text("Je ne sais pas.\n")
+    for pair, files, sentence in (
+        ("fr-en", (few, few), "--text fr-en: 1 sentence pairs, 500 are needed"),
+        ("fr-de", (few, few), "--text fr-de: not a pair of languages of this network"),
+        ("fr-en", (few, tmp_path / "none"), "none: no such file"),
+    ):
+        arguments = ["import", str(marian), str(tmp_path / "bundle"), "--text", pair, *map(str, files)]
+        assert main(arguments) == 2
+        assert sentence in capsys.readouterr().err.splitlines()[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["few"]
 
 
 def test_int8_weights_of_ctranslate2_are_used_as_they_are(marian: Path, tmp_path: Path) -> None:
