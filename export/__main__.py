@@ -83,6 +83,7 @@ def parser_for(prog: str) -> argparse.ArgumentParser:
         metavar=("PAIR", "SOURCE", "TARGET"),
         help="line-aligned files of a pair such as de-en, to learn a shortlist and word alignments from",
     )
+    foreign.add_argument("--alignment", type=Path, help="what `python -m service align-eval --out` wrote")
     foreign.add_argument("--name", help="name of the bundle; the folder's otherwise")
     foreign.set_defaults(run=_import_network)
     inspect = commands.add_parser("inspect", help="say what a folder is and whether it can be imported")
@@ -156,14 +157,15 @@ def _import_network(options: argparse.Namespace) -> None:
 
 
 def _with_learned(network: Network, options: argparse.Namespace) -> Network:
-    """With what the text of --text teaches, and an attention head for the pairs that it does not."""
-    from export.learning import with_head_chosen, with_text_learned
+    """With what the text of --text teaches, and the alignment that was measured to be best."""
+    from export.learning import with_text_learned
     from model.corpus import read_aligned
 
     texts = {_languages_in(pair): read_aligned(Path(one), Path(other)) for pair, one, other in options.text}
     if texts:
         network = with_text_learned(network, texts, _report)
-    return with_head_chosen(network, _sentences(options, network.pairs()[0]))
+    measured = read_alignment(options.alignment) if options.alignment else {}
+    return dataclasses.replace(network, alignment={**network.alignment, **measured})
 
 
 def _languages_in(pair: str) -> tuple[str, str]:

@@ -1,5 +1,5 @@
-"""What an imported network can have besides its weights, learned from text at its import: a shortlist and lexical
-tables from sentence pairs, and without these the attention head that tells best which words belong together."""
+"""What an imported network can have besides its weights, learned from sentence pairs at its import: a shortlist and
+lexical tables."""
 
 from __future__ import annotations
 
@@ -8,14 +8,10 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from export.network import Network
-from model.bundle import ANY_PAIR, AlignmentMethod
+from model.bundle import AlignmentMethod
 from model.errors import BundleError
 from model.lexical import LEXICAL_FILE, LexicalTable, learn_table, save_tables
-from model.reference_search import greedy_search
 from model.shortlist import SHORTLIST_FILE, Lexicon, Pair, build_lexicon, save_lexicons
 
 MOST_PAIRS = 150_000
@@ -23,8 +19,6 @@ MOST_PAIRS = 150_000
 _MOST_PIECES = 128
 _TRANSLATIONS, _FREQUENT = 128, 400
 _FEWEST_PAIRS = 500
-_SENTENCES, _WRITTEN = 32, 48
-_SMALLEST = 1e-9
 
 Texts = Mapping[tuple[str, str], Sequence[tuple[str, str]]]
 """Sentence pairs by the languages of their sides."""
@@ -33,19 +27,18 @@ Texts = Mapping[tuple[str, str], Sequence[tuple[str, str]]]
 def with_text_learned(network: Network, texts: Texts, report: Callable[[str], None]) -> Network:
     """The network with a shortlist for each target language and a lexical table for each pair of `texts`.
 
+    There is no shortlist where nothing in a source says which of several languages is wanted.
+
     Raises:
-        BundleError: a pair is none of the network's, or has too little text; or there would have to be shortlists of
-            several languages though nothing in a source says which is wanted.
+        BundleError: a pair is none of the network's, or has too little text.
     """
     pairs = {languages: _pieces(network, languages, lines) for languages, lines in texts.items()}
     for languages, some in pairs.items():
         report(f"learning from {len(some)} sentence pairs {'-'.join(languages)}")
     into = _by_target(network, pairs)
-    if len(into) > 1 and any(network.tokenizer.wanted_by(target) is None for target in into):
-        raise BundleError(
-            f"this network's sources do not say which language is wanted, so it can have a shortlist for one: "
-            f"name one with --target, not {', '.join(into)}"
-        )
+    if not _can_tell_targets(network):
+        report("no shortlist: nothing in a source says which of the languages is wanted; name one with --target")
+        into = {}
     size = max(network.tokenizer.source_size, len(network.tokenizer))
     sizes = {"most": _TRANSLATIONS, "frequent": _FREQUENT, "end": network.model.config.eos_id}
     lexicons = {target: build_lexicon(some, size, **sizes) for target, some in into.items()}
@@ -59,6 +52,11 @@ def with_text_learned(network: Network, texts: Texts, report: Callable[[str], No
 def _has(network: Network, direction: tuple[str, str]) -> bool:
     source, target = direction
     return any(source in group.sources and target in group.targets for group in network.languages)
+
+
+def _can_tell_targets(network: Network) -> bool:
+    targets = {target for group in network.languages for target in group.targets}
+    return len(targets) == 1 or all(network.tokenizer.wanted_by(target) is not None for target in targets)
 
 
 def _pieces(network: Network, languages: tuple[str, str], lines: Sequence[tuple[str, str]]) -> list[Pair]:
@@ -87,44 +85,7 @@ def _by_target(network: Network, pairs: Mapping[tuple[str, str], Sequence[Pair]]
 def _files(lexicons: Mapping[str, Lexicon], tables: Mapping[str, LexicalTable]) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as scratch:
         paths = {name: Path(scratch) / name for name in (SHORTLIST_FILE, LEXICAL_FILE)}
-        save_lexicons(paths[SHORTLIST_FILE], lexicons)
+        if lexicons:
+            save_lexicons(paths[SHORTLIST_FILE], lexicons)
         save_tables(paths[LEXICAL_FILE], tables)
-        return {name: path.read_bytes() for name, path in paths.items()}
-
-
-def with_head_chosen(network: Network, sentences: Sequence[str]) -> Network:
-    """The network with one attention head that aligns every pair which nothing else aligns.
-
-    It is the head that tells most about where a word comes from: what it looks at is sharp for each target token (its
-    entropy is low) and different for different ones (the entropy of the mean is high). A head that rests on the end of
-    the sentence is sharp too, and tells nothing.
-    """
-    first = network.pairs()[0]
-    telling = sum(_information(network, text, first) for text in sentences[:_SENTENCES])
-    if not isinstance(telling, Tensor):
-        return network
-    layer, head = divmod(int(telling.argmax()), telling.shape[1])
-    method = AlignmentMethod(evidence="attention", heads=((layer, head),))
-    return dataclasses.replace(network, alignment={ANY_PAIR: method, **network.alignment})
-
-
-@torch.inference_mode()
-def _information(network: Network, text: str, pair: tuple[str, str]) -> Tensor:
-    """[L, H]: entropy of the mean row less the mean entropy of the rows, over the tokens of the text."""
-    model, config, tokenizer = network.model, network.model.config, network.tokenizer
-    before, behind = tokenizer.source_frame(*pair)
-    pieces = tokenizer.encode(text)[: config.max_positions - len(before) - len(behind)]
-    source = torch.tensor([[*before, *pieces, *behind]])
-    mask = torch.ones_like(source, dtype=torch.bool)
-    prefix = tokenizer.target_prefix(pair[1])
-    [written] = greedy_search(model, source, mask, max_output_tokens=_WRITTEN, prefix=prefix)
-    target = torch.tensor([[config.start_id, *prefix, *written]])
-    _, attention = model.states_with_attention(source, mask, target)
-    cross = torch.stack(attention.cross)[:, 0]  # [L, H, T, S]
-    rows = cross[:, :, len(prefix) :, len(before) : len(before) + len(pieces)]
-    shares = rows / rows.sum(-1, keepdim=True).clamp_min(_SMALLEST)
-    return (_entropy(shares.mean(2)) - _entropy(shares).mean(2)) * rows.sum(-1).mean(2)
-
-
-def _entropy(shares: Tensor) -> Tensor:
-    return -(shares * shares.clamp_min(_SMALLEST).log()).sum(-1)
+        return {name: path.read_bytes() for name, path in paths.items() if path.is_file()}

@@ -199,10 +199,6 @@ class AlignmentMethod(_Part):
         return self
 
 
-ANY_PAIR = "*"
-"""The pairs of languages that no name stands for."""
-
-
 class Manifest(_Part):
     """The whole description of a bundle."""
 
@@ -234,8 +230,7 @@ class Manifest(_Part):
     self_tests: tuple[SelfTest, ...] = ()
     """What whoever loads the bundle can try before trusting it."""
     alignment: dict[str, AlignmentMethod] = {}
-    """What is best for each direction, as `python -m service align-eval` wrote it, or for `ANY_PAIR` that is not here by
-    itself."""
+    """What is best for each direction, as `python -m service align-eval` wrote it."""
     licence: str | None = None
     """SPDX identifier of the weights' licence as their origin states it, or its words; None if it states none."""
     origin: str | None = None

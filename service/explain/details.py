@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.bundle import ANY_PAIR, AlignmentMethod
+from model.bundle import AlignmentMethod
 from service.engine.scores import AlignmentJob, AnyScoringJob, ScoringJob
 from service.engine.types import Answer, Hypothesis, result_of
 from service.errors import InvalidFieldError
@@ -311,7 +311,7 @@ def inspect(
     outside is shared among the whole vocabulary, which it is made of.
     """
     direction = "-".join(pair)
-    method = manifest.alignment.get(direction) or manifest.alignment.get(ANY_PAIR, UNMEASURED)
+    method = manifest.alignment.get(direction, UNMEASURED)
     source = source.framed(vocabulary.source_frame(*pair))
     target = target.framed(((), (manifest.special_ids.eos,)))
     by_hmm = wanted.alignment and method.evidence == "hmm"

@@ -143,11 +143,10 @@ class ShortlistColumns:
 
     def _made(self, ids: IntArray) -> dict[str, Array]:
         """Weights, scales and biases of these tokens; where a network has no biases they are zero."""
-        found = {name: np.array(value) for name, value in self._columns_of(ids).items()}
-        if _BIAS not in found:
-            is_floating = len(found) == 1
-            found[_BIAS] = np.zeros(len(ids), found[_WEIGHTS].dtype if is_floating else np.float32)
-        return found
+        found = dict(self._columns_of(ids))
+        weights = found[_WEIGHTS].dtype
+        usual = np.zeros(len(ids), weights if weights.kind == "f" else np.float32)
+        return {**found, _BIAS: np.array(found.get(_BIAS, usual))}
 
     def _add_columns(self, ids: IntArray) -> bool:
         """Put the columns of `ids` after those there are; whether that took new buffers."""
