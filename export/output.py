@@ -109,8 +109,8 @@ class OutputColumns(nn.Module):
         bias = model.output.bias
         self.register_buffer("bias", None if bias is None else bias.detach())
         if scaling is not None:
-            factors = 1.0 if scaling.factors is None else scaling.factors[:, None]
-            columns, scale = quantize_columns(table.T.numpy() * factors)
+            matrix = table.T.numpy()
+            columns, scale = quantize_columns(matrix if scaling.factors is None else matrix * scaling.factors[:, None])
             self.register_buffer("table", torch.from_numpy(np.ascontiguousarray(columns.T)))
             self.register_buffer("scale", torch.from_numpy(scale))
         else:
