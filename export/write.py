@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import copy
-import functools
 import gc
 import hashlib
 import logging
@@ -22,7 +21,6 @@ import onnx
 import onnx_ir
 import torch
 from onnx.external_data_helper import set_external_data
-from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from export.calibrate import Calibration, made_up_calibration, text_calibration
 from export.contracts import GraphExport, graph_exports, named_scalings
@@ -222,7 +220,7 @@ def _float_type(precision: Precision) -> str:
 
 def _trace(graph: GraphExport) -> tuple[onnx.ModelProto, dict[str, Array]]:
     """The graph, and the values of its large constants by name: the weights themselves, and not copies."""
-    with _quiet_exporter(), _without_collection(), _operators_read_once(), torch.no_grad():
+    with _quiet_exporter(), _without_collection(), torch.no_grad():
         program = torch.onnx.export(
             graph.module.eval(),
             graph.example,
@@ -264,20 +262,6 @@ def _without_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-@contextlib.contextmanager
-def _operators_read_once() -> Iterator[None]:
-    """torch's exporter reads its operators for every graph anew, from their sources, a second each time."""
-    kept = vars(ONNXRegistry)["from_torchlib"]
-    ONNXRegistry.from_torchlib = staticmethod(_operators)
-    try:
-        yield
-    finally:
-        ONNXRegistry.from_torchlib = kept
-
-
-_operators = functools.cache(ONNXRegistry.from_torchlib)
 
 
 @contextlib.contextmanager
