@@ -31,6 +31,7 @@ def write_ctranslate2(
     spec.config.bos_token = "<s>"
     spec.config.eos_token = "</s>"
     spec.config.decoder_start_token = "<s>"
+    spec.config.layer_norm_epsilon = model.config.norm_epsilon
     spec.validate()
     spec.optimize(quantization=quantization)
     directory.mkdir(parents=True, exist_ok=True)
@@ -44,6 +45,7 @@ def _spec(model: Transformer) -> transformer_spec.TransformerSpec:
         config.num_heads,
         pre_norm=config.norm == "pre",
         activation=common_spec.Activation.RELU,
+        rms_norm=config.norm_kind == "rms",
     )
     _set_embeddings(spec.encoder.embeddings[0], model)
     _set_embeddings(spec.decoder.embeddings, model)
@@ -85,8 +87,10 @@ def _set_feed_forward(target: Any, feed_forward: FeedForward, norm: nn.LayerNorm
     _set_norm(target.layer_norm, norm)
 
 
-def _set_norm(target: Any, norm: nn.LayerNorm) -> None:
-    target.gamma, target.beta = _array(norm.weight), _array(norm.bias)
+def _set_norm(target: Any, norm: nn.LayerNorm | nn.RMSNorm) -> None:
+    target.gamma = _array(norm.weight)
+    if isinstance(norm, nn.LayerNorm):
+        target.beta = _array(norm.bias)
 
 
 def _array(tensor: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:

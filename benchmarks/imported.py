@@ -1,23 +1,27 @@
 """Networks of other systems, imported and decoded, against CTranslate2 int8 on the same weights, in one run.
 
-    python -m benchmarks.imported --size opus|tc-big|nllb-600m [--rounds N] [--only-import]
+    python -m benchmarks.imported --size opus|tc-big|nllb-600m --folder DIR [--minutes M] [--rounds N] [--only-import]
 
 The weights are random and the outputs' length is forced: 74 million parameters of OPUS-MT, 230 of tc-big, or 615 of
 NLLB-200-distilled-600M, as `transformers` writes them. Told are time and peak memory of the import, the bundle's size,
 the time an engine takes to load it, and tokens a second for 1, 8 and 64 sentences at once, greedy and with beam 4,
-against every setting of threads of CTranslate2. The last line of stdout is one JSON object.
+against every setting of threads of CTranslate2. Networks and results stay in DIR: what is there is not done again, and
+nothing is begun after M minutes, so that a long measurement is made in parts. The last line of stdout is one JSON
+object; the status is 3 if something is still to be done.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 import json
+import math
 import os
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,28 +54,62 @@ CASES = ((1, 1), (1, 4), (8, 1), (8, 4), (64, 1), (64, 4))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and print."""
+    """Measure what is not measured yet, and print everything."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=tuple(SIZES), default="opus")
+    parser.add_argument("--folder", type=Path, required=True, help="where networks and results are kept")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="after these nothing more is begun")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved repetitions; medians are reported")
     parser.add_argument("--only-import", action="store_true", help="leave out decoding")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder, bundle = Path(scratch) / options.size, Path(scratch) / "bundle"
-        write_folder(folder, SIZES[options.size])
-        told = {"size": options.size, **imported(folder, bundle), "machine": _machine()}
-        print(json.dumps(told), flush=True)
-        if not options.only_import:
-            told["rows"] = decoded(folder, bundle, Path(scratch) / "ctranslate2", options)
-    print(json.dumps(told))
-    return 0
+    end = time.monotonic() + 60 * options.minutes
+    results = _Results(options.folder / f"{options.size}.json")
+    with contextlib.ExitStack() as opened:
+        stages = _stages(options, opened)
+        for name, stage in stages.items():
+            if results.lack(name) and time.monotonic() < end:
+                results.keep(name, stage())
+    print(json.dumps({"size": options.size, **results.found, "machine": _machine()}))
+    return 3 if any(map(results.lack, stages)) else 0
+
+
+class _Results:
+    """What was found, by the name of its stage; kept in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+
+    def lack(self, name: str) -> bool:
+        return name not in self.found
+
+    def keep(self, name: str, value: Any) -> None:
+        self.found[name] = value
+        print(json.dumps({name: value}), file=sys.stderr, flush=True)
+        self._path.write_text(json.dumps(self.found, indent=1))
+
+
+def _stages(options: argparse.Namespace, opened: contextlib.ExitStack) -> dict[str, Callable[[], Any]]:
+    """Everything that is done for a size, in its order."""
+    network, bundle, peer = (options.folder / f"{options.size}{end}" for end in ("", "-bundle", "-ctranslate2"))
+    stages: dict[str, Callable[[], Any]] = {
+        "written": lambda: write_folder(network, SIZES[options.size]),
+        "import": lambda: imported(network, bundle),
+    }
+    if options.only_import:
+        return stages
+    systems = functools.cache(lambda: _opened(network, bundle, peer, options.size, opened))
+    stages["converted"] = lambda: convert(network, bundle, peer)
+    for case in CASES:
+        stages["{} x beam {}".format(*case)] = lambda case=case: measure_case(*systems(), case, options.rounds)
+    return stages
 
 
 def write_folder(folder: Path, size: dict[str, int]) -> None:
     """A MarianMT folder, or one of M2M100 for the largest vocabulary, with random weights."""
     from transformers import M2M100Config, M2M100ForConditionalGeneration, MarianConfig, MarianMTModel
 
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     is_marian = size["vocab_size"] < 200_000
     shape = {
         "vocab_size": size["vocab_size"], "d_model": size["d_model"],
@@ -122,39 +160,44 @@ def imported(folder: Path, bundle: Path) -> dict[str, Any]:
     return {
         "import_seconds": round(seconds, 1),
         "import_peak_mib": usage.ru_maxrss // 1024,
+        "peak_by_checkpoint": round(1024 * usage.ru_maxrss / checkpoint, 2),
         "checkpoint_mib": checkpoint // 2**20,
         "bundle_mib": written // 2**20,
         "load_seconds": round(time.perf_counter() - began, 1),
     }
 
 
-def decoded(folder: Path, bundle: Path, scratch: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Rows of `benchmarks.decode`, ours against each setting of CTranslate2."""
+def _opened(
+    network: Path, bundle: Path, peer: Path, size: str, opened: contextlib.ExitStack
+) -> tuple[Workload, list[System]]:
+    """Ours with one process a core and with one in all, and each setting of CTranslate2, until `opened` ends."""
     read = Bundle.read(bundle)
     pieces = read.vocabulary.source_pieces(range(read.vocabulary.source_size))
     ids = torch.randint(300, 9_000, (64, 24), generator=torch.Generator().manual_seed(1)).tolist()
     before, behind = read.vocabulary.source_frame("fr", "en")
-    workload = Workload(options.size, folder, [(*before, *row, *behind) for row in ids], forced=True)
-    convert(folder, scratch, pieces)
-    systems = [ours(bundle, read.vocabulary.target_prefix("en"), sessions) for sessions in (0, 1)]
-    systems += [
-        ctranslate2_system(scratch, "int8", workers, threads, pieces, forced=True) for workers, threads in THREADS
+    workload = Workload(size, network, [(*before, *row, *behind) for row in ids], forced=True)
+    makers = [functools.partial(ours, bundle, read.vocabulary.target_prefix("en"), sessions) for sessions in (0, 1)]
+    makers += [
+        functools.partial(ctranslate2_system, peer, "int8", workers, threads, pieces, forced=True)
+        for workers, threads in THREADS
     ]
-    try:
-        return [row for case in CASES for row in measure_case(workload, systems, case, options.rounds)]
-    finally:
-        for system in systems:
-            system.close()
+    systems = []
+    for make in makers:
+        systems.append(make())
+        opened.callback(systems[-1].close)
+    return workload, systems
 
 
-def convert(folder: Path, destination: Path, pieces: Sequence[str]) -> None:
+def convert(folder: Path, bundle: Path, destination: Path) -> None:
     """The same weights as CTranslate2's own converter makes int8 of them."""
     from ctranslate2.converters import TransformersConverter, transformers
 
+    read = Bundle.read(bundle).vocabulary
+    pieces = read.source_pieces(range(read.source_size))
     vocabulary = [token for token in pieces if token != "<pad>"] if pieces[-1] == "<pad>" else list(pieces)
     for loader in (transformers.M2M100Loader, transformers.MarianMTLoader):
         loader.get_vocabulary = lambda *arguments: list(vocabulary)
-    TransformersConverter(str(folder)).convert(str(destination), quantization="int8")
+    TransformersConverter(str(folder)).convert(str(destination), quantization="int8", force=True)
 
 
 def ours(bundle: Path, silent: tuple[int, ...], sessions: int) -> System:

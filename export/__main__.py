@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -18,10 +19,15 @@ from model.bundle import Limits, read_alignment
 from model.commands import BAD_INPUT, OK, Parser, exit_status
 from model.errors import BundleError
 
+if TYPE_CHECKING:
+    from export.network import Network
+
 OWN_WORD = "checkpoint"
 """What exports a checkpoint of our own; `attend` calls it `export`."""
 _SOURCE_TOKENS, _TARGET_TOKENS = 256, 512
 _MOST_SENTENCES = 2000
+_CALIBRATED_ON = 256
+"""Sentences of a text from which something else is learned too."""
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m export", own_word: str = OWN_WORD) -> int:
@@ -70,6 +76,15 @@ def parser_for(prog: str, own_word: str = OWN_WORD) -> argparse.ArgumentParser:
     foreign.add_argument("--target", nargs="+", default=[], metavar="LANG", help="languages it writes")
     foreign.add_argument("--languages", nargs="+", default=[], metavar="LANG", help="the same ones on both sides")
     foreign.add_argument("--calibrate", type=Path, help="sentences of the first source language, for int8")
+    foreign.add_argument(
+        "--text",
+        nargs=3,
+        action="append",
+        default=[],
+        metavar=("PAIR", "SOURCE", "TARGET"),
+        help="line-aligned files of a pair such as de-en, to learn a shortlist and word alignments from",
+    )
+    foreign.add_argument("--alignment", type=Path, help="what `python -m service align-eval --out` wrote")
     foreign.add_argument("--name", help="name of the bundle; the folder's otherwise")
     foreign.set_defaults(run=_import_network)
     inspect = commands.add_parser("inspect", help="say what a folder or file is, and what can be done with it")
@@ -121,6 +136,9 @@ def _import_network(options: argparse.Namespace) -> None:
     with read_any(options.path, request) as network:
         if forbids_commerce(network.licence):
             _report(f"note: the licence of these weights, {network.licence}, forbids commercial use")
+        for note in network.notes:
+            _report(f"note: {note}")
+        network = _with_learned(network, options)
         positions = network.model.config.max_positions
         limits = _limits(
             options.source_tokens or min(_SOURCE_TOKENS, positions),
@@ -132,19 +150,39 @@ def _import_network(options: argparse.Namespace) -> None:
             options.precision,
             bundle_version=options.version,
             limits=limits,
-            calibration=_sentences(options.calibrate, network.pairs()[0][0]),
+            calibration=_sentences(options, network.pairs()[0]),
             report=_report,
         )
     print(agreement.table())
     print(f"{options.bundle}: {options.precision} bundle of {network.name} written and verified")
 
 
-def _sentences(path: Path | None, language: str) -> tuple[str, ...]:
-    """Those of a file, else a few that are shipped for the language."""
+def _with_learned(network: Network, options: argparse.Namespace) -> Network:
+    """With what the text of --text teaches, and the alignment that was measured to be best."""
+    from export.learning import with_text_learned
+    from model.corpus import read_aligned
+
+    texts = {_languages_in(pair): read_aligned(Path(one), Path(other)) for pair, one, other in options.text}
+    if texts:
+        network = with_text_learned(network, texts, _report)
+    measured = read_alignment(options.alignment) if options.alignment else {}
+    return dataclasses.replace(network, alignment={**network.alignment, **measured})
+
+
+def _languages_in(pair: str) -> tuple[str, str]:
+    source, _, target = pair.partition("_" if "_" in pair else "-")
+    return source, target
+
+
+def _sentences(options: argparse.Namespace, pair: tuple[str, str]) -> tuple[str, ...]:
+    """Those of the file of --calibrate, else of --text, else a few that are shipped for the source language."""
+    path: Path | None = options.calibrate
     if path is None:
         from export.self_test import sentences_in
+        from model.corpus import read_lines
 
-        return sentences_in(language)
+        given = [read_lines(Path(one)) for languages, one, _ in options.text if _languages_in(languages) == pair]
+        return tuple(given[0][:_CALIBRATED_ON]) if given else sentences_in(pair[0])
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     sentences = tuple(line.strip() for line in lines if line.strip())
     if not sentences:

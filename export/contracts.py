@@ -66,8 +66,8 @@ def graph_exports(
     last = (_internals_export(_transformer(model)),) if with_internals else ()
     if not with_shortlist:
         return *whole, _decoder_export(model, WholeVocabulary(model), states, ()), *last
-    columns = _columns_export(model, float_type, is_quantized=scalings is not None)
-    output = ShortlistOnly(scalings[PROJECTION].peak if scalings is not None else None)
+    scaling = None if scalings is None else scalings[PROJECTION]
+    columns, output = _columns_export(model, float_type, scaling), ShortlistOnly(scaling)
     return *whole, _decoder_export(model, output, states, _shortlist_inputs(columns, float_type)), columns, *last
 
 
@@ -174,18 +174,21 @@ def _shortlist_inputs(columns: GraphExport, float_type: str) -> tuple[TensorSpec
         TensorSpec(name="shortlist_ids", dtype="int64", shape=("R", "L")),
         TensorSpec(name="shortlist_columns", dtype="int64", shape=("R", "L")),
         TensorSpec(name="output_bias", dtype=float_type, shape=("U",)),
-        *columns.outputs,
+        *(spec for spec in columns.outputs if spec.name != "output_bias"),
     )
 
 
-def _columns_export(model: EncoderDecoder, float_type: str, *, is_quantized: bool) -> GraphExport:
+def _columns_export(model: EncoderDecoder, float_type: str, scaling: Scaling | None) -> GraphExport:
+    is_quantized = scaling is not None
     weights = TensorSpec(
         name="output_weights", dtype="int8" if is_quantized else float_type, shape=(model.config.d_model, "U")
     )
     scales = (TensorSpec(name="output_scales", dtype="float32", shape=("U",)),) if is_quantized else ()
+    bias = TensorSpec(name="output_bias", dtype=float_type, shape=("U",))
+    biases = () if model.output.bias is None else (bias,)
     inputs = (TensorSpec(name="ids", dtype="int64", shape=("U",)),)
-    module = OutputColumns(model, is_quantized=is_quantized)
-    return GraphExport("columns", module, (torch.arange(4, 9),), _dynamic(inputs), inputs, (weights, *scales))
+    module = OutputColumns(model, scaling)
+    return GraphExport("columns", module, (torch.arange(4, 9),), _dynamic(inputs), inputs, (weights, *scales, *biases))
 
 
 def _decoder_export(

@@ -38,6 +38,8 @@ class Network:
     quality: tuple[dict[str, Any], ...] = ()
     alignment: Mapping[str, AlignmentMethod] = dataclasses.field(default_factory=dict)
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    """What somebody who imports it should know, a sentence each."""
     with_internals: bool = False
     """Whether its bundle gets the graph `internals`, if the network is one that can be looked into so."""
 

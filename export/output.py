@@ -15,8 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from export.quantize import ACTIVATION_ZERO, activation_scale, quantize_columns
+from export.scaling import Scaling
 from model.config import ModelConfig
 from model.network import EncoderDecoder
+
+_SMALLEST = 1e-12
+"""A row of zeros must not divide by zero."""
 
 
 class WholeVocabulary(nn.Module):
@@ -45,12 +49,16 @@ class ShortlistOnly(nn.Module):
     order of its own, so that the others change nothing, not even the order of a sum.
     """
 
-    def __init__(self, peak: float | None) -> None:
-        """`peak`: the largest magnitude of a state, for int8; None leaves the product in floating point."""
+    def __init__(self, scaling: Scaling | None) -> None:
+        """`scaling`: of the states, for int8; None leaves the product in floating point."""
         super().__init__()
-        self.is_quantized = peak is not None
-        self.register_buffer("scale", torch.tensor(activation_scale(peak or 1.0)))
+        self.is_quantized = scaling is not None
+        self.by_rows = scaling is not None and scaling.kind == "rows"
+        scale = 1 / 127 if self.by_rows or scaling is None else activation_scale(scaling.peak)
+        factors = None if scaling is None or scaling.factors is None else 1 / scaling.factors
+        self.register_buffer("scale", torch.tensor(scale))
         self.register_buffer("zero", torch.tensor(ACTIVATION_ZERO, dtype=torch.uint8))
+        self.register_buffer("inverse_factors", None if factors is None else torch.from_numpy(factors).float())
 
     def forward(
         self, model: EncoderDecoder, states: Tensor, num_candidates: Tensor, shortlist: Sequence[Tensor]
@@ -69,14 +77,22 @@ class ShortlistOnly(nn.Module):
     def _project(self, states: Tensor, bias: Tensor, weights: Sequence[Tensor]) -> Tensor:
         if not self.is_quantized:
             return states @ weights[0] + bias
+        if self.inverse_factors is not None:
+            states = states * self.inverse_factors
+        if not self.by_rows:
+            return self._product(states, weights, bias)
+        largest = states.abs().amax(dim=-1, keepdim=True).clamp_min(_SMALLEST)
+        return self._product(states / largest, weights, None) * largest + bias
+
+    def _product(self, states: Tensor, weights: Sequence[Tensor], bias: Tensor | None) -> Tensor:
         values = torch.onnx.ops.symbolic(
             "ai.onnx::QuantizeLinear", [states, self.scale, self.zero], dtype=torch.uint8, shape=states.shape
         )
         logits: Tensor = torch.onnx.ops.symbolic(
             "com.microsoft::MatMulIntegerToFloat",
-            [values, weights[0], self.scale, weights[1], self.zero, None, bias],
+            [values, weights[0], self.scale, weights[1], self.zero, *([] if bias is None else [None, bias])],
             dtype=torch.float32,
-            shape=(states.shape[0], bias.shape[0]),
+            shape=(states.shape[0], weights[1].shape[0]),
             version=1,
         )
         return logits
@@ -85,21 +101,27 @@ class ShortlistOnly(nn.Module):
 class OutputColumns(nn.Module):
     """Columns of the output projection, for `ShortlistOnly`."""
 
-    def __init__(self, model: EncoderDecoder, *, is_quantized: bool) -> None:
+    def __init__(self, model: EncoderDecoder, scaling: Scaling | None) -> None:
+        """`scaling`: of the states that the columns are multiplied with, for int8."""
         super().__init__()
         table = model.output_weight.detach()
-        self.is_quantized = is_quantized
-        if is_quantized:
-            columns, scale = quantize_columns(table.T.numpy())
+        self.is_quantized = scaling is not None
+        bias = model.output.bias
+        self.register_buffer("bias", None if bias is None else bias.detach())
+        if scaling is not None:
+            matrix = table.T.numpy()
+            columns, scale = quantize_columns(matrix if scaling.factors is None else matrix * scaling.factors[:, None])
             self.register_buffer("table", torch.from_numpy(np.ascontiguousarray(columns.T)))
             self.register_buffer("scale", torch.from_numpy(scale))
         else:
             self.register_buffer("table", table)
 
     def forward(self, ids: Tensor) -> tuple[Tensor, ...]:
-        """ids [U] -> weights [D, U], and in int8 scales [U]."""
+        """ids [U] -> weights [D, U], in int8 scales [U], and biases [U] if the network has any."""
         weights = self.table[ids].T.contiguous()
-        return (weights, self.scale[ids]) if self.is_quantized else (weights,)
+        scales = (self.scale[ids],) if self.is_quantized else ()
+        biases = () if self.bias is None else (self.bias[ids],)
+        return weights, *scales, *biases
 
 
 def _best(scores: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:

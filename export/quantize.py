@@ -23,6 +23,7 @@ Array = npt.NDArray[Any]
 Matrix = npt.NDArray[np.float32]
 _SMALLEST_SCALE = 1e-12
 """A column of zeros must not divide by zero."""
+_COLUMNS_AT_ONCE = 8192
 ACTIVATION_ZERO = 128
 """The uint8 value that stands for zero, where both signs occur."""
 
@@ -240,6 +241,15 @@ def activation_scale(peak: float, *, rectified: bool = False) -> float:
 
 
 def quantize_columns(matrix: Matrix) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """[inner, columns] -> int8 of the same shape in [-127, 127], and the scale of each column."""
-    scale = np.maximum(np.abs(matrix).max(axis=0) / 127, _SMALLEST_SCALE).astype(np.float32)
-    return np.rint(matrix / scale).astype(np.int8), scale
+    """[inner, columns] -> int8 of the same shape in [-127, 127], and the scale of each column.
+
+    Some columns after others: a matrix for a vocabulary of 256,000 takes a gigabyte, and so would each step on the way.
+    """
+    values = np.empty_like(matrix, np.int8)
+    scale = np.empty(matrix.shape[1], np.float32)
+    for start in range(0, matrix.shape[1], _COLUMNS_AT_ONCE):
+        some = slice(start, start + _COLUMNS_AT_ONCE)
+        columns = matrix[:, some]
+        scale[some] = np.maximum(np.abs(columns).max(axis=0) / 127, _SMALLEST_SCALE)
+        values[:, some] = np.rint(columns / scale[some])
+    return values, scale

@@ -25,6 +25,7 @@ from model.bundle import GraphSpec, Limits, Precision
 from model.config import ModelConfig
 from model.errors import BundleError
 from model.network import EncoderDecoder
+from model.shortlist import NOTHING
 from model.transformer import Transformer
 from model.vocabulary import PAD_ID
 
@@ -162,7 +163,9 @@ def _compare(
     prefixes[:, :, 0] = config.start_id
     labels = np.concatenate([prefixes[:, 0, 1:], np.full((n, 1), config.eos_id)], axis=1)
     found = _decoder_log_probs(sessions, source_ids, source_mask, prefixes, config)
-    expected = _torch_scores(model, source_ids, source_mask, prefixes, found.best_ids, labels)
+    expected = _torch_scores(
+        model, source_ids, source_mask, prefixes, found.best_ids, labels, is_shortlisted="columns" in sessions
+    )
     inputs = {
         "source_ids": source_ids,
         "source_mask": source_mask,
@@ -204,7 +207,14 @@ class _Scores:
 
 @torch.inference_mode()
 def _torch_scores(
-    model: EncoderDecoder, source_ids: Array, source_mask: Array, prefixes: Array, found_ids: Array, labels: Array
+    model: EncoderDecoder,
+    source_ids: Array,
+    source_mask: Array,
+    prefixes: Array,
+    found_ids: Array,
+    labels: Array,
+    *,
+    is_shortlisted: bool,
 ) -> _Scores:
     n, k, t = prefixes.shape
     rows = torch.from_numpy(prefixes.reshape(n * k, t))
@@ -218,6 +228,8 @@ def _torch_scores(
         log_probs = (model.project(states[:, place]) + excluded_ids(model.config)).log_softmax(-1)
         of_labels[:, place] = log_probs.gather(1, wanted[:, place, None])[:, 0]
         possible = log_probs + suppressed_ids(model.config)
+        if is_shortlisted:  # what is never chosen is on no shortlist, and has no share of the probability
+            possible = possible.log_softmax(-1)
         (first, second), (token, _) = (part.T for part in possible.topk(2))
         best[:, place], leads[:, place] = token, first - second
         of_found[:, place] = possible.gather(1, found[:, place, None])[:, 0]
@@ -236,10 +248,11 @@ class _Steps:
 
 def _everything(columns: onnxruntime.InferenceSession, rows: int, config: ModelConfig) -> dict[str, Array]:
     """The shortlist that leaves nothing out, which makes a step comparable with PyTorch's."""
-    ids = np.flatnonzero(excluded_ids(config).numpy() == 0)
-    weights = columns.run(None, {"ids": np.concatenate([[PAD_ID], ids])})  # the first column stands for no token
+    ids = np.flatnonzero((excluded_ids(config) + suppressed_ids(config)).numpy() == 0)
+    weights = columns.run(None, {"ids": np.concatenate([[NOTHING], ids])})  # the first column stands for no token
     named = {output.name: value for output, value in zip(columns.get_outputs(), weights, strict=True)}
-    bias = np.zeros(len(ids) + 1, np.float16 if named["output_weights"].dtype == np.float16 else np.float32)
+    is_half = named["output_weights"].dtype == np.float16
+    bias = named.pop("output_bias", np.zeros(len(ids) + 1, np.float16 if is_half else np.float32))
     bias[0] = -np.inf
     return {
         "shortlist_ids": np.tile(ids, (rows, 1)),

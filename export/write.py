@@ -32,12 +32,12 @@ from export.states import state_specs
 from export.verify import Agreement, verify_bundle
 from model import bundle
 from model.bundle import DecoderSpec, GraphSpec, Limits, Manifest, Precision, SpecialIds
+from model.config import ModelConfig
 from model.errors import BundleError
 from model.folders import put_in_place
 from model.lexical import lexical_tables
 from model.network import EncoderDecoder
 from model.shortlist import SHORTLIST_FILE, Shortlist, load_shortlist
-from model.vocabulary import Vocabulary
 
 Array = npt.NDArray[Any]
 
@@ -110,8 +110,7 @@ def write_network(
         if scales is not None and scales.choices:
             described["provenance"]["calibration"] = _told(scales)
         manifest = Manifest.model_validate({**described, **made})
-        if isinstance(network.tokenizer, Vocabulary):
-            lexical_tables(scratch, manifest, network.tokenizer)
+        lexical_tables(scratch, manifest, network.tokenizer)
         bundle.write_manifest(scratch, manifest)
         put_in_place(scratch, destination)
     finally:
@@ -146,10 +145,15 @@ def _put(path: Path, content: Path | bytes) -> None:
 
 
 def _shortlist(network: Network, directory: Path) -> Shortlist | None:
-    path = directory / SHORTLIST_FILE
-    if not path.is_file() or not isinstance(network.tokenizer, Vocabulary):
+    path, config = directory / SHORTLIST_FILE, network.model.config
+    if not path.is_file():
         return None
-    return load_shortlist(path, network.tokenizer)
+    return load_shortlist(path, network.tokenizer, special_ids(config), config.suppressed_ids)
+
+
+def special_ids(config: ModelConfig) -> SpecialIds:
+    """The ids with a meaning of their own."""
+    return SpecialIds(pad=config.pad_id, unk=config.unk_id, bos=config.start_id, eos=config.eos_id)
 
 
 def check_limits(limits: Limits, positions: int) -> None:
@@ -354,7 +358,7 @@ def _described(network: Network, precision: Precision) -> dict[str, Any]:
             state_kinds=tuple(dict.fromkeys(state.kind for state in states)),
             suppressed_ids=config.suppressed_ids,
         ),
-        "special_ids": SpecialIds(pad=config.pad_id, unk=config.unk_id, bos=config.start_id, eos=config.eos_id),
+        "special_ids": special_ids(config),
         "vocabulary_size": config.output_size,
         "source_vocabulary_size": config.vocabulary_size,
         "states": states,

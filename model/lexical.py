@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,7 +21,9 @@ from model.arrays import Array, loaded_arrays, save_arrays
 from model.bundle import Manifest
 from model.errors import BundleError
 from model.shortlist import Pair
-from model.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from model.tokenizers import Tokenizer
 
 LEXICAL_FILE = "lexical.npz"
 _ROUNDS = 5
@@ -42,6 +45,8 @@ class LexicalTable:
     target_given_source: Array  # [E] float32
     source_given_target: Array  # [E] float32
     vocabulary_size: int
+    has_copies: bool = True
+    """Whether equal ids are equal pieces: two vocabularies have ids of their own."""
 
     def between(self, source_ids: Sequence[int], target_ids: Sequence[int]) -> tuple[Array, Array]:
         """For I source and J target pieces: p(target | source) and p(source | target), each [J, I]."""
@@ -49,7 +54,7 @@ class LexicalTable:
         wanted = source * self.vocabulary_size + target
         places = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
         known = self.keys[places] == wanted
-        otherwise = np.where(source == target, _COPIED, _UNKNOWN)
+        otherwise = np.where((source == target) & self.has_copies, _COPIED, _UNKNOWN)
         return (
             np.where(known, self.target_given_source[places], otherwise),
             np.where(known, self.source_given_target[places], otherwise),
@@ -61,7 +66,11 @@ class LexicalTable:
         keys = target * self.vocabulary_size + source
         order = np.argsort(keys)
         return LexicalTable(
-            keys[order], self.source_given_target[order], self.target_given_source[order], self.vocabulary_size
+            keys[order],
+            self.source_given_target[order],
+            self.target_given_source[order],
+            self.vocabulary_size,
+            self.has_copies,
         )
 
 
@@ -127,7 +136,8 @@ class _Cells:
 
 
 def save_tables(path: Path, tables: Mapping[str, LexicalTable]) -> None:
-    """Write one file with a table for each pair of languages, e.g. `zh-en`; it appears whole or not at all."""
+    """Write one file with a table for each pair of languages, e.g. `fr-en`, or `zh-Hant_en` where a hyphen would not
+    say which is which; it appears whole or not at all."""
     arrays: dict[str, Array] = {}
     for direction, table in tables.items():
         source, target = np.divmod(table.keys, table.vocabulary_size)
@@ -137,24 +147,25 @@ def save_tables(path: Path, tables: Mapping[str, LexicalTable]) -> None:
     save_arrays(path, arrays)
 
 
-def load_tables(path: Path, vocabulary: Vocabulary) -> dict[str, LexicalTable]:
+def load_tables(path: Path, vocabulary: Tokenizer) -> dict[str, LexicalTable]:
     """What `save_tables` wrote, by direction, both ways.
 
     Raises:
         BundleError: missing, damaged, or made for another vocabulary.
     """
     tables: dict[str, LexicalTable] = {}
+    size = max(vocabulary.source_size, len(vocabulary))
     with loaded_arrays(path, "no lexical translation probabilities") as values:
         for direction in sorted({name.partition(".")[0] for name in values}):
-            table = _table(values, direction, len(vocabulary))
-            if not len(table.keys) or max(values[f"{direction}.{side}"].max() for side in _SIDES) >= len(vocabulary):
+            table = _table(values, direction, vocabulary)
+            if not len(table.keys) or max(values[f"{direction}.{side}"].max() for side in _SIDES) >= size:
                 raise BundleError(f"{path}: made for another vocabulary")
-            source, _, target = direction.partition("-")
-            tables |= {direction: table, f"{target}-{source}": table.reversed()}
+            source, _, target = direction.partition("_" if "_" in direction else "-")
+            tables |= {f"{source}-{target}": table, f"{target}-{source}": table.reversed()}
     return tables
 
 
-def lexical_tables(directory: Path, manifest: Manifest, vocabulary: Vocabulary) -> dict[str, LexicalTable]:
+def lexical_tables(directory: Path, manifest: Manifest, vocabulary: Tokenizer) -> dict[str, LexicalTable]:
     """The tables of a bundle, by direction; none if it has none and needs none.
 
     Raises:
@@ -173,9 +184,11 @@ def lexical_tables(directory: Path, manifest: Manifest, vocabulary: Vocabulary) 
 _SIDES = ("source", "target")
 
 
-def _table(values: Mapping[str, Array], direction: str, vocabulary_size: int) -> LexicalTable:
+def _table(values: Mapping[str, Array], direction: str, vocabulary: Tokenizer) -> LexicalTable:
+    size = max(vocabulary.source_size, len(vocabulary))
+    has_copies = list(vocabulary.copies) == list(range(vocabulary.source_size))
     source, target = (values[f"{direction}.{side}"].astype(np.int64) for side in _SIDES)
     forward, backward = (
         values[f"{direction}.{name}"].astype(np.float32) for name in ("target_given_source", "source_given_target")
     )
-    return LexicalTable(source * vocabulary_size + target, forward, backward, vocabulary_size)
+    return LexicalTable(source * size + target, forward, backward, size, has_copies)

@@ -13,14 +13,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from model.arrays import Array, loaded_arrays, save_arrays
+from model.bundle import OWN_IDS, SpecialIds
 from model.errors import BundleError
-from model.vocabulary import BOS_ID, EOS_ID, PAD_ID, UNK_ID, Vocabulary
+from model.vocabulary import EOS_ID
+
+if TYPE_CHECKING:
+    from model.tokenizers import Tokenizer
 
 IntArray = npt.NDArray[np.int64]
 Ids = npt.NDArray[np.unsignedinteger[Any]]
@@ -28,6 +32,8 @@ Ids = npt.NDArray[np.unsignedinteger[Any]]
 Pair = tuple[Sequence[int], Sequence[int]]
 
 SHORTLIST_FILE = "shortlist.npz"
+NOTHING = -1
+"""What fills a row that is shorter than its neighbours: no token."""
 _ROUNDS = 4
 _LEAST_PROBABILITY = 1e-5
 
@@ -36,7 +42,7 @@ _LEAST_PROBABILITY = 1e-5
 class Lexicon:
     """What one target language needs."""
 
-    likely: Ids  # [V, M] pieces that translate each piece, in ascending order; EOS where there are fewer
+    likely: Ids  # [V, M] pieces that translate each piece, in ascending order; the end token where there are fewer
     frequent: Ids  # pieces that every sentence may use
 
 
@@ -91,20 +97,29 @@ class PackedRows:
 
 
 class Shortlist:
-    """Shortlists of sentences, by the target-language tag they begin with."""
+    """Shortlists of sentences, by the target-language tag they have; networks of one target language have none."""
 
-    def __init__(self, lexicons: Mapping[str, Lexicon], vocabulary: Vocabulary) -> None:
-        self._likely = {
-            vocabulary.tag_id(language): PackedRows(lexicon.likely) for language, lexicon in lexicons.items()
-        }
+    def __init__(
+        self,
+        lexicons: Mapping[str, Lexicon],
+        vocabulary: Tokenizer,
+        special: SpecialIds = OWN_IDS,
+        suppressed: Sequence[int] = (),
+    ) -> None:
+        """`suppressed`: ids that are never chosen, whatever their probability."""
+        tags = {language: vocabulary.wanted_by(language) for language in lexicons}
+        self._likely = {tags[language]: PackedRows(lexicon.likely) for language, lexicon in lexicons.items()}
         self._always = {}
         for language, lexicon in lexicons.items():
             always = np.zeros(len(vocabulary), np.bool_)
             always[lexicon.frequent] = True
-            self._always[vocabulary.tag_id(language)] = always
+            self._always[tags[language]] = always
         self._size = len(vocabulary)
+        self._copies = np.array(vocabulary.copies, np.int64)
         self._carriers = np.array(vocabulary.carrier_ids, np.int64)
-        self._never = np.array([PAD_ID, UNK_ID, BOS_ID, *map(vocabulary.tag_id, vocabulary.languages)])
+        never = {special.pad, special.unk, special.bos, *suppressed, *vocabulary.unspoken} - {special.eos}
+        self._never = np.array(sorted(place for place in never if place < self._size), np.int64)
+        self._end = special.eos
 
     def save_rows(self, directory: Path) -> None:
         """Write what is large of it to files."""
@@ -117,9 +132,10 @@ class Shortlist:
             rows.map(directory / f"{tag}.npy")
 
     def of(self, source_ids: Sequence[int]) -> IntArray:
-        """The shortlist of one source (tag, pieces, end token), in ascending order; without a tag that has a lexicon,
-        everything."""
-        tag, ids = source_ids[0], np.array(source_ids)
+        """The shortlist of one source with all that surrounds its pieces, in ascending order; without a tag that has a
+        lexicon, everything."""
+        ids = np.array(source_ids)
+        tag = next((tag for tag in self._always if tag is None or tag in source_ids), NOTHING)
         if tag in self._always:
             wanted = self._always[tag].copy()
             wanted[self._likely[tag].of(ids)] = True
@@ -127,14 +143,20 @@ class Shortlist:
             wanted = np.ones(self._size, np.bool_)
         # Carriers are copied, never made up.
         wanted[self._carriers] = False
-        wanted[ids] = True
-        wanted[EOS_ID] = True
+        copied = self._copies[ids]
+        wanted[copied[copied != NOTHING]] = True
+        wanted[self._end] = True
         wanted[self._never] = False
         return wanted.nonzero()[0]
 
 
-def build_lexicon(pairs: Sequence[Pair], vocabulary_size: int, *, most: int, frequent: int) -> Lexicon:
-    """Learn from (source pieces, target pieces): `most` translations a piece, and the `frequent` target pieces."""
+def build_lexicon(
+    pairs: Sequence[Pair], vocabulary_size: int, *, most: int, frequent: int, end: int = EOS_ID
+) -> Lexicon:
+    """Learn from (source pieces, target pieces): `most` translations a piece, and the `frequent` target pieces.
+
+    `vocabulary_size`: of the larger vocabulary if there are two; `end`: the end token, which every list has anyway.
+    """
     links, probabilities = _model_1(pairs, vocabulary_size)
     source, target = np.divmod(links, vocabulary_size)
     kept = probabilities > _LEAST_PROBABILITY
@@ -142,7 +164,7 @@ def build_lexicon(pairs: Sequence[Pair], vocabulary_size: int, *, most: int, fre
     order = np.lexsort((-probabilities, source))
     source, target = source[order], target[order]
     rank = np.arange(len(source)) - np.searchsorted(source, source)
-    likely = np.full((vocabulary_size, most), EOS_ID, np.min_scalar_type(vocabulary_size))
+    likely = np.full((vocabulary_size, most), end, np.min_scalar_type(vocabulary_size))
     likely[source[rank < most], rank[rank < most]] = target[rank < most]
     counts = np.bincount(np.concatenate([np.asarray(t, np.int64) for _, t in pairs]), minlength=vocabulary_size)
     by_count = np.argsort(-counts, kind="stable")[:frequent]
@@ -186,7 +208,9 @@ def _summed(steps: Ids) -> Ids:
     return np.cumsum(steps, axis=1, dtype=steps.dtype)
 
 
-def load_shortlist(path: Path, vocabulary: Vocabulary) -> Shortlist:
+def load_shortlist(
+    path: Path, vocabulary: Tokenizer, special: SpecialIds = OWN_IDS, suppressed: Sequence[int] = ()
+) -> Shortlist:
     """Read what `save_lexicons` wrote.
 
     Raises:
@@ -197,6 +221,7 @@ def load_shortlist(path: Path, vocabulary: Vocabulary) -> Shortlist:
             language: Lexicon(_summed(values[f"{language}.likely_steps"]), values[f"{language}.frequent"])
             for language in sorted({name.rpartition(".")[0] for name in values})
         }
-    if any(len(lexicon.likely) != len(vocabulary) for lexicon in lexicons.values()):
+    size = max(vocabulary.source_size, len(vocabulary))
+    if any(len(lexicon.likely) != size for lexicon in lexicons.values()):
         raise BundleError(f"{path}: made for another vocabulary")
-    return Shortlist(lexicons, vocabulary)
+    return Shortlist(lexicons, vocabulary, special, suppressed)

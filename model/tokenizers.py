@@ -10,7 +10,7 @@ A text cannot contain a special token or a language's tag: "</s>" and ">>fra<<" 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -44,6 +44,21 @@ class Tokenizer(Protocol):
     @property
     def unknown_id(self) -> int:
         """What `encode_target` gives for characters that it has no piece for."""
+
+    @property
+    def carrier_ids(self) -> tuple[int, ...]:
+        """Ids of pieces that stand for spans which come back as they were."""
+
+    @property
+    def unspoken(self) -> Collection[int]:
+        """Target ids that are no part of a text: tags and special tokens."""
+
+    @property
+    def copies(self) -> Sequence[int]:
+        """Of each source id the target id of the same token, -1 if there is none."""
+
+    def wanted_by(self, target: str) -> int | None:
+        """The id in a source that asks for this target language; None where nothing in a source does."""
 
     def encode(self, text: str) -> list[int]:
         """Pieces of a source text, without any special token."""
@@ -107,6 +122,29 @@ class ListedTokenizer:
     def unknown_id(self) -> int:
         """What `encode_target` gives for characters that it has no piece for."""
         return self._unknown[1]
+
+    @property
+    def carrier_ids(self) -> tuple[int, ...]:
+        """None: such pieces are known to our own tokeniser only."""
+        return ()
+
+    @property
+    def unspoken(self) -> Collection[int]:
+        """Target ids that are no part of a text: tags and special tokens."""
+        return self._silent
+
+    @property
+    def copies(self) -> Sequence[int]:
+        """Of each source id the target id of the same token, -1 if there is none."""
+        if self._source_tokens is self._target_tokens:
+            return range(len(self._source_tokens))
+        return [self._target_ids.get(token, -1) for token in self._source_tokens]
+
+    def wanted_by(self, target: str) -> int | None:
+        """The id in a source that asks for this target language; None where nothing in a source does."""
+        if "{target}" not in self._spec.source_prefix:
+            return None
+        return _id(self._source_ids, self._filled("{target}", "", target))
 
     def encode(self, text: str) -> list[int]:
         """Pieces of a source text, without any special token."""

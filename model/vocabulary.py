@@ -121,6 +121,20 @@ class Vocabulary:
         """What stands for characters that have no piece; never in fact, for there are pieces for bytes."""
         return UNK_ID
 
+    @property
+    def unspoken(self) -> tuple[int, ...]:
+        """Ids that are no part of a text: special ones and tags."""
+        return (PAD_ID, UNK_ID, BOS_ID, EOS_ID, *map(self.tag_id, self.languages))
+
+    @property
+    def copies(self) -> range:
+        """Of each source id the target id of the same piece: both sides share one vocabulary."""
+        return range(len(self))
+
+    def wanted_by(self, target: str) -> int:
+        """The id in a source that asks for this target language."""
+        return self.tag_id(target)
+
     def encode_target(self, text: str) -> list[int]:
         """Pieces of a target text: both sides share one vocabulary."""
         return self.encode(text)

@@ -18,7 +18,7 @@ from export.importers.building import built
 from export.importers.card import card_for
 from export.importers.ctranslate2_file import Array, read_variables
 from export.importers.ctranslate2_weights import Translation
-from export.importers.files import read_json, read_optional_json, required
+from export.importers.files import left_out, read_json, read_optional_json, required
 from export.importers.kinds import METADATA_FILE, MODEL_FILE, is_argos_folder
 from export.importers.origin import stated_licence
 from export.importers.request import Languages, Request, chosen, tagged
@@ -107,6 +107,7 @@ def _read(directory: Path, request: Request, pieces: tuple[Path, Path | None], p
         files={**tokens.files(config.vocabulary_size, config.output_size), CARD_FILE: b""},
         provenance={"format": "CTranslate2", "files": {MODEL_FILE: sha256(path)}},
         licence=stated_licence(directory),
+        notes=left_out(directory),
     )
 
 

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from export.importers.ctranslate2_file import Array
-from model.config import Activation, ModelConfig
+from model.config import Activation, ModelConfig, NormKind
 from model.errors import CheckpointError
 from model.positions import sinusoids
 
 _MOST_POSITIONS = 16_384
+_EPSILONS: Mapping[NormKind, float] = {"layer": 1e-5, "rms": 1e-6}
+"""What CTranslate2 takes where its config.json names none."""
 _ACTIVATIONS: tuple[Activation, ...] = ("relu", "gelu_tanh", "swish", "gelu", "gelu_sigmoid")
 """In the order of `ctranslate2.specs.common_spec.Activation`."""
 
@@ -40,6 +42,7 @@ class Translation:
     def result(self) -> tuple[ModelConfig, dict[str, Tensor]]:
         """The config and the weights."""
         layers = tuple(self._layers(side) for side in ("encoder", "decoder"))
+        self._norm_kind = self._kind_of_norms()
         sources, targets = self._embedding("encoder"), self._embedding("decoder")
         output = self._tensor("decoder/projection/weight")
         bias = self._optional("decoder/projection/bias")
@@ -70,7 +73,8 @@ class Translation:
             encoder_layers=layers[0],
             decoder_layers=layers[1],
             norm="pre" if is_pre else "post",
-            norm_epsilon=float(self._settings.get("layer_norm_epsilon") or 1e-5),
+            norm_kind=self._norm_kind,
+            norm_epsilon=float(self._settings.get("layer_norm_epsilon") or _EPSILONS[self._norm_kind]),
             embedding_norm="embedding.norm.weight" in self._weights,
             activation=self._activation(),
             positions="learned",
@@ -172,10 +176,18 @@ class Translation:
     def _put_norm(self, theirs: str, ours: str) -> None:
         self._weights |= {f"{ours}.{part}": tensor for part, tensor in self._norm(theirs).items()}
 
+    def _kind_of_norms(self) -> NormKind:
+        """A layer norm has a beta, an RMS norm has none."""
+        norms = [name.removesuffix("/gamma") for name in self._left if name.endswith("/gamma")]
+        without = [name for name in norms if f"{name}/beta" not in self._left]
+        if without and len(without) < len(norms):
+            raise CheckpointError(
+                f"{self._path}: {without[0]} is an RMS norm and others are layer norms; they must be one"
+            )
+        return "rms" if without else "layer"
+
     def _norm(self, scope: str) -> dict[str, Tensor]:
         parts = {"weight": self._optional(f"{scope}/gamma"), "bias": self._optional(f"{scope}/beta")}
-        if parts["weight"] is not None and parts["bias"] is None:
-            raise CheckpointError(f"{self._path}: {scope} is an RMS norm, which cannot be imported")
         return {name: tensor for name, tensor in parts.items() if tensor is not None}
 
     def _tensor(self, name: str) -> Tensor:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from export.importers.files import read_json, weight_files
+from export.importers.files import left_out, read_json, weight_files
 from export.importers.huggingface_tokens import read_tokens
 from export.importers.kinds import (
     CONFIG_FILE,
@@ -135,6 +135,8 @@ _DESCRIPTIONS = {"transformers": _transformers, "marian": _marian, "ctranslate2"
 
 
 def _said(path: Path, origin: str | None) -> Iterator[str]:
+    for note in left_out(path):
+        yield f"note: {note}"
     yield from _stated(stated_licence(path), origin)
 
 

@@ -44,6 +44,23 @@ def required(path: Path, what: str) -> Path:
     return path
 
 
+def left_out(directory: Path) -> tuple[str, ...]:
+    """A sentence for each file that would change what the network reads or writes, and is not imported."""
+    notes = []
+    script = directory / "preprocess.sh"
+    if script.is_file() and "normalize-punctuation" in script.read_text(encoding="utf-8", errors="replace"):
+        notes.append(
+            f"{script.name} runs normalize-punctuation.perl before the tokeniser, which an import does not: "
+            "quotes and dashes reach the network as they are written"
+        )
+    if (directory / "vmap.txt").is_file():
+        notes.append(
+            "vmap.txt is not imported, so every step looks at the whole vocabulary; --text learns a shortlist from "
+            "sentence pairs"
+        )
+    return tuple(notes)
+
+
 def weight_files(directory: Path) -> list[Path]:
     """The files that hold the tensors of a Hugging Face folder, whole or in parts.
 

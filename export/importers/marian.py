@@ -17,7 +17,7 @@ from torch import Tensor
 
 from export.importers.building import built
 from export.importers.card import card_for
-from export.importers.files import required
+from export.importers.files import left_out, required
 from export.importers.kinds import DECODER_FILE
 from export.importers.origin import stated_licence
 from export.importers.request import Request, chosen, tagged
@@ -61,6 +61,7 @@ def read_network(directory: Path, request: Request) -> Network:
             "files": {model_path.name: sha256(model_path)},
         },
         licence=stated_licence(directory),
+        notes=left_out(directory),
     )
     return card_for(network)
 

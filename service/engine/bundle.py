@@ -6,11 +6,9 @@ import dataclasses
 from pathlib import Path
 
 from model.bundle import Manifest, check_files, read_manifest
-from model.errors import BundleError
-from model.lexical import LEXICAL_FILE, LexicalTable, lexical_tables
+from model.lexical import LexicalTable, lexical_tables
 from model.shortlist import SHORTLIST_FILE, Shortlist, load_shortlist
 from model.tokenizers import Tokenizer, load_tokenizer
-from model.vocabulary import Vocabulary
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,15 +36,11 @@ class Bundle:
         """Which tokens a sentence's output may have; None: all of the vocabulary."""
         if not self.manifest.has_shortlist:
             return None
-        return load_shortlist(self.directory / SHORTLIST_FILE, self._own_vocabulary("a shortlist"))
+        manifest = self.manifest
+        return load_shortlist(
+            self.directory / SHORTLIST_FILE, self.vocabulary, manifest.special_ids, manifest.decoder.suppressed_ids
+        )
 
     def lexical_tables(self) -> dict[str, LexicalTable]:
         """How pieces translate each other, by direction, for those that are aligned by `hmm`."""
-        if LEXICAL_FILE not in self.manifest.files:
-            return {}
-        return dict(lexical_tables(self.directory, self.manifest, self._own_vocabulary("lexical tables")))
-
-    def _own_vocabulary(self, what: str) -> Vocabulary:
-        if not isinstance(self.vocabulary, Vocabulary):
-            raise BundleError(f"{self.directory}: has {what}, which only our own tokeniser can have")
-        return self.vocabulary
+        return lexical_tables(self.directory, self.manifest, self.vocabulary)

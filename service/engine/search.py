@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model.bundle import OWN_IDS, SpecialIds
-from model.vocabulary import PAD_ID
+from model.shortlist import NOTHING
 from service.arrays import Array, next_power_of_two, padded
 from service.engine.agreement import common_start
 from service.engine.constraints import Change, changes, forced_token, missing
@@ -354,8 +354,8 @@ def _with_prefixes(memory: Mapping[str, Array], options: Sequence[SearchOptions]
         return memory
     wanted = [(*option.target_prefix, *itertools.chain(*option.required)) for option in options]
     rows = [np.union1d(row, more) for row, more in zip(memory["shortlist"], wanted, strict=True)]
-    rows = [row[row != PAD_ID] for row in rows]
-    return {**memory, "shortlist": padded(rows, max(map(len, rows)), PAD_ID)}
+    rows = [row[row != NOTHING] for row in rows]
+    return {**memory, "shortlist": padded(rows, max(map(len, rows)), NOTHING)}
 
 
 def _enlarged(values: npt.NDArray[Number], shape: tuple[int, ...]) -> npt.NDArray[Number]:

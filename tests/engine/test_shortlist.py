@@ -14,8 +14,8 @@ import torch
 from model.bundle import VOCABULARY_FILE
 from model.checkpoint import load_checkpoint
 from model.reference_search import beam_search
-from model.shortlist import load_shortlist
-from model.vocabulary import PAD_ID, Vocabulary
+from model.shortlist import NOTHING, load_shortlist
+from model.vocabulary import Vocabulary
 from service.arrays import padded
 from service.engine.core import Engine
 from service.engine.decoder.columns import ShortlistColumns
@@ -53,7 +53,7 @@ def test_every_row_finds_its_tokens_whoever_joins_and_leaves(beams: int, seed: i
                     np.array(sorted(rng.sample(range(start, start + 900), rng.randint(1, 300))))
                     for _ in range(rng.randint(1, 5))
                 ]
-                columns.join(padded(added, max(map(len, added)), PAD_ID))
+                columns.join(padded(added, max(map(len, added)), NOTHING))
                 lists += added
             buffers = columns.inputs(1)
             assert columns.settle() or all(

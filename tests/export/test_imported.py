@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,71 +11,26 @@ import sacrebleu
 import torch
 from transformers import M2M100ForConditionalGeneration, MarianMTModel
 
-from export.__main__ import main
+from benchmarks.foreign import (
+    DEMO,
+    plant_outliers,
+    sentences,
+    train_marian,
+    write_m2m100,
+    write_marian,
+)
+from benchmarks.imported_equality import TIE, Imported, compared, imported
+from export.importers.importing import read_any
+from export.importers.request import Request
 from model.bundle import check_files, read_manifest
-from service.engine.bundle import Bundle
+from model.reference_search import beam_search
 from service.engine.decoder.opening import open_engine, open_scoring_engine
 from service.engine.loading import run_here
-from service.engine.scores import ScoringJob
-from service.engine.types import EngineConfig, Hypothesis, Job, SearchOptions
-from tests.foreign import plant_outliers, sentences, train_marian, write_m2m100, write_marian
+from service.engine.scores import AlignmentJob, ScoringJob
+from service.engine.types import EngineConfig, Job, SearchOptions
 
-MOST_TOKENS = 24
 COUNT = 120
 SEARCHES = ((1, 1.0), (2, 1.0), (4, 0.6), (6, 1.4))
-TIE = 1e-4
-"""Scores that are as near as this may stand in another order."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Imported:
-    """A folder of another system and the bundle made from it."""
-
-    folder: Path
-    bundle: Path
-    model_class: Any
-
-    @functools.cached_property
-    def read(self) -> Bundle:
-        return Bundle.read(self.bundle)
-
-    def sources(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        before, behind = self.read.vocabulary.source_frame("fr", "en")
-        return [(*before, *self.read.vocabulary.encode(text), *behind) for text in texts]
-
-    def search(self, sources: Sequence[tuple[int, ...]], beams: int, penalty: float) -> list[Hypothesis]:
-        silent = self.read.vocabulary.target_prefix("en")
-        options = SearchOptions(
-            beam_size=beams, length_penalty=penalty, max_output_tokens=MOST_TOKENS, silent_prefix=silent
-        )
-        engine, _ = open_engine(EngineConfig(directory=self.bundle, threads=1, max_rows=64))
-        return [hypotheses[0] for hypotheses in run_here(engine, [Job(source, options) for source in sources])]
-
-    def generate(self, sources: Sequence[tuple[int, ...]], beams: int, penalty: float) -> tuple[list[Any], list[float]]:
-        """Tokens and scores of transformers, whatever stands around the text left out."""
-        model = self.model_class.from_pretrained(self.folder).eval()
-        silent = self.read.vocabulary.target_prefix("en")
-        padding = model.config.pad_token_id
-        longest = max(map(len, sources))
-        ids = torch.tensor([[*source, *[padding] * (longest - len(source))] for source in sources])
-        mask = torch.tensor([[1] * len(source) + [0] * (longest - len(source)) for source in sources])
-        found = model.generate(
-            input_ids=ids, attention_mask=mask, num_beams=beams, length_penalty=penalty, do_sample=False,
-            early_stopping=beams > 1, max_new_tokens=MOST_TOKENS, min_new_tokens=1 + len(silent),
-            forced_bos_token_id=silent[0] if silent else None, forced_eos_token_id=None,
-            return_dict_in_generate=True, output_scores=True,
-        )  # fmt: skip
-        ends = (padding, model.config.eos_token_id)
-        rows = [row[1 + len(silent) :] for row in found.sequences.tolist()]
-        scores = found.sequences_scores.tolist() if beams > 1 else [float("nan")] * len(rows)
-        return [tuple(token for token in row if token not in ends) for row in rows], scores
-
-
-def imported(folder: Path, model_class: Any, precision: str, *more: str) -> Imported:
-    bundle = folder.with_name(f"{folder.name}-{precision}")
-    arguments = ["import", str(folder), str(bundle), "--precision", precision, "--target-tokens", "64"]
-    assert main([*arguments, "--source-tokens", "64", "--source", "fr", "--target", "en", *more]) == 0
-    return Imported(folder, bundle, model_class)
 
 
 @pytest.fixture(scope="session")
@@ -118,20 +69,12 @@ def test_the_engine_writes_what_generate_writes(
     family: str, beams: int, penalty: float, request: pytest.FixtureRequest
 ) -> None:
     network: Imported = request.getfixturevalue(family)
-    sources = network.sources(sentences("fr", COUNT))
-    found = network.search(sources, beams, penalty)
-    expected, scores = network.generate(sources, beams, penalty)
-    ties = 0
-    for hypothesis, tokens, score in zip(found, expected, scores, strict=True):
-        if hypothesis.target_ids != tokens:
-            assert abs(hypothesis.score - score) < TIE, (hypothesis, tokens, score)
-            ties += 1
-        elif beams > 1:
-            assert hypothesis.score == pytest.approx(score, abs=TIE)
-    assert ties <= COUNT // 50, f"{ties} ties"
-    ended = sum(hypothesis.finish_reason == "eos" for hypothesis in found)
+    found = compared(network, network.sources(sentences("fr", COUNT)), beams, penalty)
+    assert not found.others
+    assert found.ties <= COUNT // 50
+    assert found.score < TIE
     if family == "marian":
-        assert ended > COUNT // 2
+        assert found.ended > COUNT // 2
 
 
 def test_scores_and_attention_are_those_of_transformers(marian: Imported, m2m100: Imported) -> None:
@@ -184,3 +127,43 @@ def test_an_imported_bundle_says_what_it_is(marian: Imported, m2m100: Imported) 
         assert f"# {network.folder.name}" in (network.bundle / "MODEL_CARD.md").read_text()
         sizes = (network.read.vocabulary.source_size, len(network.read.vocabulary))
         assert sizes == (manifest.source_vocabulary_size, manifest.vocabulary_size)
+
+
+@pytest.fixture(scope="session")
+def learned(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Imported:
+    """The trained network with what sentence pairs teach; its logits have biases, and its padding is suppressed."""
+    folder = tmp_path_factory.mktemp("learned") / "opus-mt-fr-en"
+    shutil.copytree(trained, folder)
+    text = [str(DEMO / f"tatoeba-dev.{language}.gz") for language in ("fr", "en")]
+    return imported(folder, MarianMTModel, "fp32", "--text", "fr-en", *text)
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+def test_a_learned_shortlist_is_all_that_a_sentence_may_use(learned: Imported, beams: int) -> None:
+    shortlist = learned.read.shortlist()
+    assert shortlist is not None
+    with read_any(learned.folder, Request(("fr",), ("en",))) as network:
+        model = network.model
+    sources = learned.sources(sentences("fr", 12))
+    options = SearchOptions(beam_size=beams, max_output_tokens=20)
+    engine, _ = open_engine(EngineConfig(directory=learned.bundle, threads=1, max_rows=64))
+    for source, [found] in zip(sources, run_here(engine, [Job(source, options) for source in sources]), strict=True):
+        allowed = torch.from_numpy(shortlist.of(source))
+        assert len(allowed) < len(learned.read.vocabulary)
+        assert set(model.config.suppressed_ids).isdisjoint(allowed.tolist())
+        expected, *_ = beam_search(
+            model, torch.tensor(source), beam_size=beams, max_output_tokens=20, shortlist=allowed
+        )
+        assert found.target_ids == expected.target_ids
+        assert found.log_prob == pytest.approx(expected.log_prob, abs=1e-3)
+
+
+def test_learned_tables_align_words(learned: Imported) -> None:
+    assert read_manifest(learned.bundle).alignment["fr-en"].evidence == "hmm"
+    engine, _ = open_scoring_engine(EngineConfig(directory=learned.bundle, threads=1))
+    vocabulary = learned.read.vocabulary
+    source, target = vocabulary.encode("Tom est ici."), vocabulary.encode_target("Tom is here.")
+    [evidence] = run_here(engine, [AlignmentJob(tuple(source), tuple(target), "fr-en")])
+    assert evidence.shape == (len(target), len(source))
+    assert evidence[0].argmax() == 0
+    assert evidence[-1].argmax() == len(source) - 1

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import errno
 import itertools
 import json
-import os
 import random
 import shutil
-import subprocess
-import sys
 import unicodedata
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import ctranslate2
 import numpy as np
 import pytest
 import torch
-from ctranslate2.converters import OpusMTConverter, TransformersConverter
+from ctranslate2.converters import OpusMTConverter
 from ctranslate2.converters import transformers as converters
 from safetensors.torch import load_file, save_file
 from transformers import (
@@ -31,38 +28,18 @@ from transformers import (
     NllbTokenizer,
 )
 
-from export import write
-from export.__main__ import main
+from benchmarks.ctranslate2_model import write_ctranslate2
+from benchmarks.foreign import sentences, write_m2m100, write_marian, write_marian_release, write_nllb
 from export.importers.ctranslate2_file import read_variables
-from export.importers.importing import read_any
-from export.importers.origin import forbids_commerce
 from export.importers.request import Request
 from export.network import Network
 from export.quantize import quantize_columns
+from model.checkpoint import load_checkpoint
+from model.config import ModelConfig
 from model.errors import ModelError
-from tests.foreign import sentences, write_m2m100, write_marian, write_marian_release, write_nllb
-
-FR_EN = Request(("fr",), ("en",))
-
-
-def read(path: Path, request: Request = FR_EN) -> Network:
-    with read_any(path, request) as network:
-        return network
-
-
-@pytest.fixture(scope="session")
-def marian(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_marian(tmp_path_factory.mktemp("foreign") / "opus-mt-fr-en")
-
-
-@pytest.fixture(scope="session")
-def m2m100(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_m2m100(tmp_path_factory.mktemp("foreign") / "m2m100")
-
-
-@pytest.fixture(scope="session")
-def nllb(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_nllb(tmp_path_factory.mktemp("foreign") / "nllb")
+from model.transformer import Transformer
+from tests.bundles import PRETRAINED
+from tests.export.foreign import convert, read, write_argos
 
 
 def texts_of_all_scripts(count: int) -> list[str]:
@@ -247,11 +224,6 @@ def test_tags_of_targets_stand_before_the_source(tmp_path: Path) -> None:
     assert ids == theirs(">>pt_BR<< Où est la gare ?").input_ids
 
 
-def convert(folder: Path, destination: Path, quantization: str | None, files: list[str]) -> Path:
-    TransformersConverter(str(folder), copy_files=files).convert(str(destination), quantization=quantization)
-    return destination
-
-
 def scores_of_both(network: Network, directory: Path, source: str, target: str) -> tuple[list[float], list[float]]:
     """Log-probabilities of a target's tokens, from our network in PyTorch and from CTranslate2."""
     tokenizer, config = network.tokenizer, network.model.config
@@ -291,6 +263,21 @@ def test_ctranslate2_models_compute_what_ctranslate2_does(
         assert np.abs(np.subtract(ours, theirs)).max() < tolerance, quantization
 
 
+def test_rms_norms_compute_what_ctranslate2_does(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    sizes = {"d_model": 64, "num_heads": 4, "d_ff": 96, "encoder_layers": 2, "decoder_layers": 2}
+    vocabulary = load_checkpoint(PRETRAINED).vocabulary
+    model = Transformer(ModelConfig(vocabulary_size=len(vocabulary), norm="pre", norm_kind="rms", **sizes)).eval()
+    pieces = vocabulary.pieces(range(len(vocabulary)))
+    directory = tmp_path / "rms"
+    write_ctranslate2(SimpleNamespace(model=model, vocabulary=vocabulary), directory, None, pieces)
+    shutil.copy(PRETRAINED / "vocabulary.spm", directory / "sentencepiece.model")
+    network = read(directory)
+    assert network.model.config.norm_kind == "rms"
+    ours, theirs = scores_of_both(network, directory, "Je ne sais pas.", "I do not know.")
+    assert np.abs(np.subtract(ours, theirs)).max() < 1e-4
+
+
 def test_int8_weights_of_ctranslate2_are_used_as_they_are(marian: Path, tmp_path: Path) -> None:
     directory = convert(marian, tmp_path / "int8", "int8", ["source.spm", "target.spm"])
     stored = read_variables(directory / "model.bin")
@@ -303,21 +290,6 @@ def test_int8_weights_of_ctranslate2_are_used_as_they_are(marian: Path, tmp_path
         again, scale = quantize_columns(weights[f"{ours}.weight"].numpy().T)
         assert np.array_equal(again.T, stored[f"{theirs}/weight"])
         assert np.allclose(scale, 1 / stored[f"{theirs}/weight_scale"], rtol=1e-6)
-
-
-def write_argos(path: Path, folder: Path, target_prefix: str = "") -> Path:
-    """An Argos package as it is downloaded; its pieces are those of the source."""
-    directory = path.with_suffix("") / "fr_en"
-    directory.mkdir(parents=True)
-    convert(folder, directory / "model", "int8", [])
-    shutil.copy(folder / "source.spm", directory / "sentencepiece.model")
-    metadata = {"from_code": "fr", "to_code": "en", "package_version": "1.9", "target_prefix": target_prefix}
-    (directory / "metadata.json").write_text(json.dumps(metadata))
-    (directory / "README.md").write_text("---\nlicense: cc-by-4.0\n---\n")
-    with zipfile.ZipFile(path, "w") as archive:
-        for file in directory.rglob("*"):
-            archive.write(file, file.relative_to(directory.parent))
-    return path
 
 
 def test_argos_packages_are_read_as_files_and_as_folders(marian: Path, tmp_path: Path) -> None:
@@ -356,134 +328,3 @@ def test_marian_releases_are_what_ctranslate2_makes_of_them(marian: Path, tmp_pa
     assert network.tokenizer.pieces(range(size)) == converted.tokenizer.pieces(range(size))
     ours_scores, their_scores = scores_of_both(network, tmp_path / "converted", "Je ne sais pas.", "I do not know.")
     assert np.abs(np.subtract(ours_scores, their_scores)).max() < 1e-4
-
-
-def broken(folder: Path, destination: Path, **changes: Any) -> Path:
-    """A copy of a folder: `file=None` removes it, a dict changes keys of JSON, text replaces content."""
-    shutil.copytree(folder, destination)
-    for name, change in changes.items():
-        path = destination / name
-        if change is None:
-            path.unlink()
-        elif isinstance(change, dict):
-            path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-        else:
-            path.write_bytes(change)
-    return destination
-
-
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        ({"source.spm": None}, "source.spm: no such file; it is a SentencePiece model of the tokeniser"),
-        ({"source.spm": b"x"}, "source.spm: not a SentencePiece model"),
-        ({"vocab.json": None}, "vocab.json: no such file; it is the list of the tokeniser's tokens"),
-        ({"vocab.json": b"[]"}, "vocab.json: not a JSON object"),
-        ({"config.json": None}, "nothing here that can be imported"),
-        ({"config.json": b'{"model_type": "marian"'}, "config.json: not JSON"),
-        ({"config.json": {"model_type": "bert"}}, "model_type 'bert' cannot be imported"),
-        ({"config.json": {"model_type": "gpt2", "is_encoder_decoder": False}}, "gpt2 is not an encoder-decoder"),
-        ({"config.json": {"architectures": ["MarianForCausalLM"]}}, "marian is not an encoder-decoder"),
-        ({"config.json": {"activation_function": "tanh"}}, "activation_function 'tanh' cannot be imported"),
-        ({"config.json": {"encoder_layers": 10**9}}, "encoder_layers is 1000000000, but the weights hold 2 of them"),
-        ({"config.json": {"max_position_embeddings": 10**9}}, "max_position_embeddings must be a whole number"),
-        ({"config.json": {"encoder_attention_heads": 5}}, "d_model 64 is not divisible by num_heads 5"),
-        ({"config.json": {"d_model": 128}}, "weights and config do not belong together"),
-        ({"model.safetensors": None}, "no weights: neither model.safetensors nor pytorch_model.bin"),
-        ({"model.safetensors": b"x" * 100}, "model.safetensors: damaged weights"),
-        ({"generation_config.json": {"bad_words_ids": [[1, 2]]}}, "bad_words_ids of more than one token cannot"),
-        ({"generation_config.json": {"forced_bos_token_id": 7}}, "forced_bos_token_id in the generation config cannot"),
-    ],
-)
-def test_what_a_person_meets_is_one_sentence(
-    changes: dict[str, Any], sentence: str, marian: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = broken(marian, tmp_path / "opus-mt-fr-en", **changes)
-    assert main(["import", str(folder), str(tmp_path / "bundle")]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert sentence in error
-    assert error.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["opus-mt-fr-en"]
-
-
-@pytest.mark.parametrize(
-    ("options", "sentence"),
-    [
-        ({"transformer-decoder-autoreg": "rnn"}, "an SSRU decoder"),
-        ({"type": "s2s"}, "type: s2s cannot be imported"),
-        ({"transformer-postprocess": "d"}, "postprocess-top ('', 'd', '') cannot be imported"),
-        ({"transformer-tied-layers": [1, 1]}, "transformer-tied-layers: [1, 1] cannot be imported"),
-    ],
-)
-def test_marian_networks_that_cannot_run_are_refused_by_name(
-    options: dict[str, Any], sentence: str, marian: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(ModelError) as caught:
-        read(write_marian_release(tmp_path / "release", marian, **options))
-    assert sentence in str(caught.value)
-
-
-def test_a_tensor_nobody_knows_is_named(marian: Path, tmp_path: Path) -> None:
-    folder = broken(marian, tmp_path / "folder")
-    tensors = load_file(folder / "model.safetensors")
-    save_file({**tensors, "model.encoder.layers.0.adapter.weight": torch.zeros(2)}, folder / "model.safetensors")
-    with pytest.raises(ModelError, match=r"does not know, model\.encoder\.layers\.0\.adapter\.weight"):
-        read(folder)
-
-
-def test_damaged_ctranslate2_models_are_refused(marian: Path, tmp_path: Path) -> None:
-    directory = convert(marian, tmp_path / "model", "int8", ["source.spm", "target.spm"])
-    whole = (directory / "model.bin").read_bytes()
-    for content in (b"", whole[:1000], whole[: len(whole) // 2], b"\xff" * 200, whole[:4] + b"\xff" * 100):
-        (directory / "model.bin").write_bytes(content)
-        with pytest.raises(ModelError, match=r"model\.bin: damaged"):
-            read(directory)
-
-
-def test_inspect_says_what_a_folder_is(
-    marian: Path, nllb: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    package = write_argos(tmp_path / "translate-fr_en.argosmodel", marian)
-    release = write_marian_release(tmp_path / "release", marian)
-    for path, words in (
-        (marian, ("a folder of Hugging Face transformers", "marian, 2 + 2 layers of 64", "from fr", "to en")),
-        (nllb, ("m2m_100, 2 + 2 layers of 64", "from ace-Arab, ace-Latn", "and 190 more")),
-        (package, ("an Argos package", "from fr to en, version 1.9")),
-        (release, ("a release of Marian's own files",)),
-    ):
-        assert main(["inspect", str(path)]) == 0
-        lines = capsys.readouterr().out
-        assert f"can be imported: python -m export import {path} BUNDLE" in lines
-        assert all(word in lines for word in words), lines
-    folder = broken(marian, tmp_path / "broken", **{"config.json": {"model_type": "bert"}})
-    assert main(["inspect", str(folder)]) == 0
-    assert "cannot be imported: " in capsys.readouterr().out
-    assert main(["inspect", str(tmp_path / "none")]) == 2
-    assert capsys.readouterr().err == f"error: {tmp_path / 'none'}: no such file or folder\n"
-
-
-def test_inspect_loads_no_torch(marian: Path) -> None:
-    code = "import sys; from export.__main__ import main; main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code, "inspect", str(marian)], check=True, cwd=Path(__file__).parents[2])
-
-
-def test_a_full_disk_leaves_nothing_and_is_one_sentence(
-    marian: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def full(*arguments: object, **options: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "bundle.partial" / "weights.bin"))
-
-    monkeypatch.setattr(write, "_write_graphs", full)
-    assert main(["import", str(marian), str(tmp_path / "bundle"), "--precision", "fp32"]) == 2
-    assert "No space left on device" in capsys.readouterr().err.splitlines()[-1]
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_licence_that_forbids_commerce_is_said(marian: Path, tmp_path: Path) -> None:
-    folder = broken(marian, tmp_path / "opus-mt-fr-en")
-    (folder / "README.md").write_text("---\nlanguage: fr\nlicense: cc-by-nc-4.0\n---\n# A model\n")
-    network = read(folder)
-    assert network.licence == "cc-by-nc-4.0"
-    assert forbids_commerce(network.licence)
-    assert not any(map(forbids_commerce, (None, "cc-by-4.0", "apache-2.0", "mit")))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from model.vocabulary import PAD_ID
+from model.shortlist import NOTHING
 from service.arrays import Array, round_up
 
 IntArray = npt.NDArray[np.int64]
@@ -24,6 +24,7 @@ LENGTH_MULTIPLE = 64
 the longest shortlist of the company."""
 
 _FIRST_SENTENCES = 8
+_WEIGHTS, _BIAS = "output_weights", "output_bias"
 _COLUMN_MULTIPLE = 256
 """Columns are added in blocks of so many: all of them are computed, used or not, and new blocks mean new buffers."""
 
@@ -37,15 +38,14 @@ class ShortlistColumns:
         """`columns_of`: weights, and scales if there are any, of token ids; the last axis is that of the ids."""
         self._columns_of = columns_of
         self._beam_size = beam_size
-        self._nothing = np.array([PAD_ID])
+        self._nothing = np.array([NOTHING])
         self._users = np.zeros(vocabulary_size, np.int64)  # running sentences that need the token
         self._place = np.zeros(vocabulary_size, np.int64)  # its column; 0 if it has none
-        self._ids = np.full((_FIRST_SENTENCES, beam_size, LENGTH_MULTIPLE), PAD_ID, np.int64)
+        self._ids = np.full((_FIRST_SENTENCES, beam_size, LENGTH_MULTIPLE), NOTHING, np.int64)
         self._columns = np.zeros_like(self._ids)
         self._lists: list[IntArray] = []
         self._settled = 0  # sentences, the first of all, whose columns are in place
         self._weights: dict[str, Array] = {}
-        self._bias = np.zeros(0, np.float32)
         self._lay_out(np.zeros(0, np.int64))
 
     @property
@@ -56,11 +56,11 @@ class ShortlistColumns:
     @property
     def num_columns(self) -> int:
         """U, the columns that a step computes."""
-        return len(self._bias)
+        return len(self._weights[_BIAS])
 
     def join(self, shortlists: IntArray) -> None:
         """Add sentences with shortlists [n, *], padded at the end; `settle` before the next step."""
-        added = [row[: np.count_nonzero(row != PAD_ID)] for row in shortlists]
+        added = [row[: np.count_nonzero(row != NOTHING)] for row in shortlists]
         self._lists += added
         for shortlist in added:
             self._users[shortlist] += 1
@@ -101,7 +101,6 @@ class ShortlistColumns:
         return {
             "shortlist_ids": self._ids[:sentences].reshape(rows, -1),
             "shortlist_columns": self._columns[:sentences].reshape(rows, -1),
-            "output_bias": self._bias,
             **self._weights,
         }
 
@@ -110,7 +109,7 @@ class ShortlistColumns:
         if have[0] >= sentences and have[2] == width:
             return False
         shape = (max(have[0], 2 * sentences), self._beam_size, width)
-        ids, columns = np.full(shape, PAD_ID, np.int64), np.zeros(shape, np.int64)
+        ids, columns = np.full(shape, NOTHING, np.int64), np.zeros(shape, np.int64)
         common = min(have[2], width)
         ids[: have[0], :, :common], columns[: have[0], :, :common] = (
             self._ids[..., :common], self._columns[..., :common],
@@ -122,38 +121,43 @@ class ShortlistColumns:
         for slot in slots:
             shortlist = self._lists[slot]
             self._ids[slot, :, : len(shortlist)] = shortlist
-            self._ids[slot, :, len(shortlist) :] = PAD_ID
+            self._ids[slot, :, len(shortlist) :] = NOTHING
             self._columns[slot, :, : len(shortlist)] = self._place[shortlist]
             self._columns[slot, :, len(shortlist) :] = 0
 
     def _lay_out(self, ids: IntArray) -> bool:
         """The columns of `ids`, in order, and no others; whether that took new buffers."""
-        first = self._columns_of(np.concatenate([self._nothing, ids]))
+        first = self._made(np.concatenate([self._nothing, ids]))
+        first[_BIAS][0] = -np.inf
         self._used = len(ids) + 1
         self._place[:] = 0
         self._place[ids] = np.arange(1, self._used)
         capacity = round_up(self._used, _COLUMN_MULTIPLE)
         # One sentence after another needs about as many: the old buffers, and the step bound to them, will often do.
-        if self._weights and capacity <= len(self._bias) <= capacity + _COLUMN_MULTIPLE:
+        if self._weights and capacity <= self.num_columns <= capacity + _COLUMN_MULTIPLE:
             for name, values in first.items():
                 self._weights[name][..., : self._used] = values
             return False
         self._weights = {name: _widened(value, capacity) for name, value in first.items()}
-        self._bias = np.zeros(capacity, next(iter(first.values())).dtype if len(first) == 1 else np.float32)
-        self._bias[0] = -np.inf
         return True
+
+    def _made(self, ids: IntArray) -> dict[str, Array]:
+        """Weights, scales and biases of these tokens; where a network has no biases they are zero."""
+        found = dict(self._columns_of(ids))
+        weights = found[_WEIGHTS].dtype
+        usual = np.zeros(len(ids), weights if weights.kind == "f" else np.float32)
+        return {**found, _BIAS: np.array(found.get(_BIAS, usual))}
 
     def _add_columns(self, ids: IntArray) -> bool:
         """Put the columns of `ids` after those there are; whether that took new buffers."""
         if not len(ids):
             return False
         used = self._used + len(ids)
-        grows = used > len(self._bias)
+        grows = used > self.num_columns
         if grows:
             capacity = round_up(used, _COLUMN_MULTIPLE)
             self._weights = {name: _widened(value, capacity) for name, value in self._weights.items()}
-            self._bias = _widened(self._bias, capacity)
-        for name, values in self._columns_of(ids).items():
+        for name, values in self._made(ids).items():
             self._weights[name][..., self._used : used] = values
         self._place[ids] = np.arange(self._used, used)
         self._used = used

@@ -6,8 +6,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from model.shortlist import Shortlist
-from model.vocabulary import PAD_ID
+from model.shortlist import NOTHING, Shortlist
 from service.arrays import Array, padded
 from service.engine.bundle import Bundle
 from service.engine.core import Engine
@@ -48,7 +47,7 @@ class OnnxDecoder:
         memory = self._runtime.encode(sources)
         if self._shortlist is not None:
             rows = [self._shortlist.of(source) for source in sources]
-            memory["shortlist"] = padded(rows, max(map(len, rows)), PAD_ID)
+            memory["shortlist"] = padded(rows, max(map(len, rows)), NOTHING)
         return memory
 
     def open_slots(self, beam_size: int) -> RunningState:

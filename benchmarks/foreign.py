@@ -68,11 +68,17 @@ def _write_list(path: Path, tokens: Sequence[str]) -> None:
 
 
 def write_marian(
-    directory: Path, *, separate: bool = False, tags: Sequence[str] = (), seed: int = 0, **changes: Any
+    directory: Path,
+    *,
+    pair: tuple[str, str] = ("fr", "en"),
+    separate: bool = False,
+    tags: Sequence[str] = (),
+    seed: int = 0,
+    **changes: Any,
 ) -> Path:
-    """A folder of MarianMT from French to English, or to the languages of `tags`."""
+    """A folder of MarianMT from one language to the other, or to the languages of `tags`."""
     directory.mkdir(parents=True)
-    models = {"source": pieces_model(["fr"], 260), "target": pieces_model(["en"], 220)}
+    models = {"source": pieces_model([pair[0]], 260), "target": pieces_model([pair[1]], 220)}
     for side, model in models.items():
         (directory / f"{side}.spm").write_bytes(model)
     marks = [f">>{tag}<<" for tag in tags]
@@ -83,7 +89,7 @@ def write_marian(
     if separate:
         _write_list(directory / "target_vocab.json", own["target"])
         files.append(str(directory / "target_vocab.json"))
-    languages = {"source_lang": "fr", "target_lang": "en"}
+    languages = {"source_lang": pair[0], "target_lang": pair[1]}
     MarianTokenizer(*files, separate_vocabs=separate, **languages).save_pretrained(directory)
     torch.manual_seed(seed)
     size = len(own["source"] if separate else both)
@@ -140,10 +146,10 @@ def _write_m2m100_model(directory: Path, size: int, seed: int, changes: Mapping[
     M2M100ForConditionalGeneration(config).save_pretrained(directory)
 
 
-def train_marian(directory: Path, *, pairs: int, steps: int) -> None:
+def train_marian(directory: Path, *, pairs: int, steps: int, pair: tuple[str, str] = ("fr", "en")) -> None:
     """Teach a folder's network the first so many pairs of the sample text by heart."""
     model, tokenizer = MarianMTModel.from_pretrained(directory), MarianTokenizer.from_pretrained(directory)
-    texts = {"text": sentences("fr", pairs), "text_target": sentences("en", pairs)}
+    texts = {"text": sentences(pair[0], pairs), "text_target": sentences(pair[1], pairs)}
     batch = tokenizer(**texts, return_tensors="pt", padding=True)
     labels = batch["labels"].masked_fill(batch["labels"] == tokenizer.pad_token_id, -100)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
