@@ -274,7 +274,7 @@ class Slots:
     def reorder(self, beam_indices: Ints) -> None:
         """Let the beams of each sentence continue the beams [N, K] they come from; only beams that are continued more
         than once are copied, into rows of those that are not continued."""
-        rows = np.take_along_axis(self._row_of[: self.count], beam_indices, axis=1)
+        rows = self._row_of[np.arange(self.count)[:, None], beam_indices]
         again = ((rows[:, :, None] == rows[:, None, :]) & self._earlier).any(axis=2)
         if again.any():
             is_free = np.ones(rows.size, np.bool_)
