@@ -6,6 +6,9 @@ PORT = 8000
 # Which build of ONNX Runtime: gpu where an NVIDIA driver answers, else cpu. They exclude each other.
 RUNTIME = $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 DEMO = runs/demo
+# Processes that share the tests; 0 is one process, as a debugger wants it. With more, each file of tests stays in one.
+WORKERS = 2
+PYTEST = .venv/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 BIN := .venv/bin
 SERVE_STAMP = .venv/.installed-$(RUNTIME)
@@ -19,8 +22,8 @@ export ORT_DISABLE_TELEMETRY = 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint licences train-demo study bench bench-gpu bench-serve bench-memory stress chaos fuzz lock \
-	image image-gpu sbom check-arm docs
+.PHONY: help serve test coverage minimal lint licences train-demo study bench bench-gpu bench-serve bench-memory stress \
+	chaos fuzz lock image image-gpu sbom check-arm docs
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -30,15 +33,32 @@ serve: $(SERVE_STAMP)  ## serve the shipped model; HOST=127.0.0.1 PORT=8000
 	@echo "ONNX Runtime: $(RUNTIME) build; listening on http://$(HOST):$(PORT)"
 	@ATTEND_INTERNALS=$${ATTEND_INTERNALS:-true} ATTEND_HOST=$(HOST) ATTEND_PORT=$(PORT) exec $(BIN)/python -m service
 
-test: $(TOOLS_STAMP)  ## run the tests; ARGS="tests/model -x" goes to pytest
+test: $(TOOLS_STAMP)  ## run the tests; ARGS="tests/model -x" goes to pytest, WORKERS=0 takes one process
 	@echo "ONNX Runtime: $(RUNTIME) build"
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
-lint: $(TOOLS_STAMP)  ## style, types, who may import whom, and what bandit finds
+coverage: $(TOOLS_STAMP)  ## which lines and branches of service/ the tests reach
+	@$(PYTEST) --cov --cov-report term:skip-covered $(ARGS)
+
+# Those that need nothing of training, and meet every package that serving needs.
+MINIMAL_TESTS = tests/text tests/engine/test_core.py $(addprefix tests/service/test_,connection.py contracts.py detection.py \
+	fields.py languages.py metrics.py server.py settings.py stream.py translate.py)
+
+# Direct needs at the oldest version that pyproject.toml allows, in an environment of their own; theirs are the newest.
+minimal: $(TOOLS_STAMP)  ## the tests of the service with the oldest versions it allows, two minutes
+	@rm -rf runs/minimal && mkdir -p runs && $(PYTHON) -m venv runs/minimal
+	@$(BIN)/uv pip compile --quiet --resolution lowest-direct --extra cpu --no-header --no-annotate --no-emit-index-url \
+		--python-version 3.11 pyproject.toml --output-file runs/minimal/requirements.txt
+	@$(BIN)/uv pip install --quiet --python runs/minimal/bin/python --requirement runs/minimal/requirements.txt \
+		pytest hypothesis httpx filelock redis babel
+	@runs/minimal/bin/python -m pytest -p no:cacheprovider $(or $(ARGS),$(MINIMAL_TESTS))
+
+lint: $(TOOLS_STAMP)  ## style, types, who may import whom, spelling, and what bandit finds
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/codespell
 	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive service model export attend
 
 # Of the packages of requirements.lock: those that let a program under another licence be made of them.

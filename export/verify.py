@@ -105,6 +105,7 @@ def verify_bundle(
 def _session(path: Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = torch.get_num_threads()  # of a small network each would wait for the others
     # As the service does: on processors whose 8-bit sums saturate, exact kernels; elsewhere it changes nothing.
     options.add_session_config_entry("session.x64quantprecision", "1")
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

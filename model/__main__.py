@@ -1,5 +1,5 @@
-"""Commands: python -m model vocabulary | leaks | train | branch | average | distill | shortlist | lexical | evaluate |
-translate | curves."""
+"""Commands: python -m model vocabulary | leaks | train | branch | average | distill | words | shortlist | lexical |
+evaluate | translate | curves."""
 
 from __future__ import annotations
 
@@ -93,6 +93,13 @@ def parser_for(prog: str) -> argparse.ArgumentParser:
     distill.add_argument("--length-penalty", type=float, default=1.0)
     distill.add_argument("--limit", type=int, default=None, help="first N pairs of each text only")
     distill.set_defaults(run_command=_distill)
+
+    words = commands.add_parser("words", help="mine words from a recipe's texts, and write numbers out")
+    _add_recipe(words)
+    words.add_argument("--out", type=Path, required=True, help="folder for one file a pair of languages")
+    words.add_argument("--pairs", type=positive, default=200_000, help="sentence pairs a pair of languages (200,000)")
+    words.add_argument("--dictionary", type=Path, default=None, help="TSV whose first column is Chinese words")
+    words.set_defaults(run_command=_words)
 
     shortlist = commands.add_parser("shortlist", help="learn which target pieces a sentence may need")
     _add_recipe(shortlist)
@@ -253,6 +260,24 @@ def _lexical(options: argparse.Namespace) -> None:
     tables = _learned(options, lambda recipe: recipe.language_pairs, sample_texts, learn_table)
     save_tables(options.checkpoint / LEXICAL_FILE, tables)
     print(options.checkpoint / LEXICAL_FILE)
+
+
+def _words(options: argparse.Namespace) -> None:
+    from model.corpus import read_tsv
+    from model.preparation import sample_as_read
+    from model.recipe import load_recipe, split_direction
+    from model.words import Words, mine_words, number_words, with_capitals, write_words
+
+    recipe = load_recipe(options.recipe)
+    dictionary = [word for word, _ in read_tsv(options.dictionary, 0, 0)] if options.dictionary else []
+    for direction in recipe.language_pairs:
+        source, target = split_direction(direction)
+        sentences = sample_as_read(recipe, options.root, direction, options.pairs)
+        mined = mine_words(sentences, Words(source, dictionary), Words(target, dictionary))
+        pairs = list(with_capitals([*number_words(source, target), *mined]))
+        path = options.out / f"{direction}.tsv.gz"
+        write_words(path, pairs)
+        print(f"{path}: {len(pairs):,} pairs of words")
 
 
 def _learned(

@@ -112,6 +112,24 @@ def sample_texts(
     return _sample(recipe, vocabulary, [read_pairs(files, direction, root) for files in texts.values()], most)
 
 
+def sample_as_read(recipe: Recipe, root: Path, direction: str, most: int) -> list[Pair]:
+    """Training pairs of two languages, at most about `most`, each text by how much of it an epoch reads.
+
+    Dictionaries and texts of single words and labels are left out.
+    """
+    languages = set(split_direction(direction))
+    texts = {
+        files.name: files
+        for files in recipe.data
+        for each in files.directions
+        if set(split_direction(each)) == languages and not files.keep_held_out
+    }
+    read = [(files.passes, read_pairs(files, direction, root)) for files in texts.values()]
+    scale = most / sum(passes * len(pairs) for passes, pairs in read)
+    rng = random.Random(recipe.seed)
+    return [pair for passes, pairs in read for pair in rng.sample(pairs, int(min(1.0, scale * passes) * len(pairs)))]
+
+
 def _sample(
     recipe: Recipe, vocabulary: Vocabulary, texts: Sequence[Sequence[Pair]], most: int
 ) -> list[tuple[list[int], list[int]]]:

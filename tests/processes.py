@@ -32,7 +32,7 @@ def serving_process(bundle: Path = SHIPPED_BUNDLE, **settings: str) -> Iterator[
     """The address of a service with these settings, once it is ready; it ends with the context."""
     port = free_port()
     ours = {name: value for name, value in os.environ.items() if not name.startswith("ATTEND_")}
-    changed = {"port": str(port), "bundle": str(bundle), "sessions": "1", **settings}
+    changed = {"port": str(port), "bundle": str(bundle), "sessions": "1", "threads": "1", **settings}
     process = subprocess.Popen(
         [sys.executable, "-m", "service"],
         cwd=ROOT,

@@ -47,7 +47,7 @@ def read_epub(package: Package, *, alt_texts: bool) -> Iterator[tuple[str, XmlPa
     locked = _encrypted(package)
     for name, kind in _manifest(package):
         if name in locked and kind in (*_PAGES, _CONTENTS):
-            raise EncryptedFileError()
+            raise EncryptedFileError
         if kind in _PAGES:
             yield name, None, Page(name, package.part(name), alt_texts=alt_texts)
         elif kind == _CONTENTS:

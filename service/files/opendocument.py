@@ -36,7 +36,7 @@ def read_opendocument(package: Package, ending: str, *, alt_texts: bool) -> Iter
         InvalidRequestError: the file is damaged, encrypted, or of another format than `ending`.
     """
     if "META-INF/manifest.xml" in package.names and b"encryption-data" in package.part("META-INF/manifest.xml"):
-        raise EncryptedFileError()
+        raise EncryptedFileError
     if not package.part("mimetype").strip().startswith(b"application/vnd.oasis." + _TYPES[ending]):
         raise DamagedFileError(f"it is no {ending[1:]} file")
     package.part("content.xml")

@@ -53,7 +53,7 @@ class Package:
         if len({info.filename for info in infos}) < len(infos):
             raise DamagedFileError("two parts have the same name")
         if any(info.flag_bits & _ENCRYPTED_FLAG for info in infos):
-            raise EncryptedFileError()
+            raise EncryptedFileError
         if any(fnmatch(info.filename, pattern) for info in infos for pattern in _MACROS):
             raise InvalidRequestError("Invalid request: the file holds macros; save it without them")
 

@@ -167,4 +167,4 @@ def test_an_encrypted_file_and_one_of_another_kind_say_so() -> None:
     with pytest.raises(InvalidRequestError, match="is no odp file"):
         translated("a.odp", content)
     with pytest.raises(InvalidRequestError, match="macros"):
-        translated("a.odt", with_parts(content, **{"Basic___Standard___x__xml": b"<a/>"}))
+        translated("a.odt", with_parts(content, Basic___Standard___x__xml=b"<a/>"))

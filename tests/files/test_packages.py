@@ -50,7 +50,7 @@ OUTSIDE = '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
         (docx()[:400] + b"x" * 40 + docx()[440:], "damaged"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600, "encrypted or of a program before 2007"),
         (docx(**{"word/vbaProject.bin": b"x"}), "holds macros"),
-        (docx(**{"big": b"\0" * 2_000_000}), "unpacks to more than 1000000 bytes"),
+        (docx(big=b"\0" * 2_000_000), "unpacks to more than 1000000 bytes"),
         (docx(document("&b;", ENTITIES)), "entities or a document type of its own"),
         (docx(document("&a;", OUTSIDE)), "entities or a document type of its own"),
         (docx(document("&nbsp;")), "damaged: word/document.xml: undefined entity"),

@@ -45,9 +45,8 @@ def operations() -> Iterator[list[Any]]:
         yield [found.ok() for found in schema.get_all_operations()]
         # Whatever came, its processes are those that were started.
         assert httpx.get(f"{address}/health/ready").status_code == 200
-        assert set(re.findall(r"^attend_processes_lost_total.* (.+)$", httpx.get(f"{address}/metrics").text, re.M)) == {
-            "0.0"
-        }
+        metrics = httpx.get(f"{address}/metrics").text
+        assert set(re.findall(r"^attend_processes_lost_total.* (.+)$", metrics, re.MULTILINE)) == {"0.0"}
 
 
 def cases(operation: Any, mode: GenerationMode, count: int) -> Iterator[tuple[Case, Any]]:

@@ -52,7 +52,7 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         lexicon = build_lexicon(pairs, len(vocabulary), most=20, frequent=60)
         save_lexicons(checkpoint / SHORTLIST_FILE, {"en": lexicon, "fr": lexicon})
     how = ["--whole-vocabulary"] if request.param == WHOLE else []
-    assert export_main([str(checkpoint), str(made), "--precision", "fp32", *how]) == 0
+    assert export_main([str(checkpoint), str(made), "--precision", "fp32", "--no-internals", *how]) == 0
     assert read_manifest(made).has_shortlist == (request.param == LISTED)
     return made
 
