@@ -205,7 +205,7 @@ def main(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _die_with_the_service()
-    keep_one_heap()
+    keep_one_heap(for_arrays=True)
     sys.setswitchinterval(_SWITCH_SECONDS)
     descriptor = os.dup(sys.stdin.fileno())
     channel = SafeChannel(Connection(descriptor))

@@ -74,7 +74,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _die_with_the_service()
-    keep_one_heap()
+    keep_one_heap(for_arrays=True)
     channel = Channel(Connection(os.dup(sys.stdin.fileno())))
     try:
         setup = channel.receive()

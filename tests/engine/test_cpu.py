@@ -54,6 +54,12 @@ def test_where_sums_saturate_the_shortlists_columns_have_seven_bits(
     assert "VNNI" in caplog.text
 
 
+def test_half_of_every_number_is_rounded_to_the_nearest_even_one() -> None:
+    every = np.arange(-128, 128).astype(np.int8)
+    assert np.array_equal(runtime.halved(every), np.rint(every.astype(float) / 2))
+    assert runtime.halved(every).dtype == np.int8
+
+
 def test_seven_bits_translate_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "int8_saturates", lambda: True)
     engine, _ = open_engine(EngineConfig(directory=SHIPPED_BUNDLE, device="cpu", threads=1, max_rows=8))

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pytest
 
 from model.bundle import StateSpec
-from service.engine.decoder.host_store import HostStore
-from service.engine.decoder.slots import Slots, StepSpec
+from service.engine.decoder.host_store import HostStore, _Growing
+from service.engine.decoder.slots import Slots, State, StepSpec
 
 Array = npt.NDArray[Any]
 
@@ -102,11 +102,13 @@ def leave(slots: Slots, known: list[Known], rng: random.Random) -> list[Known]:
     return [known[slot] for slot in kept.tolist()]
 
 
-def reorder(slots: Slots, known: list[Known], rng: random.Random, beams: int) -> None:
+def reorder(slots: Slots, known: list[Known], rng: random.Random, beams: int) -> list[list[int]]:
     indices = np.array([[rng.randrange(beams) for _ in range(beams)] for _ in known])
     slots.reorder(indices)
     for sentence, row in zip(known, indices.tolist(), strict=True):
         sentence.beams = [list(sentence.beams[beam]) for beam in row]
+    origins: list[list[int]] = indices.tolist()
+    return origins
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -126,6 +128,29 @@ def test_every_row_keeps_what_is_its_own(seed: int) -> None:
         if known and rng.random() < 0.2:
             known = leave(slots, known, rng)
         assert slots.count == len(known)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_only_beams_of_which_one_became_two_are_copied(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied: list[int] = []
+
+    def noting(copy: Callable[..., None]) -> Callable[..., None]:
+        def noted(state: State, source: Array, target: Array, filled: int) -> None:
+            assert not set(source.tolist()) & set(target.tolist())
+            copied.append(len(source))
+            copy(state, source, target, filled)
+
+        return noted
+
+    monkeypatch.setattr(_Growing, "copy", noting(_Growing.copy))
+    rng = random.Random(seed)
+    slots, known = ArithmeticRuntime(1).open_slots(4), list[Known]()
+    join(slots, known, rng, 4)
+    for _ in range(20):
+        step(slots, known, rng, 4)
+        copied.clear()
+        origins = reorder(slots, known, rng, 4)
+        assert sum(copied) == sum(4 - len(set(row)) for row in origins)
 
 
 def test_a_step_of_the_same_sentences_is_bound_once() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before the import: a thread would report home otherwise
 import onnxruntime
@@ -115,7 +116,7 @@ class Runtime:
         names = [output.name for output in session.get_outputs()]
         columns = dict(zip(names, session.run(names, {"ids": ids}), strict=True))
         if self._has_seven_bits:  # what is an input ONNX Runtime cannot convert beforehand
-            columns["output_weights"] = np.rint(columns["output_weights"] / 2).astype(np.int8)
+            columns["output_weights"] = halved(columns["output_weights"])
             columns["output_scales"] = columns["output_scales"] * 2
         return columns
 
@@ -175,6 +176,14 @@ class Runtime:
             self._decoder.run_with_iobinding(binding)
 
         return run
+
+
+def halved(weights: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+    """Half of each number, rounded to the nearest, in the middle to the even one."""
+    # In integers: the division of NumPy goes by way of 16-bit floating point, which takes thirty times as long.
+    half = weights >> 1
+    half += weights & half & 1
+    return half
 
 
 def _mask(sources: Sequence[Sequence[int]], length: int) -> Array:

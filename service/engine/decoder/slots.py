@@ -133,7 +133,11 @@ class Store(abc.ABC):
 
 
 class Slots:
-    """The running sentences of one beam size K; sentence n has slot n and the rows n K to n K + K - 1."""
+    """The running sentences of one beam size K; sentence n has slot n and the rows n K to n K + K - 1.
+
+    Which of these rows holds which beam changes from step to step: a beam that goes on stays where it is, so that state
+    is copied only for those of which one became two. Callers number beams by rank and know nothing of rows.
+    """
 
     token_ids: Ints  # [*, K] the last token of each beam
     lengths: npt.NDArray[np.int32]  # [*, K] places each row has filled
@@ -146,8 +150,11 @@ class Slots:
         self.columns = columns
         self._fewest = round_up(self._spec.min_rows, beam_size) // beam_size
         self._longest = np.zeros((), np.int32)
+        self._earlier = np.tri(beam_size, k=-1, dtype=np.bool_)
         self.token_ids = np.zeros((0, beam_size), np.int64)
         self.lengths = np.zeros((0, beam_size), np.int32)
+        self._row_of = np.zeros((0, beam_size), np.int64)  # the row of each beam, among all rows
+        self._row_tokens = self.token_ids  # [*, K] the last token of each row
         self._source_lengths = np.zeros(0, np.int64)
         self._source_mask = np.zeros((0, 0), np.bool_)
         self.count = 0
@@ -161,6 +168,8 @@ class Slots:
         sentences, kept = self._sizes.sentences, self.count
         self.token_ids = _resized(self.token_ids, (sentences, self._beam_size), kept)
         self.lengths = _resized(self.lengths, (sentences, self._beam_size), kept)
+        self._row_of = _resized(self._row_of, (sentences, self._beam_size), kept)
+        self._row_tokens = self.token_ids if self._beam_size == 1 else np.zeros_like(self.token_ids)
         self._source_lengths = _resized(self._source_lengths, (sentences,), kept)
         self._source_mask = _resized(self._source_mask, (sentences, self._sizes.source), kept)
         for state in self._store.states:
@@ -191,6 +200,7 @@ class Slots:
         self._source_mask[new] = False
         self._source_mask[new, :source] = memory["source_mask"]
         self.lengths[new] = 0
+        self._row_of[new] = np.arange(new.start * self._beam_size, new.stop * self._beam_size).reshape(added, -1)
         for state in self._store.states:
             state.join(new, memory)
         self.count += added
@@ -255,6 +265,7 @@ class Slots:
             values[target] = values[source]
         beams = np.arange(self._beam_size)
         rows_from, rows_to = ((slots[:, None] * self._beam_size + beams).ravel() for slots in (source, target))
+        self._row_of[target] = self._row_of[source] + self._beam_size * (target - source)[:, None]
         for state in self._store.states:
             if state.follows_beams:
                 state.copy(rows_from, rows_to, filled)
@@ -262,34 +273,44 @@ class Slots:
                 state.copy(source, target, filled)
 
     def reorder(self, beam_indices: Ints) -> None:
-        """Let the rows of each sentence continue the beams [N, K] they come from; rows that stay cost nothing."""
-        first = np.arange(self.count)[:, None] * self._beam_size
-        source = (first + beam_indices).ravel()
-        target = np.flatnonzero(source != np.arange(source.size))
-        if target.size:
+        """Let the beams of each sentence continue the beams [N, K] they come from; only beams that are continued more
+        than once are copied, into rows of those that are not continued."""
+        rows = self._row_of[np.arange(self.count)[:, None], beam_indices]
+        again = ((rows[:, :, None] == rows[:, None, :]) & self._earlier).any(axis=2)
+        if again.any():
+            is_free = np.ones(rows.size, np.bool_)
+            is_free[rows.ravel()] = False
+            # A sentence has as many free rows as beams without one, and both are in the order of sentences.
+            source, target = rows[again], is_free.nonzero()[0]
             filled = int(self.lengths[: self.count].max())
             for state in self._store.states:
                 if state.follows_beams:
-                    state.copy(source[target], target, filled)
+                    state.copy(source, target, filled)
+            rows[again] = target
+        self._row_of[: self.count] = rows
 
     def step(self, num_candidates: int) -> tuple[npt.NDArray[np.float32], Ints]:
         """One token for every row.
 
         Returns:
-            Log-probabilities [R, C] of the best next tokens, best first, and their ids [R, C]; both may be overwritten
-            by a later step.
+            For the beams of all sentences log-probabilities [R, C] of the best next tokens, best first, and their ids
+            [R, C]; both may be overwritten by a later step.
         """
         self._settle_columns()
         longest = int(self.lengths[: self.count].max()) + 1
         if longest > self._sizes.places:
             self._fit(places=longest)
         self._longest[...] = self._sizes.places if self._store.is_fixed else longest
+        row_of = self._row_of[: self.count].ravel()
+        if self._beam_size > 1:
+            self._row_tokens.reshape(-1)[row_of] = self.token_ids[: self.count].ravel()
         # In floating point a lone row would be computed by another kernel: a free slot keeps it company.
         log_probs, ids = self._bound(self._store.step_sentences(max(self.count, self._fewest)), num_candidates).run()
         for state in self._store.states:
             state.advance()
-        rows = self.count * self._beam_size
-        return log_probs[:rows], ids[:rows]
+        if self._beam_size > 1:
+            return log_probs[row_of], ids[row_of]
+        return log_probs[: self.count], ids[: self.count]
 
     def _bound(self, sentences: int, num_candidates: int) -> BoundStep:
         """The step of this size, bound before or now; those not used for longest are given up."""
@@ -306,7 +327,7 @@ class Slots:
     def _bind(self, sentences: int, num_candidates: int) -> BoundStep:
         rows = sentences * self._beam_size
         inputs: dict[str, Array] = {
-            "token_ids": self.token_ids[:sentences],
+            "token_ids": self._row_tokens[:sentences],
             "lengths": self.lengths.reshape(-1)[:rows],
             "source_mask": self._source_mask[:sentences],
             "longest": self._longest,
