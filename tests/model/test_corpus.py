@@ -55,7 +55,9 @@ def test_missing_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"plain text", gzip.compress(b"x" * 10_000)[:-9], gzip.compress(b"xy")[:-8] + b"0" * 8]
+    "data",
+    [b"", b"plain text", gzip.compress(b"x" * 10_000)[:-9], gzip.compress(b"xy")[:-8] + b"0" * 8],
+    ids=["empty", "text", "cut off", "wrong sum"],
 )
 def test_damaged_gzip(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "a.gz"
