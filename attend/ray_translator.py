@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -82,7 +83,7 @@ class RayTranslator:
         except ModuleNotFoundError:
             raise LoadError("Ray is not installed: `pip install '.[ray]'`, or `pip install ray`") from None
         try:
-            await asyncio.to_thread(ray.init, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
+            await asyncio.to_thread(ray.init, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise LoadError(f"no Ray cluster at {os.environ.get('RAY_ADDRESS', 'this machine')}: {error}") from None
         translator = cls(ray, bundle or shipped_bundle(), device)
