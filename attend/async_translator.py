@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from service.api.core import Answer
     from service.models.registry import Registry
     from service.models.router import Router
+
+# Whether what engines note is told is the affair of the program that this is a part of.
+logging.getLogger("service").addHandler(logging.NullHandler())
 
 _ANY_SIZE = sys.maxsize
 """Nobody else waits: a program's own texts are kept out by no limit."""

@@ -36,8 +36,8 @@ ONLY_IN = {
 """Package -> the only places that import it: an exchange of the package then is a change of these alone."""
 
 SHARED_WITH_SERVICE = {
-    "arguments", "bundle", "vocabulary", "config", "errors", "evaluation", "corpus", "lexical", "shortlist", "spans",
-    "tokenizers",
+    "arguments", "bundle", "commands", "config", "corpus", "errors", "evaluation", "lexical", "shortlist", "spans",
+    "tokenizers", "vocabulary",
 }  # fmt: skip
 """Modules of `model` that `service` may import."""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from attend.cli.words import Words
+from attend.cli.words import NobodyReadsError, Words
 from attend.errors import AttendError, PackagesError, UnavailableError
 from attend.packages import check_packages
 
@@ -58,6 +58,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         return error.exit_code
     except click.Abort:
         return INTERRUPTED
+    except NobodyReadsError as error:
+        raise BrokenPipeError from error
     except UnavailableError as error:
         click.echo(f"error: {error}", err=True)
         return FAILED

@@ -82,7 +82,9 @@ def translate(ctx: click.Context, /, **options: Any) -> int:
     from attend.cli.translating import Work
 
     # What engines note is for the log of a service; `attend doctor` says it, too. Errors are told.
-    logging.getLogger().setLevel(logging.ERROR)
+    errors = logging.StreamHandler()
+    errors.setLevel(logging.ERROR)
+    logging.getLogger().addHandler(errors)
     given = [name for name in options if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     return asyncio.run(Work(options, given).run())
 

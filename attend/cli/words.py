@@ -9,6 +9,10 @@ from typing import Any
 import click
 
 
+class NobodyReadsError(Exception):
+    """Who reads what is written has gone, as behind `| head`. click would make a failure of a `BrokenPipeError`."""
+
+
 class Words(click.Group):
     """The words of `attend`."""
 
@@ -27,3 +31,14 @@ class Words(click.Group):
             return None
         commands: Mapping[str, click.Command] = importlib.import_module(self._words[cmd_name]).commands
         return commands[cmd_name]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As its parent does.
+
+        Raises:
+            NobodyReadsError: where a command meets a closed pipe.
+        """
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise NobodyReadsError from error

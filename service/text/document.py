@@ -8,9 +8,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from model.spans import SET_ASIDE, FoundSpan
+from model.spans import SET_ASIDE, FoundSpan, find_spans
 from service.text.characters import in_plain_characters
-from service.text.edits import Edited
+from service.text.edits import Edit, Edited
 from service.text.languages import separates_sentences_with_spaces
 from service.text.lines import blocks, cells, inside, is_plain, masked, spans_between, spans_of
 from service.text.marks import tail
@@ -229,13 +229,30 @@ class Document:
 def _respaced(separator: str, before: Segment | None, after: Segment | None, target_spaced: bool) -> str:
     """What stands between the segments, None at either end of the text, in a language that spaces the other way."""
     if target_spaced and separator.strip():
-        return spaced_marks(separator, after_text=before is not None, before_text=after is not None)
+        return _spaced(separator, before is not None, after is not None)
     if before is None or after is None or not (before.translatable or after.translatable):
         return separator
     if target_spaced:
         return separator or " "
     # Next to letters without a space nobody could tell where an address ends.
     return "" if separator == " " and not (before.is_address or after.is_address) else separator
+
+
+_STANDS_FOR = "\ue000"
+"""A character for private use; one in the text is copied, and so it never stands beside what is not."""
+
+
+def _spaced(separator: str, after_text: bool, before_text: bool) -> str:
+    """`spaced_marks`, but of what is copied or set aside, such as a tag or a block of code, nothing changes."""
+    spans = blocks(separator)
+    for each in find_spans(separator, "zh"):
+        if all(each.end <= start or end <= each.start for start, end in spans):
+            spans.append((each.start, each.end))
+    spans.sort()
+    bare = Edited.of(separator, [Edit(*span, _STANDS_FOR) for span in spans]).text if spans else separator
+    pieces = spaced_marks(bare, after_text=after_text, before_text=before_text).split(_STANDS_FOR)
+    copies = [separator[start:end] for start, end in spans]
+    return "".join(piece + copy for piece, copy in zip(pieces, [*copies, ""], strict=True))
 
 
 def _sentences(plain: Edited, language: str, terms: Terms, *, has_tags: bool) -> Iterator[tuple[Span, Sentence | None]]:

@@ -189,6 +189,11 @@ class Finished:
     """Whether its numbers are not those of the source."""
 
 
+_BREAKS = "\t\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029"
+_IN_ONE_LINE = dict.fromkeys((*range(32), *range(127, 160)), "\ufffd") | dict.fromkeys(map(ord, _BREAKS), " ")
+"""A model that falls back to bytes may write any character; lines and cells are those of the source all the same."""
+
+
 def finished(sentence: Prepared, decoded: str, words: Words | None = None) -> Finished:
     """What the model wrote, with what was carried and set aside, and the end, case and numbers of the source.
 
@@ -197,6 +202,7 @@ def finished(sentence: Prepared, decoded: str, words: Words | None = None) -> Fi
         decoded: what it wrote, without whitespace around it.
         words: where what was set aside goes; needed only if something was.
     """
+    decoded = decoded.translate(_IN_ONE_LINE)
     text = _begun(decoded if sentence.case == "sentence" else in_case(decoded, sentence.case), sentence)
     if not sentence.carried and not sentence.asides:
         return _plainly_finished(sentence, decoded, text)

@@ -319,3 +319,19 @@ def test_most_sentences_are_plain(line: str, language: str) -> None:
 )
 def test_others_are_not(line: str) -> None:
     assert not is_plain(line, "en")
+
+
+@pytest.mark.parametrize(
+    "set_aside",
+    [
+        '<a href="/x?a=1&amp;b=2">',
+        "<!-- a,b;c(d) -->",
+        "\n```\nx?y:z(1)\n```\n",
+        '<img src="a,b.png" alt="x;y">',
+        "<b><i>",
+    ],
+)
+def test_what_is_set_aside_between_chinese_sentences_is_spaced_by_nobody(set_aside: str) -> None:
+    for source in (f"{set_aside}你好。", f"你好。{set_aside}再见。", f"你好。{set_aside}"):
+        document = Document.parse(source, "zh", len, 100)
+        assert set_aside in document.translate(["Hello"] * len(document.translatable), "zh", "en"), source
