@@ -51,10 +51,12 @@ _SAME = {
 }
 _UNIT = re.compile(
     f"(?P<emoji>{EMOJI})|[{_INVISIBLE}]+|(?<![{_JOINING}])[{_JOINERS}]+|[{_JOINERS}]+(?![{_JOINING}])"
-    f"|(?P<same>[{''.join(_SAME)}]|(?<=[^\\W\\d_])\u00b4(?=[^\\W\\d_]))|(?P<compatible>[{_COMPATIBLE}]+)"
+    f"|(?P<same>[{''.join(_SAME)}])|(?P<compatible>[{_COMPATIBLE}]+)"
 )  # fmt: skip
+_ACUTE = re.compile("(?<=[^\\W\\d_])\u00b4(?=[^\\W\\d_])")
+"""An accent by itself between letters, for the apostrophe."""
 _UNUSUAL = re.compile(
-    "[^\t-\r\u0020-\u007e\u00a0-\u00ac\u00ae-\u0131\u0134-\u017e\u0180-\u01c3\u2013-\u2027\u3000-\u30ff\u4e00-\u9fff\uff01-\uff60]"
+    "[^\t-\r\u0020-\u007e\u00a0-\u00ac\u00ae-\u00b3\u00b5-\u0131\u0134-\u017e\u0180-\u01c3\u2013-\u2027\u3000-\u30ff\u4e00-\u9fff\uff01-\uff60]"
 )
 
 
@@ -67,6 +69,8 @@ def in_plain_characters(text: str) -> Edited:
         return Edited(text)
     edits = [edit for match in _UNIT.finditer(text) if (edit := _edit(match)) is not None]
     plain = Edited.of(text, edits)
+    if acutes := [Edit(*match.span(), "'") for match in _ACUTE.finditer(plain.text)]:
+        plain = _after(plain, Edited.of(plain.text, acutes))
     if unicodedata.is_normalized("NFC", plain.text):
         return plain
     composed = Edited.of(plain.text, _compositions(plain.text))
@@ -78,7 +82,7 @@ def _edit(match: re.Match[str]) -> Edit | None:
         return None
     new = ""
     if match.lastgroup == "same":
-        new = _SAME.get(match.group(), "'")
+        new = _SAME[match.group()]
     elif match.lastgroup == "compatible":
         new = unicodedata.normalize("NFKC", match.group())
     return None if new == match.group() else Edit(*match.span(), new)

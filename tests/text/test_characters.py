@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.text.characters import _SPACED_TABLE, _UNSPACED_TABLE, in_known_characters, in_plain_characters
@@ -45,7 +45,9 @@ INVISIBLE = "\u00ad\u200b\u2060\ufeff\u200e\u200f\u202a\u202c\u0007\u0000\u200d\
 SIMPLE = st.text(st.sampled_from("abc déÉçÀ.,!?'我你 12"), max_size=20)
 
 
-@given(st.text())
+@given(st.one_of(st.text(), st.text(alphabet="Aé´ \u0301\u200b\ufb01\u02bc1", max_size=8)))
+@example("A\u200b´A")
+@example("A´A")
 def test_plain_characters_are_plain(text: str) -> None:
     plain = in_plain_characters(text)
     assert in_plain_characters(plain.text).text == plain.text
