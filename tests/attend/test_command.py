@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import os
@@ -121,8 +122,13 @@ def _stopped(number: signal.Signals, output: Path, *arguments: str | Path) -> in
     partial = output.with_name(f"{output.name}.partial")
     before = partial.stat().st_size if partial.exists() else 0
     process = subprocess.Popen(
-        command(*arguments), cwd=output.parent, env=environment(), stderr=subprocess.PIPE
-    )  # fmt: skip
+        command(*arguments),
+        cwd=output.parent,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        # Where the tests run in the background of a shell, Ctrl-C is ignored by all that they start.
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
     while process.poll() is None and (partial.stat().st_size if partial.exists() else 0) <= before:
         time.sleep(0.01)
     process.send_signal(number)
