@@ -22,13 +22,12 @@ import json
 import random
 import re
 import sys
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 from benchmarks.glossary_cost import glossary_cost
+from benchmarks.html_tags import Tags
 from benchmarks.model_card import sets_by_direction
 from benchmarks.robustness import BASE, Answer, ask
 from benchmarks.stressed import started
@@ -67,27 +66,6 @@ def inserted(pairs: Sequence[Pair], parts: Sequence[str], chance: random.Random)
         place = chance.choice(places)
         made.append((f"{text[:place]}{part} {text[place:]}".strip(), part))
     return made
-
-
-class _Tags(HTMLParser):
-    """The tags of a text, and whether they are balanced."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.found: Counter[str] = Counter()
-        self.open: list[str] = []
-        self.is_balanced = True
-        self.feed(text)
-        self.close()
-        self.is_balanced &= not self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found[self.get_starttag_text() or ""] += 1
-        self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        self.found[f"</{tag}>"] += 1
-        self.is_balanced &= bool(self.open) and self.open.pop() == tag
 
 
 def tagged(pairs: Sequence[Pair], chance: random.Random) -> list[str]:
@@ -199,7 +177,7 @@ async def _kept(few: Sequence[Pair], languages: tuple[str, str], send: Callable[
     html = tagged(few, chance)
     answers = await send(html, format="html")
     whole = [
-        (now := _Tags(answer.text or "")).is_balanced and now.found == _Tags(text).found
+        (now := Tags(answer.text or "")).is_balanced and now.found == Tags(text).found
         for text, answer in zip(html, answers, strict=True)
     ]
     row["tags"] = round(100 * sum(whole) / len(whole), 1)

@@ -202,7 +202,8 @@ def finished(sentence: Prepared, decoded: str, words: Words | None = None) -> Fi
         decoded: what it wrote, without whitespace around it.
         words: where what was set aside goes; needed only if something was.
     """
-    decoded = decoded.translate(_IN_ONE_LINE)
+    if not decoded.isprintable():  # hardly ever, and found out faster than each character is looked up
+        decoded = decoded.translate(_IN_ONE_LINE)
     text = _begun(decoded if sentence.case == "sentence" else in_case(decoded, sentence.case), sentence)
     if not sentence.carried and not sentence.asides:
         return _plainly_finished(sentence, decoded, text)

@@ -11,7 +11,6 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.html_tags import Tags
 from service.text.numbers import numbers_differ
 from tests.bundles import ROOT, SHIPPED_BUNDLE, random_bundle
 from tests.fuzz import texts
@@ -30,7 +30,6 @@ PAIRS = (("en", "fr"), ("fr", "en"), ("zh", "en"), ("en", "zh"))
 SHARES = {"random": 40, "digits": 80, "shipped": 160}
 """Of the cases one in so many for each property: the shipped model is the slowest."""
 _BREAK = re.compile("\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
-_VOID = {"br", "img"}
 
 Ask = Callable[..., dict[str, Any]]
 
@@ -135,38 +134,12 @@ def test_invisible_characters_change_nothing(model: tuple[str, Post]) -> None:
     holds(model, both, claim)
 
 
-class _Tags(HTMLParser):
-    """The tags of an HTML text, whether they are balanced, and what is copied from it."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.found: Counter[str] = Counter()
-        self.open: list[str] = []
-        self.is_balanced = True
-        self.feed(text)
-        self.close()
-        self.is_balanced &= not self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found[self.get_starttag_text() or ""] += 1
-        if tag not in _VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in _VOID:
-            self.found[f"</{tag}>"] += 1
-            self.is_balanced &= bool(self.open) and self.open.pop() == tag
-
-    def handle_comment(self, data: str) -> None:
-        self.found[f"<!--{data}-->"] += 1
-
-
 def test_html_comes_back_well_formed_with_its_tags(model: tuple[str, Post]) -> None:
     def claim(ask: Ask, text: str, source: str, target: str) -> None:
-        before = _Tags(text)
+        before = Tags(text)
         assert before.is_balanced
         answer = ask(text, source, target, format="html")["translatedText"]
-        after = _Tags(answer)
+        after = Tags(answer)
         assert after.found == before.found, answer
         assert after.is_balanced, answer
         assert answer.count("<code>x = 1</code>") == text.count("<code>x = 1</code>")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import random
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Iterator
-from html.parser import HTMLParser
 
 import pytest
 
+from benchmarks.html_tags import Tags
 from service.text.numbers import numbers_differ
 from tests.bundles import SHIPPED_BUNDLE
 from tests.service.test_details import Post, serving
@@ -215,27 +214,6 @@ def test_numbers_are_those_of_the_source_or_it_is_said(post: Post, source: str) 
     assert len(warned) <= 3
 
 
-class Tags(HTMLParser):
-    """The tags of an HTML text, and whether they are balanced."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.found: Counter[str] = Counter()
-        self.open: list[str] = []
-        self.balanced = True
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found[self.get_starttag_text() or ""] += 1
-        if tag != "br":
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        self.found[f"</{tag}>"] += 1
-        self.balanced &= bool(self.open) and self.open.pop() == tag
-
-
 @pytest.mark.parametrize("source", ["en", "fr"])
 def test_html_comes_back_well_formed_with_its_tags(post: Post, source: str) -> None:
     chance = random.Random(3)
@@ -249,11 +227,11 @@ def test_html_comes_back_well_formed_with_its_tags(post: Post, source: str) -> N
         middle = chance.randrange(first, last + 1)
         words[middle] = re.sub(r"([^<>]+)(?![^<>]*>)", r"<b>\1</b>", words[middle], count=1)
         texts.append(f"<div><p>{' '.join(words)}</p><br><ul><li>{words[0] if first else 'a &lt; b'}</li></ul></div>")
-    texts = [text for text in texts if Tags(text).balanced and not Tags(text).open]
+    texts = [text for text in texts if Tags(text).is_balanced]
     assert len(texts) > 100
     for text, answer in zip(texts, translated(post, texts, source, format="html", beam_size=1), strict=True):
         assert Tags(answer).found == Tags(text).found, answer
-        assert Tags(answer).balanced, answer
+        assert Tags(answer).is_balanced, answer
 
 
 def test_invisible_characters_change_nothing(post: Post) -> None:
